@@ -1,0 +1,26 @@
+"""Why a clip has no record: the closed list of reasons, with what a user can do about each."""
+
+from __future__ import annotations
+
+REASONS: dict[str, str] = {
+    "missing": "The file is gone. Check the path, or run with --prune to drop it.",
+    "unreadable": "The file could not be opened or read. Check its permissions and the storage, then --retry_failed.",
+    "empty": "The file has no bytes. Fetch it again.",
+    "not_audio": "No decoder recognises the content. Check what the file is; its extension does not matter.",
+    "no_audio_stream": "The file is a video or container without sound.",
+    "corrupt": "The decoder met damaged data. Fetch the file again or repair it with FFmpeg.",
+    "truncated": "The file ends before its header says. Fetch it again.",
+    "no_samples": "The header is sound but no sample follows.",
+    "not_finite": "The samples hold NaN or infinite values. Repair the file.",
+    "unsupported_rate": "The sample rate is outside 1 to 400 kHz.",
+    "too_short": "The clip holds less than one example (0.975 s). --short_clips pad embeds such clips.",
+    "too_long": "The clip is longer than --max_duration_seconds.",
+    "crashed": "The decoder's process died on this file. Report the file; no other clip was harmed.",
+    "timed_out": "The decoder made no progress for --decode_timeout_seconds.",
+    "too_large": "Decoding needed more than --decode_memory_mb.",
+    "past_end": "The segment ends after its file does. Check the times, or whether the file is whole.",
+    "bad_times": "Start and end do not make a stretch of time: start >= end, negative or not a number.",
+    "unknown_label": "A label is not in --class_labels.",
+    "no_audio": "A row names audio that is not among the inputs.",
+    "no_row": "An audio file is not named by any row.",
+}

@@ -1,0 +1,153 @@
+"""What travels between the steps of the pipeline: small immutable values, no behaviour.
+
+Sizes decide the design (docs/design.md): a `Reading` is some 200 bytes and may cross a shuffle, an `ExampleBlock` holds
+24 KB an example and never does, an `Embedding` holds 128 bytes (quantized) or 512 (float32) an example.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Union
+
+import numpy as np
+
+ClipKey = tuple[str, float, float]
+"""(id, start in seconds, end in seconds or -1 for "to the end of the file"): what makes a record unique, and its order."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One record to be: an audio file, or a stretch of one.
+
+    Attributes:
+      id: the record's `video_id`.
+      uri: the file that holds the audio.
+      start_s: the record's `start_time_seconds`.
+      end_s: the record's `end_time_seconds`; None where it is the decoded duration.
+      labels: class indices, ascending.
+      cut: True where [start_s, end_s) has to be cut out of the file; False where the file is the stretch.
+      size_bytes: of the file, when it was listed.
+      version: what changes when the file does: modification time or storage generation.
+    """
+
+    id: str
+    uri: str
+    start_s: float = 0.0
+    end_s: float | None = None
+    labels: tuple[int, ...] = ()
+    cut: bool = False
+    size_bytes: int = 0
+    version: str = ""
+
+    @property
+    def key(self) -> ClipKey:
+        return (self.id, self.start_s, -1.0 if self.end_s is None else self.end_s)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A run of a clip's examples, small enough for one worker.
+
+    Attributes:
+      clip: whose examples.
+      index: position among the clip's segments, from 0.
+      count: how many segments the clip has.
+      first_example: index within the clip of the segment's first example.
+      examples: how many; None: all up to the clip's end (the only, or the last, segment).
+    """
+
+    clip: Clip
+    index: int = 0
+    count: int = 1
+    first_example: int = 0
+    examples: int | None = None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Segments of one file that are decoded in one pass, ascending in time."""
+
+    uri: str
+    segments: tuple[Segment, ...]
+
+
+@dataclass(frozen=True)
+class ExampleBlock:
+    """Consecutive log-mel examples of a segment: float32 [k, 96, 64], k >= 1; never crosses a shuffle."""
+
+    segment: Segment
+    first_example: int
+    examples: np.ndarray
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """Consecutive embeddings of a clip.
+
+    Attributes:
+      clip: whose.
+      segment: index of the segment they come from.
+      first_example: index within the clip of the first row.
+      values: uint8 [k, 128] quantized, or float32 [k, 128] raw or after PCA; at most 32 KB.
+    """
+
+    clip: Clip
+    segment: int
+    first_example: int
+    values: np.ndarray
+
+
+@dataclass(frozen=True)
+class Ending:
+    """The end of a segment that was read without fault: what its embeddings must add up to.
+
+    Attributes:
+      clip: whose segment.
+      segment: its index.
+      segments: how many segments the clip has.
+      examples: how many examples the segment gave.
+      audio_s: decoded seconds of the segment; the last segment ends where the audio does.
+      sample_rate_hz, channels: of the file.
+      format: container and codec, "WAV/PCM_16" or "mov,mp4/aac" say.
+      silent: True where every sample was zero.
+    """
+
+    clip: Clip
+    segment: int
+    segments: int
+    examples: int
+    audio_s: float
+    sample_rate_hz: int
+    channels: int
+    format: str
+    silent: bool = False
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A clip that gives no record, and why.
+
+    Attributes:
+      clip: which.
+      stage: "find", "plan" or "extract".
+      reason: one of `pipeline.reasons.REASONS`.
+      message: one line for the user: what was found, with the value.
+      skipped: True where a policy asked to leave such clips out; counted apart from failures.
+    """
+
+    clip: Clip
+    stage: str
+    reason: str
+    message: str
+    skipped: bool = False
+
+
+Extracted = Union[ExampleBlock, Ending, Failure]
+"""What a decoder gives for a segment: blocks and one ending, or (possibly after some blocks) one failure."""
+
+Outcome = Union[Embedding, Ending, Failure]
+"""What reaches the shard writer."""
+
+RecordFormat = Literal["audioset", "youtube8m"]
+EmbeddingKind = Literal["quantized", "pca", "raw"]
+ShortClips = Literal["skip", "pad", "fail"]
