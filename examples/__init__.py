@@ -1,0 +1,1 @@
+"""Example audio and scripts to start from."""
