@@ -7,12 +7,12 @@ Sizes decide the design (docs/design.md): a `Reading` is some 200 bytes and may 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Union
+from typing import Literal
 
 import numpy as np
 
 ClipKey = tuple[str, float, float]
-"""(id, start in seconds, end in seconds or -1 for "to the end of the file"): what makes a record unique, and its order."""
+"""(id, start in s, end in s or -1 for "to the file's end"): what makes a record unique, and its order."""
 
 
 @dataclass(frozen=True)
@@ -142,10 +142,10 @@ class Failure:
     skipped: bool = False
 
 
-Extracted = Union[ExampleBlock, Ending, Failure]
+Extracted = ExampleBlock | Ending | Failure
 """What a decoder gives for a segment: blocks and one ending, or (possibly after some blocks) one failure."""
 
-Outcome = Union[Embedding, Ending, Failure]
+Outcome = Embedding | Ending | Failure
 """What reaches the shard writer."""
 
 RecordFormat = Literal["audioset", "youtube8m"]

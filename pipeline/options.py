@@ -1,0 +1,260 @@
+"""The command's flags: light, so that --help and flag errors come at once; Beam's own flags are checked separately."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+
+class FlagError(Exception):
+    """An unusable flag: says which, with its value, and what to do. Exit status 2."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise FlagError(message)
+
+
+EXAMPLES = """\
+examples:
+  a folder, on this machine:
+    python -m pipeline.run --runner DirectRunner --input 'audio/**' --output embeddings
+  AudioSet's own list, with audio files named by their YouTube id:
+    python -m pipeline.run --runner DirectRunner --input 'clips/**' --segments eval_segments.csv \\
+        --class_labels class_labels_indices.csv --segment_audio cut --output embeddings
+  without Google's weights, to try things out:
+    python -m pipeline.run --runner DirectRunner --input 'audio/**' --output trial \\
+        --checkpoint standin --pca_params standin
+
+Flags that are not listed here are Beam's own pipeline options and are passed on.
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the command's own flags, grouped by what people do."""
+    result = _Parser(
+        prog="python -m pipeline.run",
+        description="Audio in, VGGish embeddings out: AudioSet-style TFRecords of every recording.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    _add_input(result.add_argument_group("what to read"))
+    _add_output(result.add_argument_group("what to write"))
+    _add_model(result.add_argument_group("which network"))
+    _add_policies(result.add_argument_group("how audio becomes examples"))
+    _add_running(result.add_argument_group("how to run"))
+    return result
+
+
+def _add_input(group: Any) -> None:
+    group.add_argument(
+        "--input",
+        metavar="PATTERN",
+        action="append",
+        default=[],
+        help="audio files; repeatable; a folder means everything below it, ** recurses; local, gs:// or s3://",
+    )
+    group.add_argument(
+        "--manifest",
+        metavar="FILE",
+        help="CSV or JSON lines: uri and, if wanted, id, start_seconds, end_seconds, labels",
+    )
+    group.add_argument("--segments", metavar="CSV", help="a segment list in AudioSet's format for the audio of --input")
+    group.add_argument("--class_labels", metavar="CSV", help="class_labels_indices.csv: MID -> class index")
+    group.add_argument(
+        "--segment_audio",
+        choices=("whole", "cut"),
+        default="whole",
+        help="rows with times: files hold the whole recording, or just the segment (default: %(default)s)",
+    )
+
+
+def _add_output(group: Any) -> None:
+    group.add_argument("--output", metavar="DIR", help="folder of the data set; local, gs:// or s3://")
+    group.add_argument(
+        "--num_shards", type=positive_int, metavar="N", help="record files (default: by the corpus' size)"
+    )
+    group.add_argument(
+        "--overwrite", action="store_true", help="start anew: replace the data set in --output (default: continue it)"
+    )
+    group.add_argument("--retry_failed", action="store_true", help="try clips again that failed in earlier runs")
+    group.add_argument("--prune", action="store_true", help="drop clips whose files are gone (default: keep them)")
+    group.add_argument(
+        "--max_failures",
+        type=share_or_count,
+        default="5%",
+        metavar="N|N%",
+        help="exit 1 if more clips fail, after writing everything (default: 5%%)",
+    )
+
+
+def _add_model(group: Any) -> None:
+    group.add_argument(
+        "--checkpoint",
+        metavar="NAME|FILE",
+        default="released",
+        help="released (Google's), standin (random weights, no meaning), a path or URI (default: %(default)s)",
+    )
+    group.add_argument(
+        "--pca_params",
+        metavar="NAME|FILE",
+        default="released",
+        help="likewise the PCA's .npz (default: %(default)s)",
+    )
+    group.add_argument(
+        "--precision", choices=("float32", "bfloat16"), default="float32", help="of the network (default: %(default)s)"
+    )
+    group.add_argument(
+        "--convolutions",
+        choices=("winograd", "direct"),
+        default=None,
+        help="kernel: 4 x fewer multiplications, or TensorFlow's own (default: winograd; direct with bfloat16)",
+    )
+
+
+def _add_policies(group: Any) -> None:
+    group.add_argument(
+        "--hop_seconds",
+        type=hop_seconds,
+        default=0.96,
+        metavar="S",
+        help="from one example to the next, in steps of 0.01 s; 1.0 is YouTube-8M's (default: %(default)s)",
+    )
+    group.add_argument(
+        "--short_clips",
+        choices=("skip", "pad", "fail"),
+        default="skip",
+        help="clips under one example of 0.975 s: list as skipped, pad with zeros, or fail (default: %(default)s)",
+    )
+    group.add_argument(
+        "--max_duration_seconds",
+        type=positive_float,
+        metavar="S",
+        help="longer clips fail as too_long (default: none)",
+    )
+
+
+def _add_running(group: Any) -> None:
+    group.add_argument(
+        "--runner",
+        default="DirectRunner",
+        metavar="NAME",
+        help="DirectRunner (this machine, all cores), or one of Beam's (default: %(default)s)",
+    )
+    group.add_argument(
+        "--segment_seconds",
+        type=positive_float,
+        default=600.0,
+        metavar="S",
+        help="longer WAV, FLAC, AIFF, CAF, W64 files are embedded in parallel parts (default: %(default)g s)",
+    )
+    group.add_argument("--decoders", type=positive_int, metavar="N", help="decoders a worker (default: its cores)")
+    group.add_argument(
+        "--decode_timeout_seconds",
+        type=positive_float,
+        default=120.0,
+        metavar="S",
+        help="a decoder without progress for so long is ended (default: %(default)g s)",
+    )
+    group.add_argument(
+        "--decode_memory_mb",
+        type=positive_int,
+        default=1024,
+        metavar="MB",
+        help="what one file's decoding may allocate (default: %(default)s MB)",
+    )
+    group.add_argument("--threads", type=positive_int, metavar="N", help="batches at a time (default: all cores)")
+    group.add_argument(
+        "--progress", choices=("auto", "on", "off"), default="auto", help="default: %(default)s, for a terminal"
+    )
+    group.add_argument("--verbose", action="store_true", help="show Beam's and TensorFlow's messages, and tracebacks")
+
+
+def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Arguments -> (the command's own flags, the rest: Beam's).
+
+    Raises:
+      FlagError: for a value that a flag does not take, or a combination that makes no sense.
+    """
+    flags, rest = parser().parse_known_args(argv)
+    if not flags.output:
+        raise FlagError("--output is missing: name the folder of the data set, --output embeddings say")
+    if not flags.input and not flags.manifest:
+        raise FlagError("--input is missing: name the audio, --input 'audio/**' say (or --manifest FILE)")
+    if flags.manifest and flags.segments:
+        raise FlagError("--manifest and --segments both list clips: give one of them")
+    if flags.segments and not flags.class_labels:
+        raise FlagError("--segments has labels as MIDs: name AudioSet's class_labels_indices.csv with --class_labels")
+    if flags.precision == "bfloat16" and flags.convolutions == "winograd":
+        raise FlagError("--precision bfloat16 has no winograd kernel: leave --convolutions out or make it direct")
+    if flags.convolutions is None:
+        flags.convolutions = "direct" if flags.precision == "bfloat16" else "winograd"
+    return flags, rest
+
+
+def check_beam_flags(rest: Sequence[str]) -> None:
+    """Raise `FlagError` for an argument that neither this command nor Beam knows, with the nearest one they do."""
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    beam_parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for cls in PipelineOptions.__subclasses__():
+        cls._add_argparse_args(beam_parser)  # the same call that Beam makes to build its own parser
+    _, unknown = beam_parser.parse_known_args(list(rest))
+    if unknown:
+        known = [option for p in (beam_parser, parser()) for action in p._actions for option in action.option_strings]
+        raise FlagError(unknown_flag(unknown[0], known))
+
+
+def unknown_flag(argument: str, known: Sequence[str]) -> str:
+    """An argument nobody knows -> one line that says so and names the nearest flag."""
+    name = argument.split("=")[0]
+    near = difflib.get_close_matches(name, known, n=1)
+    if not name.startswith("-"):
+        return f"{argument!r} stands alone: every value follows a flag, and patterns want quotes ('audio/**')"
+    return f"{name} is no flag of this command or of Beam" + (f"; did you mean {near[0]}?" if near else ": see --help")
+
+
+def positive_int(text: str) -> int:
+    """Text -> an integer of 1 or more."""
+    if not re.fullmatch(r"\d+", text) or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+    return int(text)
+
+
+def positive_float(text: str) -> float:
+    """Text -> a number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+def hop_seconds(text: str) -> float:
+    """Text -> a hop in seconds: a multiple of 0.01, the log-mel frames' own hop, in its shortest decimal form."""
+    value = positive_float(text)
+    if abs(value * 100 - round(value * 100)) > 1e-6 or round(value * 100) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a multiple of 0.01 s, the hop of log-mel frames")
+    return round(value * 100) / 100
+
+
+def share_or_count(text: str) -> str:
+    """Text -> itself, if it is a count ("20") or a share ("5%")."""
+    if not re.fullmatch(r"\d+|\d+(\.\d+)?%", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a count (20) nor a share (5%)")
+    return text
+
+
+def failures_allowed(limit: str, clips: int) -> int:
+    """A checked limit and the number of clips -> how many may fail.
+
+    >>> failures_allowed("5%", 150), failures_allowed("20", 150)
+    (7, 20)
+    """
+    return int(float(limit[:-1]) / 100 * clips) if limit.endswith("%") else int(limit)

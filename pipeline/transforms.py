@@ -1,0 +1,134 @@
+"""The composites of the pipeline: wiring only. What they wire is in the modules they name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.timestamp import MIN_TIMESTAMP
+from apache_beam.utils.windowed_value import WindowedValue
+
+from pipeline import embed, plan, progress, settings, shards
+from pipeline.extract import ExtractDoFn
+from pipeline.types import Ending, Extracted, Failure, Outcome, Reading
+
+
+class ExtractExamples(beam.PTransform):
+    """Readings, and failures found before -> log-mel examples.
+
+    PCollection[Reading | Failure] -> PCollection[ExampleBlock | Ending | Failure]. Long readings are split first; only
+    references cross the shuffle.
+    """
+
+    def __init__(self, front_end: settings.FrontEnd, decoding: settings.Decoding) -> None:
+        super().__init__()
+        self.front_end = front_end
+        self.decoding = decoding
+
+    def expand(self, readings: beam.PCollection) -> beam.PCollection:
+        return (
+            readings
+            | "Shuffle references" >> beam.Reshuffle()
+            | "Extract" >> beam.ParDo(ExtractDoFn(self.front_end, self.decoding))
+        )
+
+
+class EmbedDoFn(beam.DoFn):
+    """Extracted items -> outcomes; batches are filled across the clips of a bundle."""
+
+    def __init__(self, model: settings.Model, hop_seconds: float, progress_dir: str | None) -> None:
+        self._model = model
+        self._hop_seconds = hop_seconds
+        self._progress_dir = progress_dir
+        self._batches = Metrics.counter("embed", "batches")
+        self._examples = Metrics.counter("embed", "examples")
+        self._fill = Metrics.distribution("embed", "batch_fill")
+        self._milliseconds = Metrics.distribution("embed", "inference_ms")
+
+    def setup(self) -> None:
+        self._worker = embed.shared_worker(self._model)
+        self._tally = progress.Tally(self._progress_dir)
+
+    def start_bundle(self) -> None:
+        self._session = embed.Session(self._worker, self._count)
+
+    def process(self, item: Extracted) -> Iterator[Outcome]:
+        self._note(item)
+        yield from self._session.push(item)
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        for outcome in self._session.finish():
+            yield WindowedValue(outcome, MIN_TIMESTAMP, [GlobalWindow()])
+        self._tally.flush()
+
+    def _note(self, item: Extracted) -> None:
+        if isinstance(item, Failure):
+            self._tally.add(clips=1, failed=0 if item.skipped else 1)
+        elif isinstance(item, Ending):
+            self._tally.add(clips=int(item.segment == item.segments - 1))
+
+    def _count(self, rows: int, seconds: float) -> None:
+        self._tally.add(examples=rows, audio_s=rows * self._hop_seconds)
+        self._batches.inc()
+        self._examples.inc(rows)
+        self._fill.update(rows)
+        self._milliseconds.update(round(seconds * 1000))
+
+
+class EmbedExamples(beam.PTransform):
+    """PCollection[ExampleBlock | Ending | Failure] -> PCollection[Embedding | Ending | Failure]."""
+
+    def __init__(self, model: settings.Model, hop_seconds: float = 0.96, progress_dir: str | None = None) -> None:
+        super().__init__()
+        self.model = model
+        self.hop_seconds = hop_seconds
+        self.progress_dir = progress_dir
+
+    def expand(self, items: beam.PCollection) -> beam.PCollection:
+        return items | "Embed" >> beam.ParDo(EmbedDoFn(self.model, self.hop_seconds, self.progress_dir))
+
+
+class WriteShards(beam.PTransform):
+    """PCollection[Embedding | Ending | Failure | Drop] -> PCollection of the staged shards' `ShardResult`s."""
+
+    def __init__(self, output: settings.Output, attempt: str) -> None:
+        super().__init__()
+        self.output = output
+        self.attempt = attempt
+
+    def expand(self, outcomes: beam.PCollection) -> beam.PCollection:
+        return (
+            outcomes
+            | "Key by shard" >> beam.Map(with_shard, self.output.num_shards).with_output_types(tuple[int, Outcome])
+            | "Group by shard" >> beam.GroupByKey()
+            | "Write shard" >> beam.MapTuple(write_shard, self.output, self.attempt)
+        )
+
+
+def with_shard(outcome: Outcome, num_shards: int) -> tuple[int, Outcome]:
+    """An outcome -> (index of its clip's shard, the outcome)."""
+    return plan.shard_of(outcome.clip.id, num_shards), outcome
+
+
+def write_shard(shard: int, outcomes: Iterable[Outcome], output: settings.Output, attempt: str) -> object:
+    """All outcomes of a shard -> its staged file's `ShardResult`."""
+    return shards.write_shard(output, shard, outcomes, attempt)
+
+
+def build(
+    root: beam.Pipeline,
+    readings: Iterable[Reading | Failure],
+    job: settings.Job,
+    attempt: str,
+    progress_dir: str | None = None,
+) -> beam.PCollection:
+    """The whole graph: references -> staged shards."""
+    outcomes = (
+        root
+        | "References" >> beam.Create(list(readings), reshuffle=False)
+        | ExtractExamples(job.front_end, job.decoding)
+        | EmbedExamples(job.model, job.front_end.hop_seconds, progress_dir)
+    )
+    return outcomes | WriteShards(job.output, attempt)

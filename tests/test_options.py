@@ -1,0 +1,83 @@
+"""The flags: each unusable one is named with its value and a remedy, and --help is light."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from pipeline import options
+
+GOOD = ["--input", "audio/**", "--output", "out"]
+
+
+def test_defaults() -> None:
+    flags, rest = options.parse([*GOOD, "--direct_num_workers", "2"])
+    assert flags.checkpoint == flags.pca_params == "released"
+    assert flags.convolutions == "winograd"
+    assert rest == ["--direct_num_workers", "2"]
+
+
+def test_bfloat16_takes_the_direct_kernel() -> None:
+    flags, _ = options.parse([*GOOD, "--precision", "bfloat16"])
+    assert flags.convolutions == "direct"
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--output", "out"], ["--input"]),
+        (["--input", "a"], ["--output"]),
+        ([*GOOD, "--num_shards", "0"], ["--num_shards", "'0'"]),
+        ([*GOOD, "--hop_seconds", "0.333"], ["--hop_seconds", "'0.333'", "0.01"]),
+        ([*GOOD, "--max_duration_seconds", "nan"], ["--max_duration_seconds", "'nan'"]),
+        ([*GOOD, "--short_clips", "drop"], ["--short_clips", "'drop'", "skip"]),
+        ([*GOOD, "--max_failures", "few"], ["--max_failures", "'few'", "5%"]),
+        ([*GOOD, "--segments", "s.csv"], ["--segments", "--class_labels"]),
+        ([*GOOD, "--manifest", "m.csv", "--segments", "s.csv"], ["--manifest", "--segments"]),
+        ([*GOOD, "--precision", "bfloat16", "--convolutions", "winograd"], ["--precision", "--convolutions"]),
+    ],
+)
+def test_unusable_flags_are_named_with_value_and_remedy(argv: list[str], words: list[str]) -> None:
+    with pytest.raises(options.FlagError) as error:
+        options.parse(argv)
+    for word in words:
+        assert word in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("rest", "words"),
+    [
+        (["--checkpont", "x"], ["--checkpont", "--checkpoint"]),
+        (["--direct_num_worker=2"], ["--direct_num_worker", "--direct_num_workers"]),
+        (["b.wav", "c.wav"], ["'b.wav'", "quotes"]),
+    ],
+)
+def test_a_flag_nobody_knows_gets_the_nearest_one(rest: list[str], words: list[str]) -> None:
+    with pytest.raises(options.FlagError) as error:
+        options.check_beam_flags(rest)
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_beam_flags_pass() -> None:
+    options.check_beam_flags(["--direct_num_workers", "2", "--direct_running_mode=multi_threading", "--project", "p"])
+
+
+@pytest.mark.parametrize(("limit", "clips", "allowed"), [("5%", 400, 20), ("0", 400, 0), ("7", 3, 7), ("0.5%", 399, 1)])
+def test_failures_allowed(limit: str, clips: int, allowed: int) -> None:
+    assert options.failures_allowed(limit, clips) == allowed
+
+
+def test_help_imports_neither_tensorflow_nor_beam() -> None:
+    code = (
+        "import sys, contextlib, io, pipeline.run\n"
+        "with contextlib.redirect_stdout(io.StringIO()) as out:\n"
+        "    try: pipeline.run.main(['--help'])\n"
+        "    except SystemExit: pass\n"
+        "assert '--input' in out.getvalue()\n"
+        "print(sorted({m.split('.')[0] for m in sys.modules} & {'tensorflow', 'apache_beam', 'av', 'numba', 'scipy'}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[]"
