@@ -1,0 +1,78 @@
+"""TensorFlow without its chatter: the one place where it is imported first and its logs are set.
+
+`TF_CPP_MIN_LOG_LEVEL` hides nearly everything, but while TensorFlow's libraries load, before its logging is set up, some
+lines ("oneDNN custom operations are on ...") go straight to file descriptor 2. There is no switch for them, so that
+descriptor is held back during the import, and what is not chatter is passed on afterwards.
+
+Whoever wants to see everything sets `TF_CPP_MIN_LOG_LEVEL` to 0, 1 or 2 beforehand; then nothing is held back.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+import tempfile
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+LOG_LEVEL_VARIABLE = "TF_CPP_MIN_LOG_LEVEL"
+
+_QUIET = "3"
+_CHATTER = re.compile(rb"^(WARNING: All log messages before absl::InitializeLog|[IW]\d{4} )|^To enable the following instr")
+_lock = threading.Lock()
+
+
+def import_tensorflow() -> Any:
+    """The module `tensorflow`, imported without a line on standard error unless the user asked for its log."""
+    if "tensorflow" in sys.modules:
+        import tensorflow as tf
+
+        return tf
+    level = os.environ.setdefault(LOG_LEVEL_VARIABLE, _QUIET)
+    with _lock:
+        if level != _QUIET:
+            import tensorflow as tf
+
+            return tf
+        with held_back_stderr():
+            import tensorflow as tf
+    tf.get_logger().setLevel(logging.ERROR)
+    return tf
+
+
+def import_slim() -> Any:
+    """The module `tf_slim`, whose use of an old Keras layer method warns at each layer otherwise."""
+    import_tensorflow()
+    import tf_slim
+
+    warnings.filterwarnings("ignore", message=r"`layer\.apply` is deprecated", category=UserWarning)
+    return tf_slim
+
+
+@contextmanager
+def held_back_stderr() -> Iterator[None]:
+    """Holds back what is written to file descriptor 2 meanwhile; passes on all but TensorFlow's informational lines."""
+    try:
+        sys.stderr.flush()
+        original = os.dup(2)
+    except (OSError, AttributeError, ValueError):  # no standard error: nothing to hold back
+        yield
+        return
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            with suppress(OSError, AttributeError, ValueError):
+                sys.stderr.flush()
+            os.dup2(original, 2)
+            os.close(original)
+            held.seek(0)
+            for line in held:
+                if not _CHATTER.match(line):
+                    os.write(2, line)
