@@ -1,0 +1,55 @@
+"""What a run is to do, as files: readings, and failures that were found while planning.
+
+A graph that held a corpus' list would be as large as the list, and engines bound the size of a graph (Dataflow: 10 MB).
+So the list lies in the output's state, in parts, and the graph holds the parts' names.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from itertools import islice
+from typing import Any
+
+from pipeline import storage
+from pipeline.types import Clip, Failure, Reading, Segment
+
+LINES_OF_A_PART = 10_000
+
+
+def write(directory: str, items: Iterable[Reading | Failure], lines: int = LINES_OF_A_PART) -> list[str]:
+    """Items -> the URIs of JSON-lines files that hold them, up to `lines` a file."""
+    storage.mkdirs(directory)
+    iterator, parts = iter(items), []
+    while part := list(islice(iterator, lines)):
+        uri = storage.join(directory, f"part-{len(parts):05d}.jsonl")
+        storage.write_atomic(uri, "".join(f"{_encode(item)}\n" for item in part).encode())
+        parts.append(uri)
+    return parts
+
+
+def read(uri: str) -> Iterator[Reading | Failure]:
+    """The URI of a part -> its items."""
+    with storage.open_read(uri) as file:
+        for line in file.read().decode().splitlines():
+            yield _decode(json.loads(line))
+
+
+def _encode(item: Reading | Failure) -> str:
+    return json.dumps({"kind": type(item).__name__, **asdict(item)})
+
+
+def _decode(fields: dict[str, Any]) -> Reading | Failure:
+    if fields.pop("kind") == "Failure":
+        return Failure(**{**fields, "clip": _clip(fields["clip"])})
+    return Reading(fields["uri"], tuple(_segments(fields["segments"])))
+
+
+def _segments(fields: Sequence[dict[str, Any]]) -> Iterator[Segment]:
+    for segment in fields:
+        yield Segment(**{**segment, "clip": _clip(segment["clip"])})
+
+
+def _clip(fields: dict[str, Any]) -> Clip:
+    return Clip(**{**fields, "labels": tuple(fields["labels"])})
