@@ -23,7 +23,9 @@ from typing import Any
 LOG_LEVEL_VARIABLE = "TF_CPP_MIN_LOG_LEVEL"
 
 _QUIET = "3"
-_CHATTER = re.compile(rb"^(WARNING: All log messages before absl::InitializeLog|[IW]\d{4} )|^To enable the following instr")
+_CHATTER = re.compile(
+    rb"^(WARNING: All log messages before absl::InitializeLog|[IW]\d{4} )|^To enable the following instr"
+)
 _lock = threading.Lock()
 
 
@@ -46,12 +48,21 @@ def import_tensorflow() -> Any:
 
 
 def import_slim() -> Any:
-    """The module `tf_slim`, whose use of an old Keras layer method warns at each layer otherwise."""
+    """The module `tf_slim`."""
     import_tensorflow()
     import tf_slim
 
-    warnings.filterwarnings("ignore", message=r"`layer\.apply` is deprecated", category=UserWarning)
     return tf_slim
+
+
+@contextmanager
+def without_layer_warnings() -> Iterator[None]:
+    """Hides the warnings, one a layer, that TF-Slim makes by calling deprecated parts of Keras."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", message=r"`(layer\.apply|tf\.layers\.\w+)` is deprecated", category=UserWarning
+        )
+        yield
 
 
 @contextmanager

@@ -1,0 +1,273 @@
+"""The network: its TF-Slim definition, loading its checkpoint, and `Embedder`, which runs it in one fixed shape.
+
+Definition, names of variables and tensors, and layer order are those of the original code (`vggish_slim.py`), so that
+graphs and checkpoints move between the two. 863.9 million multiply-adds an example.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from vggish_core import params
+from vggish_core.checkpoints import (
+    VARIABLE_SHAPES,
+    CheckpointError,
+    CheckpointVariables,
+    checked,
+    read_variables,
+)
+from vggish_core.processor import require_bfloat16
+from vggish_core.quiet import import_slim, import_tensorflow, without_layer_warnings
+
+tf = import_tensorflow()
+tf1 = tf.compat.v1
+
+__all__ = [
+    "CheckpointError",
+    "Embedder",
+    "KernelError",
+    "check_kernel",
+    "define_vggish_slim",
+    "load_vggish_slim_checkpoint",
+    "read_variables",
+]
+
+KERNEL_TOLERANCE = 5e-6
+"""Largest relative RMS distance of the Winograd kernel from the plain graph; two float32 kernels differ by 1e-6 or so."""
+
+_log = logging.getLogger(__name__)
+
+
+class KernelError(RuntimeError):
+    """The fast kernel's embeddings are too far from the plain graph's with this checkpoint."""
+
+
+def define_vggish_slim(features_tensor: Any = None, training: bool = False) -> Any:
+    """Adds VGGish to the default graph.
+
+    Args:
+      features_tensor: log-mel examples float32 [k, 96, 64]; None makes the placeholder `vggish/input_features:0`.
+      training: whether the variables are trainable.
+
+    Returns:
+      The tensor `vggish/embedding:0`, float32 [k, 128]: the last layer's output with no activation.
+    """
+    slim = import_slim()
+    both = [slim.conv2d, slim.fully_connected]
+    with (
+        without_layer_warnings(),
+        slim.arg_scope(
+            both,
+            weights_initializer=tf1.truncated_normal_initializer(stddev=params.INIT_STDDEV),
+            biases_initializer=tf1.zeros_initializer(),
+            activation_fn=tf.nn.relu,
+            trainable=training,
+        ),
+        slim.arg_scope([slim.conv2d], kernel_size=[3, 3], stride=1, padding="SAME"),
+        slim.arg_scope([slim.max_pool2d], kernel_size=[2, 2], stride=2, padding="SAME"),
+        tf1.variable_scope("vggish"),
+    ):
+        if features_tensor is None:
+            shape = [None, params.NUM_FRAMES, params.NUM_BANDS]
+            features_tensor = tf1.placeholder(tf.float32, shape, name="input_features")
+        net = tf.reshape(features_tensor, [-1, params.NUM_FRAMES, params.NUM_BANDS, 1])
+        net = slim.max_pool2d(slim.conv2d(net, 64, scope="conv1"), scope="pool1")
+        net = slim.max_pool2d(slim.conv2d(net, 128, scope="conv2"), scope="pool2")
+        net = slim.max_pool2d(slim.repeat(net, 2, slim.conv2d, 256, scope="conv3"), scope="pool3")
+        net = slim.max_pool2d(slim.repeat(net, 2, slim.conv2d, 512, scope="conv4"), scope="pool4")
+        net = slim.repeat(slim.flatten(net), 2, slim.fully_connected, 4096, scope="fc1")
+        net = slim.fully_connected(net, params.EMBEDDING_SIZE, scope="fc2", activation_fn=None)
+        return tf.identity(net, name="embedding")
+
+
+def load_vggish_slim_checkpoint(session: Any, checkpoint_path: str | os.PathLike[str]) -> None:
+    """Gives the VGGish variables of a session's graph the values of a checkpoint, V1 or V2; other variables stay as they are.
+
+    Raises:
+      CheckpointError: if the checkpoint cannot be read, or misses variables or has them in another shape or type.
+      ValueError: if the graph does not define VGGish.
+    """
+    CheckpointVariables(checkpoint_path)  # names everything that is wrong at once; the saver stops at the first
+    defined = {variable.op.name: variable for variable in session.graph.get_collection(tf1.GraphKeys.GLOBAL_VARIABLES)}
+    missing = [name for name in VARIABLE_SHAPES if name not in defined]
+    if missing:
+        raise ValueError(f"the session's graph lacks {', '.join(missing)}: call define_vggish_slim in it first")
+    with session.graph.as_default():
+        saver = tf1.train.Saver([defined[name] for name in VARIABLE_SHAPES], name="vggish_load_pretrained")
+        saver.restore(session, os.fspath(checkpoint_path))
+
+
+class Embedder:
+    """VGGish in one fixed batch shape: examples float32 [k, 96, 64] -> raw embeddings float32 [k, 128].
+
+    A row's embedding depends on nothing but that row: not on its neighbours, its position or how many rows there are,
+    bit for bit. Any number of Python threads may call `embed` at the same time.
+
+    Args:
+      checkpoint: path of a V1 or V2 checkpoint, or VGGish's variables by name.
+      batch_size: examples of a call of the network; shorter batches are padded with zeros. Different sizes differ by
+        some 1e-6.
+      precision: "float32", or "bfloat16" for products in bfloat16 (relative error 0.6 %).
+      convolutions: "winograd", the fast kernel, or "direct", the slim graph in a session. None: "winograd" for float32,
+        "direct" for bfloat16, which has no other. A GPU that TensorFlow sees always gets "direct".
+      threads: TensorFlow's threads for one call; None: as many as cores. One setting a process: the first counts. It
+        changes no bytes.
+
+    Attributes:
+      convolutions: the kernel in use.
+      batch_size, precision, variables: as given; variables by name.
+
+    Raises:
+      CheckpointError: if the checkpoint is unreadable or not VGGish's.
+      ValueError: if an argument is none of the above.
+      UnsupportedProcessorError: for bfloat16 on a processor without it, naming what is missing.
+    """
+
+    def __init__(
+        self,
+        checkpoint: str | os.PathLike[str] | Mapping[str, np.ndarray],
+        batch_size: int = 64,
+        precision: str = "float32",
+        convolutions: str | None = None,
+        threads: int | None = None,
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}; it must be 1 or more")
+        self.batch_size = batch_size
+        self.precision = precision
+        self.convolutions = _kernel(precision, convolutions)
+        _hold_tensorflow_to(threads)
+        self.variables = checked(checkpoint if isinstance(checkpoint, Mapping) else CheckpointVariables(checkpoint))
+        self._network: Callable[[np.ndarray], np.ndarray]
+        if self.convolutions == "winograd":
+            from vggish_core.winograd import WinogradNetwork
+
+            self._network = WinogradNetwork(self.variables)
+        else:
+            self._network = SlimNetwork(self.variables, batch_size, precision, threads)
+
+    def embed(self, examples: np.ndarray) -> np.ndarray:
+        """Examples float32 [k, 96, 64] -> raw embeddings float32 [k, 128]; k may be 0.
+
+        Raises:
+          ValueError: if the examples have another shape or type.
+        """
+        if not isinstance(examples, np.ndarray) or examples.dtype != np.float32:
+            kind = getattr(examples, "dtype", type(examples).__name__)
+            raise ValueError(f"examples are {kind}, not a float32 array; convert them with np.asarray(x, np.float32)")
+        if examples.ndim != 3 or examples.shape[1:] != (params.NUM_FRAMES, params.NUM_BANDS):
+            raise ValueError(f"examples have shape {list(examples.shape)}, not [k, 96, 64]")
+        return _in_batches(self._network, examples, self.batch_size)
+
+
+class SlimNetwork:
+    """The slim graph in a session of its own: examples float32 [batch_size, 96, 64] -> embeddings float32 [batch_size, 128].
+
+    Args: as `Embedder`.
+    """
+
+    def __init__(
+        self,
+        variables: Mapping[str, np.ndarray],
+        batch_size: int,
+        precision: str = "float32",
+        threads: int | None = None,
+    ) -> None:
+        # Nothing in this graph can run side by side: each call stays on its caller's thread, and its operations alone
+        # spread over the shared threads.
+        config = tf1.ConfigProto(intra_op_parallelism_threads=threads or 0, inter_op_parallelism_threads=-1)
+        if precision == "bfloat16":
+            rewrites = config.graph_options.rewrite_options
+            rewrites.auto_mixed_precision_onednn_bfloat16 = type(rewrites).ON
+        with tf.Graph().as_default() as graph:
+            shape = [batch_size, params.NUM_FRAMES, params.NUM_BANDS]
+            features = tf1.placeholder(tf.float32, shape, name=params.INPUT_OP_NAME)
+            embedding = define_vggish_slim(features)
+            self._session = tf1.Session(graph=graph, config=config)
+            for variable in tf1.global_variables():
+                initializer = variable.initializer
+                self._session.run(initializer, {initializer.inputs[1]: variables[variable.op.name]})
+            self._run = self._session.make_callable(embedding, feed_list=[features])
+
+    def __call__(self, examples: np.ndarray) -> np.ndarray:
+        return self._run(examples)
+
+    def close(self) -> None:
+        """Frees the session and its copy of the variables."""
+        self._session.close()
+
+
+def check_kernel(embedder: Embedder, examples: np.ndarray | None = None) -> float:
+    """The relative RMS distance of an embedder's kernel from the plain graph with the same variables, on one batch.
+
+    Args:
+      embedder: in float32.
+      examples: float32 [k, 96, 64]; None: examples of made signals.
+
+    Raises:
+      KernelError: if it is above `KERNEL_TOLERANCE`, with the figure.
+    """
+    if embedder.convolutions == "direct":
+        return 0.0  # it is the plain graph
+    if examples is None:
+        from vggish_core.synthetic import synthetic_examples
+
+        examples = synthetic_examples(embedder.batch_size, seed=1)
+    plain = SlimNetwork(embedder.variables, embedder.batch_size)
+    expected = _in_batches(plain, examples, embedder.batch_size).astype(np.float64)
+    plain.close()
+    distance = float(np.sqrt(np.mean((embedder.embed(examples) - expected) ** 2) / np.mean(expected**2)))
+    if not distance <= KERNEL_TOLERANCE:  # NaN is refused too
+        raise KernelError(
+            f"with this checkpoint the winograd kernel's embeddings are {distance:.2g} (relative RMS) away from the plain "
+            f"graph's, more than {KERNEL_TOLERANCE:g}. Use the direct kernel: --convolutions direct."
+        )
+    return distance
+
+
+def _in_batches(network: Callable[[np.ndarray], np.ndarray], examples: np.ndarray, batch_size: int) -> np.ndarray:
+    """Examples [k, 96, 64] -> embeddings [k, 128] by a network that takes batch_size rows, the last ones zeros."""
+    embeddings = np.empty((len(examples), params.EMBEDDING_SIZE), np.float32)
+    for start in range(0, len(examples), batch_size):
+        rows = examples[start : start + batch_size]
+        batch = np.ascontiguousarray(rows)
+        if len(rows) < batch_size:
+            batch = np.zeros((batch_size, *rows.shape[1:]), np.float32)
+            batch[: len(rows)] = rows
+        embeddings[start : start + len(rows)] = network(batch)[: len(rows)]
+    return embeddings
+
+
+def _kernel(precision: str, convolutions: str | None) -> str:
+    if precision not in ("float32", "bfloat16"):
+        raise ValueError(f'precision is "{precision}"; it must be "float32" or "bfloat16"')
+    if convolutions not in (None, "winograd", "direct"):
+        raise ValueError(f'convolutions is "{convolutions}"; it must be "winograd" or "direct"')
+    if precision == "bfloat16":
+        if convolutions == "winograd":
+            raise ValueError('bfloat16 has no winograd kernel; use convolutions "direct" with it')
+        require_bfloat16()
+        return "direct"
+    if convolutions != "direct" and tf.config.list_physical_devices("GPU"):
+        _log.info("TensorFlow sees a GPU: it runs the direct kernel")
+        return "direct"
+    return convolutions or "winograd"
+
+
+def _hold_tensorflow_to(threads: int | None) -> None:
+    if threads is None:
+        return
+    if threads < 1:
+        raise ValueError(f"threads is {threads}; it must be 1 or more")
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+    except RuntimeError:  # TensorFlow has started already
+        _log.warning(
+            "TensorFlow runs with the threads it was started with in this process, not with %d; the results are the same",
+            threads,
+        )

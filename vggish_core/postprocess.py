@@ -1,0 +1,112 @@
+"""Raw embeddings -> PCA, whitening, 8 bits, as in the released AudioSet records; and back.
+
+The projection is computed in float64, the arithmetic of the original (its parameters are float64), and in blocks of one
+fixed shape: the order of a matrix product's sums depends on its shape, so that with blocks of any size a row's last
+bit, and once in a while a byte, would depend on how many neighbours it has.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+
+import numpy as np
+
+from vggish_core import params
+
+_BLOCK_ROWS = 64
+_STEPS = 255.0 / (params.QUANTIZE_MAX_VAL - params.QUANTIZE_MIN_VAL)
+
+
+class PcaError(ValueError):
+    """PCA parameters that cannot be read or have the wrong shape, or embeddings that cannot be projected."""
+
+
+class Postprocessor:
+    """PCA, whitening and quantizing with the parameters of one file.
+
+    Args:
+      pca_params_npz_path: npz with `pca_eigen_vectors` [128, 128], one eigenvector a row, divided by the square root of
+        its eigenvalue, and `pca_means` [128] or [128, 1].
+
+    Raises:
+      PcaError: if the file cannot be read, or an array is missing, has another shape or holds NaN or infinite values.
+    """
+
+    def __init__(self, pca_params_npz_path: str | os.PathLike[str]) -> None:
+        path = os.fspath(pca_params_npz_path)
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                if not isinstance(arrays, np.lib.npyio.NpzFile):
+                    raise PcaError(f"PCA parameters {path} are one array, not an npz file of two")
+                found = {name: arrays[name] for name in arrays.files}
+        except PcaError:
+            raise
+        except FileNotFoundError as error:
+            raise PcaError(f"PCA parameters {path} do not exist") from error
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise PcaError(
+                f"PCA parameters {path} cannot be read as an npz file ({error}). Fetch them again."
+            ) from error
+        size = params.EMBEDDING_SIZE
+        self._eigen_vectors = _array(found, params.PCA_EIGEN_VECTORS_NAME, [(size, size)], path)
+        self._means = _array(found, params.PCA_MEANS_NAME, [(size,), (size, 1)], path).reshape(size)
+
+    def postprocess(self, raw: np.ndarray) -> np.ndarray:
+        """Raw embeddings float [k, 128] -> uint8 [k, 128]: whitened, clipped to ±2, 8 bits by truncation.
+
+        Raises:
+          PcaError: if the embeddings have another shape or type, or hold NaN or infinite values.
+        """
+        clipped = np.clip(self._project(raw), params.QUANTIZE_MIN_VAL, params.QUANTIZE_MAX_VAL)
+        # astype truncates: the released records, and MediaPipe's, are truncated, not rounded.
+        return ((clipped - params.QUANTIZE_MIN_VAL) * _STEPS).astype(np.uint8)
+
+    def pca(self, raw: np.ndarray) -> np.ndarray:
+        """Raw embeddings float [k, 128] -> float32 [k, 128]: whitened, not clipped. Errors as `postprocess`."""
+        return self._project(raw).astype(np.float32)
+
+    @staticmethod
+    def dequantize(values: np.ndarray) -> np.ndarray:
+        """uint8 [...] -> float32 [...]: the middle of each byte's interval, as the YouTube-8M starter code has it.
+
+        Raises:
+          PcaError: if the values are not uint8 (signed bytes are a well-known trap).
+        """
+        if values.dtype != np.uint8:
+            raise PcaError(f"quantized embeddings are {values.dtype}, not uint8; read their bytes as unsigned")
+        span = params.QUANTIZE_MAX_VAL - params.QUANTIZE_MIN_VAL
+        return (values * (span / 255.0) + (span / 512.0 + params.QUANTIZE_MIN_VAL)).astype(np.float32)
+
+    def _project(self, raw: np.ndarray) -> np.ndarray:
+        raw = np.asarray(raw)
+        if raw.ndim != 2 or raw.shape[1] != params.EMBEDDING_SIZE or raw.dtype.kind != "f":
+            raise PcaError(f"embeddings are {raw.dtype} {list(raw.shape)}, not floats [k, {params.EMBEDDING_SIZE}]")
+        rows, column = np.nonzero(~np.isfinite(raw))
+        if len(rows):
+            raise PcaError(
+                f"embeddings hold {raw[rows[0], column[0]]} (row {rows[0]}, column {column[0]}; {len(rows)} such values): "
+                "the checkpoint or the examples are damaged"
+            )
+        projected = np.empty(raw.shape, np.float64)
+        block = np.empty((_BLOCK_ROWS, params.EMBEDDING_SIZE), np.float64)
+        for start in range(0, len(raw), _BLOCK_ROWS):
+            part = raw[start : start + _BLOCK_ROWS]
+            block[: len(part)] = part - self._means
+            block[len(part) :] = 0
+            projected[start : start + len(part)] = (block @ self._eigen_vectors.T)[: len(part)]
+        return projected
+
+
+def _array(found: dict[str, np.ndarray], name: str, shapes: list[tuple[int, ...]], path: str) -> np.ndarray:
+    if name not in found:
+        raise PcaError(f"PCA parameters {path} have no array {name}, only {', '.join(sorted(found)) or 'none'}")
+    array = found[name]
+    if array.shape not in shapes:
+        wanted = " or ".join(str(list(shape)) for shape in shapes)
+        raise PcaError(f"PCA parameters {path}: {name} has shape {list(array.shape)}, not {wanted}")
+    if array.dtype.kind != "f":
+        raise PcaError(f"PCA parameters {path}: {name} is {array.dtype}, not floats")
+    if not np.isfinite(array).all():
+        raise PcaError(f"PCA parameters {path}: {name} holds NaN or infinite values")
+    return array.astype(np.float64)
