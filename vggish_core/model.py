@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 KERNEL_TOLERANCE = 5e-6
-"""Largest relative RMS distance of the Winograd kernel from the plain graph; two float32 kernels differ by 1e-6 or so."""
+"""Largest relative RMS distance of the Winograd kernel from the plain graph; float32 kernels differ by some 1e-6."""
 
 _log = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ def define_vggish_slim(features_tensor: Any = None, training: bool = False) -> A
 
 
 def load_vggish_slim_checkpoint(session: Any, checkpoint_path: str | os.PathLike[str]) -> None:
-    """Gives the VGGish variables of a session's graph the values of a checkpoint, V1 or V2; other variables stay as they are.
+    """Gives the VGGish variables of a session's graph the values of a checkpoint, V1 or V2; touches no other variable.
 
     Raises:
       CheckpointError: if the checkpoint cannot be read, or misses variables or has them in another shape or type.
@@ -166,9 +166,11 @@ class Embedder:
 
 
 class SlimNetwork:
-    """The slim graph in a session of its own: examples float32 [batch_size, 96, 64] -> embeddings float32 [batch_size, 128].
+    """The slim graph in a session of its own: examples float32 [batch_size, 96, 64] -> float32 [batch_size, 128].
 
-    Args: as `Embedder`.
+    Args:
+      variables: VGGish's, by name.
+      batch_size, precision, threads: as `Embedder`.
     """
 
     def __init__(
@@ -224,8 +226,8 @@ def check_kernel(embedder: Embedder, examples: np.ndarray | None = None) -> floa
     distance = float(np.sqrt(np.mean((embedder.embed(examples) - expected) ** 2) / np.mean(expected**2)))
     if not distance <= KERNEL_TOLERANCE:  # NaN is refused too
         raise KernelError(
-            f"with this checkpoint the winograd kernel's embeddings are {distance:.2g} (relative RMS) away from the plain "
-            f"graph's, more than {KERNEL_TOLERANCE:g}. Use the direct kernel: --convolutions direct."
+            f"with this checkpoint the winograd kernel's embeddings are {distance:.2g} (relative RMS) away from the "
+            f"plain graph's, more than {KERNEL_TOLERANCE:g}. Use the direct kernel: --convolutions direct."
         )
     return distance
 
@@ -268,6 +270,6 @@ def _hold_tensorflow_to(threads: int | None) -> None:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
     except RuntimeError:  # TensorFlow has started already
         _log.warning(
-            "TensorFlow runs with the threads it was started with in this process, not with %d; the results are the same",
+            "TensorFlow keeps the threads it was started with in this process, not %d a call; the results are the same",
             threads,
         )

@@ -85,8 +85,8 @@ class Postprocessor:
         rows, column = np.nonzero(~np.isfinite(raw))
         if len(rows):
             raise PcaError(
-                f"embeddings hold {raw[rows[0], column[0]]} (row {rows[0]}, column {column[0]}; {len(rows)} such values): "
-                "the checkpoint or the examples are damaged"
+                f"embeddings hold {raw[rows[0], column[0]]} (row {rows[0]}, column {column[0]}; {len(rows)} such "
+                "values): the checkpoint or the examples are damaged"
             )
         projected = np.empty(raw.shape, np.float64)
         block = np.empty((_BLOCK_ROWS, params.EMBEDDING_SIZE), np.float64)

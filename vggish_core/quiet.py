@@ -1,8 +1,8 @@
 """TensorFlow without its chatter: the one place where it is imported first and its logs are set.
 
-`TF_CPP_MIN_LOG_LEVEL` hides nearly everything, but while TensorFlow's libraries load, before its logging is set up, some
-lines ("oneDNN custom operations are on ...") go straight to file descriptor 2. There is no switch for them, so that
-descriptor is held back during the import, and what is not chatter is passed on afterwards.
+`TF_CPP_MIN_LOG_LEVEL` hides nearly everything, but while TensorFlow's libraries load, before its logging is set up,
+some lines ("oneDNN custom operations are on ...") go straight to file descriptor 2. There is no switch for them, so
+that descriptor is held back during the import, and what is not chatter is passed on afterwards.
 
 Whoever wants to see everything sets `TF_CPP_MIN_LOG_LEVEL` to 0, 1 or 2 beforehand; then nothing is held back.
 """
