@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -110,13 +111,13 @@ class Embedder:
 
     Args:
       checkpoint: path of a V1 or V2 checkpoint, or VGGish's variables by name.
-      batch_size: examples of a call of the network; shorter batches are padded with zeros. Different sizes differ by
-        some 1e-6.
+      batch_size: examples of a call of the slim graph, the last ones zeros where there are fewer; different sizes
+        differ by some 1e-6. The Winograd kernel takes any number at a time and gives the same for all.
       precision: "float32", or "bfloat16" for products in bfloat16 (relative error 0.6 %).
       convolutions: "winograd", the fast kernel, or "direct", the slim graph in a session. None: "winograd" for float32,
         "direct" for bfloat16, which has no other. A GPU that TensorFlow sees always gets "direct".
-      threads: TensorFlow's threads for one call; None: as many as cores. One setting a process: the first counts. It
-        changes no bytes.
+      threads: of one call; None: as many as cores. TensorFlow has one setting a process: the first counts. It changes
+        no bytes.
 
     Attributes:
       convolutions: the kernel in use.
@@ -141,15 +142,17 @@ class Embedder:
         self.batch_size = batch_size
         self.precision = precision
         self.convolutions = _kernel(precision, convolutions)
-        _hold_tensorflow_to(threads)
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads is {threads}; it must be 1 or more")
         self.variables = checked(checkpoint if isinstance(checkpoint, Mapping) else CheckpointVariables(checkpoint))
         self._network: Callable[[np.ndarray], np.ndarray]
         if self.convolutions == "winograd":
             from vggish_core.winograd import WinogradNetwork
 
-            self._network = WinogradNetwork(self.variables)
+            self._network = WinogradNetwork(self.variables, threads)
         else:
-            self._network = SlimNetwork(self.variables, batch_size, precision, threads)
+            _hold_tensorflow_to(threads)
+            self._network = partial(_in_batches, SlimNetwork(self.variables, batch_size, precision, threads))
 
     def embed(self, examples: np.ndarray) -> np.ndarray:
         """Examples float32 [k, 96, 64] -> raw embeddings float32 [k, 128]; k may be 0.
@@ -162,7 +165,7 @@ class Embedder:
             raise ValueError(f"examples are {kind}, not a float32 array; convert them with np.asarray(x, np.float32)")
         if examples.ndim != 3 or examples.shape[1:] != (params.NUM_FRAMES, params.NUM_BANDS):
             raise ValueError(f"examples have shape {list(examples.shape)}, not [k, 96, 64]")
-        return _in_batches(self._network, examples, self.batch_size)
+        return self._network(np.ascontiguousarray(examples))
 
 
 class SlimNetwork:
@@ -180,6 +183,7 @@ class SlimNetwork:
         precision: str = "float32",
         threads: int | None = None,
     ) -> None:
+        self.batch_size = batch_size
         # Nothing in this graph can run side by side: each call stays on its caller's thread, and its operations alone
         # spread over the shared threads.
         config = tf1.ConfigProto(intra_op_parallelism_threads=threads or 0, inter_op_parallelism_threads=-1)
@@ -221,7 +225,7 @@ def check_kernel(embedder: Embedder, examples: np.ndarray | None = None) -> floa
 
         examples = synthetic_examples(embedder.batch_size, seed=1)
     plain = SlimNetwork(embedder.variables, embedder.batch_size)
-    expected = _in_batches(plain, examples, embedder.batch_size).astype(np.float64)
+    expected = _in_batches(plain, examples).astype(np.float64)
     plain.close()
     distance = float(np.sqrt(np.mean((embedder.embed(examples) - expected) ** 2) / np.mean(expected**2)))
     if not distance <= KERNEL_TOLERANCE:  # NaN is refused too
@@ -232,14 +236,13 @@ def check_kernel(embedder: Embedder, examples: np.ndarray | None = None) -> floa
     return distance
 
 
-def _in_batches(network: Callable[[np.ndarray], np.ndarray], examples: np.ndarray, batch_size: int) -> np.ndarray:
-    """Examples [k, 96, 64] -> embeddings [k, 128] by a network that takes batch_size rows, the last ones zeros."""
+def _in_batches(network: SlimNetwork, examples: np.ndarray) -> np.ndarray:
+    """Examples [k, 96, 64] -> embeddings [k, 128], the last batch filled up with zeros."""
     embeddings = np.empty((len(examples), params.EMBEDDING_SIZE), np.float32)
-    for start in range(0, len(examples), batch_size):
-        rows = examples[start : start + batch_size]
-        batch = np.ascontiguousarray(rows)
-        if len(rows) < batch_size:
-            batch = np.zeros((batch_size, *rows.shape[1:]), np.float32)
+    for start in range(0, len(examples), network.batch_size):
+        rows = batch = examples[start : start + network.batch_size]
+        if len(rows) < network.batch_size:
+            batch = np.zeros((network.batch_size, *rows.shape[1:]), np.float32)
             batch[: len(rows)] = rows
         embeddings[start : start + len(rows)] = network(batch)[: len(rows)]
     return embeddings
@@ -264,8 +267,6 @@ def _kernel(precision: str, convolutions: str | None) -> str:
 def _hold_tensorflow_to(threads: int | None) -> None:
     if threads is None:
         return
-    if threads < 1:
-        raise ValueError(f"threads is {threads}; it must be 1 or more")
     try:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
     except RuntimeError:  # TensorFlow has started already

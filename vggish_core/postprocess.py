@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import os
 import zipfile
+from pathlib import Path
 
 import numpy as np
 
 from vggish_core import params
 
+RELEASED_SPAN = 7500.0
+"""Largest over smallest eigenvalue of the released PCA (3.77 / 0.0005)."""
 _BLOCK_ROWS = 64
 _STEPS = 255.0 / (params.QUANTIZE_MAX_VAL - params.QUANTIZE_MIN_VAL)
 
@@ -110,3 +113,29 @@ def _array(found: dict[str, np.ndarray], name: str, shapes: list[tuple[int, ...]
     if not np.isfinite(array).all():
         raise PcaError(f"PCA parameters {path}: {name} holds NaN or infinite values")
     return array.astype(np.float64)
+
+
+def whitening(covariance: np.ndarray, span: float = RELEASED_SPAN) -> np.ndarray:
+    """Covariance [128, 128] of raw embeddings -> `pca_eigen_vectors` float64 [128, 128] in the released convention.
+
+    Row i is the i-th unit eigenvector divided by the square root of its eigenvalue, eigenvalues falling. Of a vector
+    and its negative, the one whose largest value is positive.
+
+    Args:
+      covariance: symmetric.
+      span: largest over smallest eigenvalue; smaller ones are raised, so that directions in which the embeddings hardly
+        vary, or not at all, are not blown up into noise.
+    """
+    values, vectors = np.linalg.eigh(np.asarray(covariance, np.float64))
+    values, vectors = values[::-1], vectors[:, ::-1].T
+    if not values[0] > 0:
+        raise PcaError("the embeddings do not vary: there is nothing to fit a PCA to")
+    largest = vectors[np.arange(len(vectors)), np.abs(vectors).argmax(axis=1)]
+    return vectors * np.sign(largest)[:, None] / np.sqrt(np.maximum(values, values[0] / span))[:, None]
+
+
+def write_pca_params(path: str | os.PathLike[str], eigen_vectors: np.ndarray, means: np.ndarray) -> None:
+    """Writes PCA parameters, [128, 128] and [128], as in the released file; the same bytes for the same values."""
+    arrays = {params.PCA_EIGEN_VECTORS_NAME: eigen_vectors, params.PCA_MEANS_NAME: means}
+    with Path(path).open("wb") as file:
+        np.savez(file, allow_pickle=False, **{name: np.asarray(array, np.float64) for name, array in arrays.items()})
