@@ -7,6 +7,7 @@ import os
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -61,7 +62,8 @@ def download(
     except OSError as error:
         raise DownloadError(f"{destination} cannot be written: {error}") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
 
 
 def _fetch(url: str, file: BinaryIO, timeout_s: float) -> None:

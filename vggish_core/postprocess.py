@@ -38,19 +38,7 @@ class Postprocessor:
 
     def __init__(self, pca_params_npz_path: str | os.PathLike[str]) -> None:
         path = os.fspath(pca_params_npz_path)
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                if not isinstance(arrays, np.lib.npyio.NpzFile):
-                    raise PcaError(f"PCA parameters {path} are one array, not an npz file of two")
-                found = {name: arrays[name] for name in arrays.files}
-        except PcaError:
-            raise
-        except FileNotFoundError as error:
-            raise PcaError(f"PCA parameters {path} do not exist") from error
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise PcaError(
-                f"PCA parameters {path} cannot be read as an npz file ({error}). Fetch them again."
-            ) from error
+        found = _load(path)
         size = params.EMBEDDING_SIZE
         self._eigen_vectors = _array(found, params.PCA_EIGEN_VECTORS_NAME, [(size, size)], path)
         self._means = _array(found, params.PCA_MEANS_NAME, [(size,), (size, 1)], path).reshape(size)
@@ -99,6 +87,22 @@ class Postprocessor:
             block[len(part) :] = 0
             projected[start : start + len(part)] = (block @ self._eigen_vectors.T)[: len(part)]
         return projected
+
+
+def _load(path: str) -> dict[str, np.ndarray]:
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            raise PcaError(f"PCA parameters {path} are one array, not an npz file of two")
+        with loaded:
+            return {name: loaded[name] for name in loaded.files}
+    except PcaError:
+        raise
+    except FileNotFoundError as error:
+        raise PcaError(f"PCA parameters {path} do not exist") from error
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        message = f"PCA parameters {path} cannot be read as an npz file ({error}). Fetch them again."
+        raise PcaError(message) from error
 
 
 def _array(found: dict[str, np.ndarray], name: str, shapes: list[tuple[int, ...]], path: str) -> np.ndarray:
