@@ -15,11 +15,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipeline import settings
+from pipeline import models
+from pipeline.models import EmbedFunction
+from pipeline.settings import Model
 from pipeline.types import Embedding, ExampleBlock, Extracted, Outcome, Segment
-
-EmbedFunction = Callable[[np.ndarray], np.ndarray]
-"""Examples float32 [k, 96, 64] -> values [k, 128], uint8 or float32."""
 
 
 @dataclass(frozen=True)
@@ -143,24 +142,13 @@ class Session:
 
 
 _lock = threading.Lock()
-_workers: dict[settings.Model, Worker] = {}
+_workers: dict[Model, Worker] = {}
 
 
-def shared_worker(model: settings.Model) -> Worker:
-    """Model settings -> this process' worker, loaded at the first call and kept.
-
-    Raises:
-      WeightsError, CheckpointError, PcaError: if weights are missing, not those of the submission, or do not fit.
-    """
+def shared_worker(model: Model, check: bool = False) -> Worker:
+    """Model settings -> this process' worker, loaded at the first call and kept. Errors as `models.load`."""
     with _lock:
         if model not in _workers:
             _workers.clear()  # one model a process
-            _workers[model] = Worker(load(model), model.batch_size, model.threads)
+            _workers[model] = Worker(models.load(model, check), model.batch_size, model.threads)
         return _workers[model]
-
-
-def load(model: settings.Model) -> EmbedFunction:
-    """Model settings -> the function from examples float32 [k, 96, 64] to values [k, 128] of the kind asked for."""
-    from pipeline import models
-
-    return models.embed_function(model)

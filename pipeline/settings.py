@@ -54,6 +54,7 @@ class Model:
 
     Attributes:
       checkpoint, pca_params: name, path or URI, as given.
+      checkpoint_name, pca_name: what to show for them.
       checkpoint_sha256, pca_sha256: of the files that these stood for at submission.
       precision: "float32" or "bfloat16".
       convolutions: "winograd" or "direct".
@@ -64,6 +65,8 @@ class Model:
 
     checkpoint: str
     pca_params: str
+    checkpoint_name: str = ""
+    pca_name: str = ""
     checkpoint_sha256: str = ""
     pca_sha256: str = ""
     precision: str = "float32"
@@ -100,7 +103,7 @@ class Job:
     def deciding(self) -> dict[str, Any]:
         """The settings that decide the output's bytes, by name."""
         model = asdict(self.model)
-        for name in ("threads", "checkpoint", "pca_params"):
+        for name in ("threads", "checkpoint", "checkpoint_name", "pca_params", "pca_name"):
             del model[name]
         if self.model.embeddings == "raw":
             del model["pca_sha256"]

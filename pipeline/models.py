@@ -1,0 +1,73 @@
+"""The weights that a job names -> verified files, and on a worker -> the function from examples to embeddings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from pipeline import storage
+from pipeline.settings import Model
+from vggish_core import weights
+
+EmbedFunction = Callable[[np.ndarray], np.ndarray]
+"""Examples float32 [k, 96, 64] -> values [k, 128], uint8 or float32."""
+
+
+def resolve(model: Model) -> Model:
+    """A model as given -> the same with names and sha256s, after a check that the files are VGGish's.
+
+    Raises:
+      WeightsError, CheckpointError, PcaError: if they are missing or do not fit.
+    """
+    from vggish_core.checkpoints import CheckpointVariables
+    from vggish_core.postprocess import Postprocessor
+
+    checkpoint = weights.resolve(model.checkpoint, "checkpoint", storage.open_read)
+    CheckpointVariables(checkpoint.path)
+    model = replace(
+        model,
+        checkpoint=_absolute(model.checkpoint),
+        checkpoint_name=checkpoint.name,
+        checkpoint_sha256=checkpoint.sha256,
+    )
+    if model.embeddings == "raw":
+        return model
+    pca = weights.resolve(model.pca_params, "pca_params", storage.open_read)
+    Postprocessor(pca.path)
+    return replace(model, pca_params=_absolute(model.pca_params), pca_name=pca.name, pca_sha256=pca.sha256)
+
+
+def load(model: Model, check: bool = False) -> EmbedFunction:
+    """Model settings -> the function from examples float32 [k, 96, 64] to values [k, 128] of the kind asked for.
+
+    Args:
+      model: with the sha256s of its weights, which have to be the same here.
+      check: compare the fast kernel with the plain graph first.
+
+    Raises:
+      WeightsError, CheckpointError, PcaError: if weights are missing, others than at submission, or do not fit.
+      UnsupportedProcessorError: for a precision that this processor does not have.
+      KernelError: if the fast kernel is too far from the plain graph.
+    """
+    from vggish_core.model import Embedder, check_kernel
+    from vggish_core.postprocess import Postprocessor
+
+    found = weights.resolve(model.checkpoint, "checkpoint", storage.open_read, model.checkpoint_sha256)
+    # One thread a call: the worker makes as many calls at the same time as it has cores, and none waits for a part.
+    embedder = Embedder(found.path, model.batch_size, model.precision, model.convolutions, threads=1)
+    if check:
+        check_kernel(embedder)
+    if model.embeddings == "raw":
+        return embedder.embed
+    pca = weights.resolve(model.pca_params, "pca_params", storage.open_read, model.pca_sha256)
+    postprocessor = Postprocessor(pca.path)
+    finish = postprocessor.postprocess if model.embeddings == "quantized" else postprocessor.pca
+    return lambda examples: finish(embedder.embed(examples))
+
+
+def _absolute(given: str) -> str:
+    """Workers have working directories of their own."""
+    return os.path.abspath(given) if os.path.exists(given) or os.path.exists(f"{given}.index") else given
