@@ -22,7 +22,7 @@ import numba
 CACHE_VARIABLE = "VGGISH_CACHE"
 """Environment variable that names the cache directory; else it is the user's."""
 
-_GENERATORS = ("vggish_core.vector_code", "vggish_core.winograd_transforms", "vggish_core.winograd")
+_GENERATORS = ("vggish_core.vector_code", "vggish_core.winograd_transforms", "vggish_core.winograd_kernels")
 _log = logging.getLogger(__name__)
 _lock = threading.Lock()
 

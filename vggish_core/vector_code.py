@@ -22,6 +22,9 @@ _FLOAT = ir.FloatType()
 _INDEX = ir.IntType(64)
 _LANE = ir.IntType(32)
 
+LINE = 16
+"""float32 values in a cache line. Strides are lengthened by one, or every row would fall in the same places of the cache."""
+
 
 @dataclass(frozen=True)
 class RegisterTile:
@@ -40,6 +43,11 @@ class RegisterTile:
     @property
     def columns(self) -> int:
         return self.vectors * self.lanes
+
+    @property
+    def few_rows(self) -> int:
+        """Rows of the smaller tile for what does not fill whole ones."""
+        return self.rows // 3
 
 
 # Sums, the right factor's vectors and one value of the left factor fill 27 of 32, or 15 of 16, registers.

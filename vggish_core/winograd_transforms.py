@@ -20,7 +20,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from vggish_core.vector_code import RegisterTile, Vector, VectorCode, weighted_sum
+from vggish_core.vector_code import Vector, VectorCode, weighted_sum
 
 OUTPUTS = 4
 """Height and width of the outputs of a tile."""
@@ -51,15 +51,8 @@ AT, G, BT = matrices()
 
 def transform_filters(weights: np.ndarray) -> np.ndarray:
     """Filters [3, 3, in, out] -> G g Gt, computed in float64: float32 [36, in, out]."""
-    transformed = np.einsum("ai,bj,ijcd->abcd", G, G, weights.astype(np.float64), optimize=True)
-    return transformed.reshape(PRODUCTS, *weights.shape[2:]).astype(np.float32)
-
-
-def pack(matrix: np.ndarray, tile: RegisterTile) -> np.ndarray:
-    """Right factors [..., depth, columns] -> panels [..., columns / tile.columns, depth, tile.columns], as products read them."""
-    *outer, depth, columns = matrix.shape
-    panels = matrix.reshape(*outer, depth, columns // tile.columns, tile.columns)
-    return np.moveaxis(panels, -2, -3)
+    transformed = np.kron(G, G) @ weights.reshape(9, -1).astype(np.float64)
+    return transformed.astype(np.float32).reshape(PRODUCTS, *weights.shape[2:])
 
 
 def transformed_inputs(d: Sequence[Vector]) -> list[Vector]:
