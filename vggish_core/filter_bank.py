@@ -5,8 +5,8 @@ resampy reads its filter off a table by linear interpolation. Where the two rate
 product over windows of the input. A group of neighbouring outputs shares one window; the rows of a product are windows
 so far apart that they do not overlap, so that BLAS takes them where they lie, without a copy.
 
-Output block b is samples [b * B, (b + 1) * B) of the whole waveform, B being a multiple of `up`: all blocks are the same
-products of the same shapes, and the bits of an output sample depend on its index and on the input around it alone.
+Output block b is samples [b * B, (b + 1) * B) of the whole waveform, B being a multiple of `up`: all blocks are
+the same products of the same shapes, and a sample's bits depend on its index and on the input around it alone.
 """
 
 from __future__ import annotations

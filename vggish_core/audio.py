@@ -1,0 +1,276 @@
+"""Audio file, by path or open in binary mode -> blocks of float32 samples [n, channels] in [-1, 1].
+
+libsndfile reads what it can (WAV, FLAC, Ogg Vorbis, Opus, MP3, AIFF, AU, CAF, W64, RF64 and more), FFmpeg the rest
+(`audio_ffmpeg`). Content decides which, never a file's name. Every failure is one `AudioError` with a reason.
+
+What a decoder gives is taken as it is. Both decoders leave out the encoder's priming and padding where the file states
+them (LAME tag, edit list, Opus pre-skip, Vorbis granule positions); where it does not, they are samples like others.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from vggish_core import params
+
+BLOCK_FRAMES = 1 << 16
+"""Sample frames of a block by default; much smaller ones cost a third more time."""
+MAX_BLOCK_SAMPLES = 1 << 20
+"""Samples over all channels in a block at most: a file of 1,000 channels gets shorter blocks."""
+EXACT_FORMATS = frozenset({"WAV", "WAVEX", "W64", "RF64", "AIFF", "AU", "CAF", "FLAC"})
+EXACT_SUBTYPES = frozenset({"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"})
+"""Containers and codecs of libsndfile in which any sample frame is found exactly."""
+UNKNOWN_FRAMES = 1 << 62
+"""libsndfile's count of a FLAC stream that does not state its own is larger."""
+MAGIC = {0: (b"RIFF", b"RIFX", b"RF64", b"riff", b"FORM", b"fLaC", b"OggS", b"ID3", b"caff", b".snd"), 4: (b"ftyp",)}
+"""First bytes, by position, of files that mean to be audio: what no decoder opens is damaged, not something else."""
+
+
+class AudioError(Exception):
+    """Audio that cannot be read.
+
+    Attributes:
+      reason: one of empty, not_audio, no_audio_stream, corrupt, truncated, no_samples, not_finite, unsupported_rate,
+        unreadable, missing.
+      message: one line for the user: what was found.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(reason, message)
+        self.reason = reason
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.message}"
+
+
+class AudioReader(ABC):
+    """A file being decoded; made by `open_audio`, to be closed or used in a `with` statement.
+
+    Attributes:
+      sample_rate_hz: 1,000 to 400,000.
+      channels: 1 or more.
+      format: container and codec, "WAV/PCM_16" or "mov,mp4/aac" say.
+      frames: sample frames that the file promises; None where it does not say. Not to be relied on for lossy formats.
+      seekable_exactly: whether `seek` is quick, and decodes from there on the same bits as from the start.
+      position: the next sample frame.
+    """
+
+    sample_rate_hz: int
+    channels: int
+    format: str
+    frames: int | None
+    seekable_exactly = False
+    position = 0
+
+    def blocks(self, max_frames: int = BLOCK_FRAMES) -> Iterator[np.ndarray]:
+        """Decode on -> blocks float32 [n, channels] in [-1, 1], 1 <= n <= max_frames, up to the end of the audio.
+
+        Raises:
+          AudioError: corrupt or truncated; not_finite for NaN or infinite samples; no_samples where the whole file has
+            none; unreadable where the storage fails.
+        """
+        step = max(1, min(max_frames, MAX_BLOCK_SAMPLES // self.channels))
+        while len(block := self._read(step)):
+            self._check_finite(block)
+            self.position += len(block)
+            yield block
+        if self.position == 0:
+            raise AudioError("no_samples", f"a {self.format} header without samples")
+
+    def _check_finite(self, block: np.ndarray) -> None:
+        # A sum is finite only where its terms are, and cheaper than a test of each.
+        with np.errstate(invalid="ignore", over="ignore"):
+            if np.isfinite(block.sum()):
+                return
+        bad = np.flatnonzero(~np.isfinite(block).all(axis=1))
+        if len(bad):
+            raise AudioError("not_finite", f"sample frame {self.position + bad[0]} is {block[bad[0]].tolist()}")
+
+    def seek(self, frame: int) -> None:
+        """Go to a sample frame, or to the end if that comes before.
+
+        Where `seekable_exactly` is False, what lies between is decoded.
+
+        Raises:
+          ValueError: a frame before `position` in a file that is not seekable exactly.
+          AudioError: as `blocks`.
+        """
+        if frame < self.position:
+            raise ValueError(f"seek to sample frame {frame}: {self.format} is read forwards, and at {self.position}")
+        while self.position < frame:
+            skipped = len(self._read(min(BLOCK_FRAMES, frame - self.position)))
+            if not skipped:
+                return
+            self.position += skipped
+
+    @abstractmethod
+    def _read(self, frames: int) -> np.ndarray:
+        """Up to so many sample frames float32 [n, channels]; n = 0 only at the end."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release the decoder, and the file if `open_audio` opened it."""
+
+    def __enter__(self) -> AudioReader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class NamelessFile:
+    """A binary file as decoders see it: no name to guess a format from, no exceptions that their C code would lose.
+
+    Attributes:
+      error: what the storage raised, if it did; the file seems to end there.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.error: Exception | None = None
+
+    def read(self, size: int = -1) -> bytes:
+        try:
+            return self._file.read(size)
+        except Exception as error:
+            self.error = error
+            return b""
+
+    def readinto(self, buffer: Any) -> int:
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def check(self) -> None:
+        """Raise what the storage raised.
+
+        Raises:
+          AudioError: unreadable.
+        """
+        if self.error is not None:
+            raise AudioError("unreadable", f"{type(self.error).__name__}: {self.error}") from self.error
+
+
+def check_rate(sample_rate_hz: int) -> None:
+    """Raise AudioError unsupported_rate outside 1 to 400 kHz."""
+    if not params.MIN_SAMPLE_RATE <= sample_rate_hz <= params.MAX_SAMPLE_RATE:
+        raise AudioError("unsupported_rate", f"{sample_rate_hz} Hz; 1,000 to 400,000 Hz can be read")
+
+
+class _SoundFileReader(AudioReader):
+    """What libsndfile reads."""
+
+    def __init__(self, sound: Any, file: BinaryIO, nameless: NamelessFile, owned: bool) -> None:
+        self._sound = sound
+        self._file = file
+        self._nameless = nameless
+        self._owned = owned
+        self.sample_rate_hz = sound.samplerate
+        self.channels = sound.channels
+        self.format = f"{sound.format}/{sound.subtype}"
+        self.frames = sound.frames
+        exact = sound.format in EXACT_FORMATS and sound.subtype in EXACT_SUBTYPES
+        self.seekable_exactly = exact and sound.seekable()
+        check_rate(self.sample_rate_hz)
+
+    def _read(self, frames: int) -> np.ndarray:
+        import soundfile
+
+        try:
+            block = self._sound.read(frames, dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as error:
+            self._nameless.check()
+            # libsndfile reports a FLAC stream that stops within a frame as damaged.
+            at_end = self._file.tell() >= os.fstat(self._file.fileno()).st_size if self._owned else False
+            raise AudioError(
+                "truncated" if at_end and self.position < self._sound.frames else "corrupt",
+                f"{self.format}: {error.error_string.rstrip('.')}, after {self._sound.tell()} of {self.frames} frames",
+            ) from error
+        self._nameless.check()
+        if not len(block) and self._sound.format == "FLAC" and self.position < self._sound.frames:
+            raise AudioError("truncated", f"{self.format}: {self.position} of {self.frames} sample frames")
+        return block
+
+    def seek(self, frame: int) -> None:
+        if not self.seekable_exactly:
+            super().seek(frame)
+            return
+        import soundfile
+
+        frame = min(frame, self._sound.frames)
+        try:
+            self._sound.seek(frame)
+        except soundfile.LibsndfileError as error:
+            self._nameless.check()
+            reason = "truncated" if self._sound.format == "FLAC" else "corrupt"
+            raise AudioError(reason, f"{self.format}: sample frame {frame} of {self.frames} is not found") from error
+        self.position = frame
+
+    def close(self) -> None:
+        self._sound.close()
+        if self._owned:
+            self._file.close()
+
+
+def open_audio(file: str | os.PathLike[str] | BinaryIO) -> AudioReader:
+    """A local path, or a seekable binary file, which stays open -> reader.
+
+    Raises:
+      AudioError: the file is missing, unreadable or empty, no decoder recognises it, its rate is unsupported, or it is
+        a video without sound.
+    """
+    if not isinstance(file, (str, os.PathLike)):
+        return _open(file, owned=False)
+    try:
+        opened = Path(file).open("rb", buffering=0)  # noqa: SIM115 - the reader closes it
+    except FileNotFoundError as error:
+        raise AudioError("missing", "no such file") from error
+    except OSError as error:
+        raise AudioError("unreadable", error.strerror or str(error)) from error
+    try:
+        return _open(opened, owned=True)
+    except BaseException:
+        opened.close()
+        raise
+
+
+def _open(file: BinaryIO, owned: bool) -> AudioReader:
+    import soundfile
+
+    nameless = NamelessFile(file)
+    file.seek(0)
+    start = nameless.read(16)
+    nameless.check()
+    if not start:
+        raise AudioError("empty", "the file has no bytes")
+    file.seek(0)
+    try:
+        # A descriptor is read without calls back into Python.
+        sound = soundfile.SoundFile(file.fileno(), closefd=False) if owned else soundfile.SoundFile(nameless)
+    except soundfile.LibsndfileError:
+        nameless.check()
+    else:
+        if sound.frames < UNKNOWN_FRAMES:
+            return _SoundFileReader(sound, file, nameless, owned)
+        sound.close()
+    from vggish_core.audio_ffmpeg import FFmpegReader
+
+    file.seek(0)
+    means_audio = any(start[at:].startswith(magic) for at, magics in MAGIC.items() for magic in magics)
+    return FFmpegReader(file, nameless, owned, unrecognised="corrupt" if means_audio else "not_audio")

@@ -1,0 +1,159 @@
+"""What libsndfile does not read, through FFmpeg: M4A, MP4, MKV, WebM, WMA, AMR, unusual FLAC and more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+import av
+import numpy as np
+
+from vggish_core.audio import AudioError, AudioReader, NamelessFile, check_rate
+
+OPEN_OPTIONS = {
+    # A playlist may name other files and addresses: none of them is opened.
+    "protocol_whitelist": "none",
+}
+DECODER_OPTIONS = {"flac": {"err_detect": "crccheck+explode"}}
+"""FFmpeg's FLAC decoder looks at checksums only when told to."""
+FULL_SCALE = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63}
+"""Of integer samples. Fewer bits (12, 20, 24) come shifted to the left in the next larger type."""
+
+
+class FFmpegReader(AudioReader):
+    """The first audio stream of a file.
+
+    Args:
+      file, nameless: the file, and the same as the decoder sees it.
+      owned: whether to close the file at the end.
+      unrecognised: the reason to give where FFmpeg does not recognise the content either.
+    """
+
+    def __init__(self, file: BinaryIO, nameless: NamelessFile, owned: bool, unrecognised: str) -> None:
+        self._file = file
+        self._nameless = nameless
+        self._owned = owned
+        self._decoded: list[np.ndarray] = []
+        self._container = self._open_container(unrecognised)
+        try:
+            self._stream = self._choose_stream()
+            container, codec = self._container.format.name, self._stream.codec_context.name
+            self.format = f"{','.join(container.split(',')[:2])}/{codec}"
+            self._check_whole()
+            self.frames = self._promised() if container == "flac" else None
+            self.sample_rate_hz = self._stream.codec_context.sample_rate
+            self.channels = self._stream.codec_context.channels
+            self._arrays = self._decode()
+            # The stream's header may state another rate than its frames have (HE-AAC): the first frame decides.
+            first = next(self._arrays, None)
+            if first is None:
+                raise AudioError("no_samples", f"a {self.format} header without samples")
+            self._decoded.append(first)
+            check_rate(self.sample_rate_hz)
+        except BaseException:
+            self._container.close()
+            raise
+
+    def _open_container(self, unrecognised: str) -> Any:
+        try:
+            return av.open(self._nameless, mode="r", options=OPEN_OPTIONS, metadata_errors="replace")
+        except (av.error.FFmpegError, ValueError, OSError) as error:
+            self._nameless.check()
+            raise AudioError(unrecognised, f"neither libsndfile nor FFmpeg opens it: {_describe(error)}") from error
+
+    def _choose_stream(self) -> Any:
+        streams = self._container.streams
+        name = self._container.format.name
+        if not streams.audio:
+            if streams.video and not name.endswith("_pipe"):
+                raise AudioError("no_audio_stream", f"a file of format {name} without sound")
+            raise AudioError("not_audio", f"a file of format {name} without audio")
+        stream = streams.audio[0]
+        if stream.codec_context is None:
+            raise AudioError("not_audio", f"a file of format {name} whose audio codec has no decoder")
+        stream.codec_context.thread_count = 1
+        stream.codec_context.options = DECODER_OPTIONS.get(stream.codec_context.name, {})
+        return stream
+
+    def _promised(self) -> int | None:
+        """Sample frames that the stream's header states."""
+        if self._stream.duration is None:
+            return None
+        return round(self._stream.duration * self._stream.time_base * self._stream.codec_context.sample_rate)
+
+    def _check_whole(self) -> None:
+        """Whether the index (MP4 and relatives) points past the end of the file."""
+        entries = getattr(self._stream, "index_entries", None)
+        if not self._container.format.name.startswith("mov") or not entries:
+            return
+        last = entries[len(entries) - 1]
+        position = self._nameless.tell()
+        size = self._nameless.seek(0, 2)
+        self._nameless.seek(position)
+        if last.pos + last.size > size:
+            raise AudioError("truncated", f"{self.format}: {size} of at least {last.pos + last.size} bytes")
+
+    def _decode(self) -> Iterator[np.ndarray]:
+        """Decoded frames, float32 [n, channels], n >= 1."""
+        done = 0
+        try:
+            for packet in self._container.demux(self._stream):
+                if packet.is_corrupt:
+                    raise AudioError("corrupt", f"{self.format}: damaged packet after {done} sample frames")
+                for frame in packet.decode():
+                    if not frame.samples:
+                        continue
+                    self._check_layout(frame, done)
+                    done += frame.samples
+                    yield _to_float(frame)
+        except (av.error.FFmpegError, ValueError) as error:
+            self._nameless.check()
+            raise AudioError("corrupt", f"{self.format}: {_describe(error)}, after {done} sample frames") from error
+        self._nameless.check()
+        if self.frames is not None and done < self.frames:
+            raise AudioError("truncated", f"{self.format}: {done} of {self.frames} sample frames")
+
+    def _check_layout(self, frame: Any, done: int) -> None:
+        layout = (frame.sample_rate, frame.layout.nb_channels)
+        if not done:
+            self.sample_rate_hz, self.channels = layout
+        elif layout != (self.sample_rate_hz, self.channels):
+            raise AudioError(
+                "corrupt",
+                f"{self.format}: {self.sample_rate_hz} Hz and {self.channels} channels change to {layout[0]} Hz and "
+                f"{layout[1]} channels after {done} sample frames",
+            )
+
+    def _read(self, frames: int) -> np.ndarray:
+        held = sum(map(len, self._decoded))
+        while held < frames and (array := next(self._arrays, None)) is not None:
+            self._decoded.append(array)
+            held += len(array)
+        if not held:
+            return np.empty((0, self.channels), np.float32)
+        block = np.concatenate(self._decoded)
+        self._decoded = [block[frames:].copy()] if held > frames else []
+        return block[:frames]
+
+    def close(self) -> None:
+        self._container.close()
+        if self._owned:
+            self._file.close()
+
+
+def _to_float(frame: Any) -> np.ndarray:
+    """A decoded frame -> float32 [n, channels] in [-1, 1]; integers scaled as libsndfile does."""
+    array = frame.to_ndarray()
+    samples = array.T if frame.format.is_planar else array.reshape(frame.samples, -1)
+    kind = frame.format.packed.name
+    if kind in FULL_SCALE:
+        scale = FULL_SCALE[kind]
+        if kind == "u8":
+            samples = samples.astype(np.float32) - np.float32(scale)
+        return samples.astype(np.float32, copy=False) * np.float32(1 / scale)
+    return samples.astype(np.float32, copy=False)
+
+
+def _describe(error: Exception) -> str:
+    """What FFmpeg says, on one line."""
+    return (getattr(error, "strerror", None) or str(error)).replace("\n", " ")
