@@ -142,10 +142,17 @@ class Failure:
     skipped: bool = False
 
 
+@dataclass(frozen=True)
+class Drop:
+    """A clip that the corpus no longer holds: what its shard has of it is left out."""
+
+    clip: Clip
+
+
 Extracted = ExampleBlock | Ending | Failure
 """What a decoder gives for a segment: blocks and one ending, or (possibly after some blocks) one failure."""
 
-Outcome = Embedding | Ending | Failure
+Outcome = Embedding | Ending | Failure | Drop
 """What reaches the shard writer."""
 
 RecordFormat = Literal["audioset", "youtube8m"]

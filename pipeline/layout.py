@@ -1,0 +1,110 @@
+"""What the files of an output are called, and the one error about them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from pipeline import storage
+from pipeline.storage import join
+
+__all__ = [
+    "FAILURES",
+    "MANIFEST",
+    "STAGED",
+    "STATE",
+    "OutputError",
+    "basename",
+    "explained",
+    "files_in",
+    "is_draft",
+    "is_ledger",
+    "is_shard",
+    "join",
+    "ledger_name",
+    "shard_name",
+]
+
+MANIFEST = "manifest.json"
+FAILURES = "failures.jsonl"
+STATE = "_state"
+STAGED = f"{STATE}/staged"
+
+_SHARD = re.compile(r"embeddings-(\d{5,})-of-(\d{5,})\.tfrecord")
+_DRAFT = re.compile(r"\.[0-9a-f]{32}\.tmp")
+_LEDGER = re.compile(r"ledger-(\d{5,})-of-(\d{5,})\.jsonl")
+
+
+class OutputError(Exception):
+    """An output cannot be used as asked: what was found, and what to do about it."""
+
+    def __init__(self, found: str, remedy: str) -> None:
+        super().__init__(found, remedy)
+        self.found = found
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.found}. {self.remedy}"
+
+
+def shard_name(index: int, num_shards: int) -> str:
+    """Position and number of shards -> name of the record file."""
+    return f"embeddings-{index:05d}-of-{num_shards:05d}.tfrecord"
+
+
+def ledger_name(index: int, num_shards: int) -> str:
+    """Position and number of shards -> name of the ledger, below the output's directory."""
+    return f"{STATE}/ledger-{index:05d}-of-{num_shards:05d}.jsonl"
+
+
+def is_shard(name: str) -> bool:
+    """Whether a file's name (without its directory) is that of a record file of any number of shards."""
+    return _SHARD.fullmatch(name) is not None
+
+
+def is_ledger(name: str) -> bool:
+    """Whether a file's name (without its directory) is that of a ledger of any number of shards."""
+    return _LEDGER.fullmatch(name) is not None
+
+
+def basename(uri: str) -> str:
+    """The last component of a path or URI."""
+    return uri.rstrip("/").rpartition("/")[2]
+
+
+def is_draft(name: str) -> bool:
+    """Whether a file's name is one that `storage.open_write` gives to a file that is not yet whole."""
+    return _DRAFT.fullmatch(name) is not None
+
+
+@contextmanager
+def explained(directory: str, doing: str) -> Iterator[None]:
+    """Turns a failing storage operation into an `OutputError` that says what was being done, and where."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error) or type(error).__name__
+        raise OutputError(
+            f"{directory}: {doing} failed: {reason}",
+            "What was committed before is whole. Make sure that there is space and that it may be written to, "
+            "then run the same command again; it continues.",
+        ) from error
+
+
+def files_in(directory: str, prefix: str = "") -> dict[str, int]:
+    """A directory and what names begin with -> name and size in bytes of each file in it; nothing if there is none.
+
+    Names, not patterns: an output's own path may hold brackets and stars.
+    """
+    found: dict[str, int] = {}
+    if storage.is_local(directory):
+        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(storage.absolute(directory)) as items:
+            for item in items:
+                if item.name.startswith(prefix) and item.is_file():
+                    found[item.name] = item.stat().st_size
+    else:
+        for file in storage.match(join(directory, f"{prefix}*")):
+            found[basename(file.uri)] = file.size_bytes
+    return dict(sorted(found.items()))

@@ -1,0 +1,185 @@
+"""Embeddings of a clip <-> the bytes of a `tf.train.SequenceExample`, as AudioSet and YouTube-8M lay them out.
+
+Layouts: docs/records.md. Serialization is deterministic: map entries in the order of their keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from google.protobuf.message import DecodeError
+
+from pipeline import storage
+from pipeline.sequence_example import SequenceExample
+from pipeline.tfrecord import RecordError, read_tfrecord, write_tfrecord
+from pipeline.types import RecordFormat
+
+__all__ = ["Record", "RecordError", "parse", "read_records", "read_tfrecord", "to_sequence_example", "write_tfrecord"]
+
+WIDTH = 128
+FRAMES_KEY: dict[RecordFormat, str] = {"audioset": "audio_embedding", "youtube8m": "audio"}
+AUDIOSET_KEYS = {"video_id", "start_time_seconds", "end_time_seconds", "labels"}
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """A record's content.
+
+    Attributes:
+      id: `video_id` (AudioSet) or `id` (YouTube-8M).
+      start_s, end_s: None in YouTube-8M's layout, which has no times.
+      labels: class indices.
+      values: uint8 [k, 128] quantized, or float32 [k, 128]; read-only.
+      layout: which of the two it was.
+    """
+
+    id: str
+    start_s: float | None
+    end_s: float | None
+    labels: tuple[int, ...]
+    values: np.ndarray
+    layout: RecordFormat
+
+
+def to_sequence_example(
+    clip_id: str,
+    start_s: float,
+    end_s: float,
+    labels: Sequence[int],
+    values: np.ndarray,
+    record_format: RecordFormat = "audioset",
+) -> bytes:
+    """Embeddings uint8 or float32 [k, 128] -> the record's bytes; a function of the arguments alone.
+
+    Quantized frames become a bytes_list of 128 unsigned bytes each, float frames a float_list of 128. An id that is
+    not UTF-8 (a file's name need not be) keeps its bytes. YouTube-8M's layout has no times: they are left out.
+
+    Raises:
+      RecordError: wrong shape or type, labels that do not ascend, times that are no numbers.
+    """
+    if values.ndim != 2 or values.shape[1] != WIDTH or values.dtype not in (np.uint8, np.float32):
+        raise RecordError(f"{clip_id}: embeddings are {values.dtype} {list(values.shape)}, not uint8/float32 [k, 128]")
+    if any(a >= b for a, b in pairwise(labels)):
+        raise RecordError(f"{clip_id}: labels {list(labels)} do not ascend")
+    message = SequenceExample()
+    context = message.context.feature
+    if record_format == "audioset":
+        if not (np.isfinite(start_s) and np.isfinite(end_s)):
+            raise RecordError(f"{clip_id}: times {start_s} to {end_s} are not numbers")
+        context["video_id"].bytes_list.value.append(clip_id.encode("utf-8", "surrogateescape"))
+        context["start_time_seconds"].float_list.value.append(start_s)
+        context["end_time_seconds"].float_list.value.append(end_s)
+    else:
+        context["id"].bytes_list.value.append(clip_id.encode("utf-8", "surrogateescape"))
+    context["labels"].int64_list.SetInParent()  # an empty list is still a list of integers
+    context["labels"].int64_list.value.extend(labels)
+    frames = message.feature_lists.feature_list[FRAMES_KEY[record_format]].feature
+    if values.dtype == np.uint8:
+        for row in values:
+            frames.add().bytes_list.value.append(row.tobytes())
+    else:
+        for row in values:
+            frames.add().float_list.value.extend(row.tolist())
+    return message.SerializeToString(deterministic=True)
+
+
+def parse(data: bytes, strict: bool = False) -> Record:
+    """A record's bytes -> its content.
+
+    Args:
+      data: a serialized `SequenceExample` in either layout.
+      strict: True refuses keys beyond the layout's own.
+
+    Raises:
+      RecordError: names what is missing, of another type or of another width.
+    """
+    try:
+        message = SequenceExample.FromString(data)
+    except DecodeError:
+        raise RecordError(f"{len(data)} bytes that are not a SequenceExample") from None
+    context, lists = message.context.feature, message.feature_lists.feature_list
+    layout = _layout(lists)
+    times: tuple[float | None, float | None] = (None, None)
+    if layout == "audioset":
+        id_key, allowed = "video_id", AUDIOSET_KEYS
+        times = (_one(context, "start_time_seconds", "float_list"), _one(context, "end_time_seconds", "float_list"))
+    else:  # the releases of 2016 and 2017 say video_id
+        id_key = "id" if "id" in context else "video_id"
+        allowed = {id_key, "labels"}
+    clip_id = _one(context, id_key, "bytes_list").decode("utf-8", "surrogateescape")
+    labels = tuple(_list(context, "labels", "int64_list"))
+    extra = (set(context) - allowed) | (set(lists) - {FRAMES_KEY[layout], "rgb"})
+    if strict and (extra or (layout == "audioset" and "rgb" in lists)):
+        raise RecordError(f"{clip_id}: unexpected keys {sorted(extra | (set(lists) - {FRAMES_KEY[layout]}))}")
+    values = _frames(lists[FRAMES_KEY[layout]].feature, clip_id)
+    return Record(clip_id, *times, labels, values, layout)
+
+
+def read_records(*patterns: str) -> Iterator[Record]:
+    """Paths, URIs or globs of TFRecord files -> their records, file by file in the order of names.
+
+    Raises:
+      RecordError: a damaged frame or record, named; or a pattern that matches nothing.
+    """
+    for pattern in patterns:
+        files = sorted(file.uri for file in storage.match(pattern))
+        if not files:
+            raise RecordError(f"no file matches {pattern}")
+        for uri in files:
+            with storage.open_read(uri) as file:
+                for index, data in enumerate(read_tfrecord(file, uri)):
+                    try:
+                        yield parse(data)
+                    except RecordError as error:
+                        raise RecordError(f"{uri}: record {index}: {error}") from None
+
+
+def _layout(lists: Any) -> RecordFormat:
+    for layout, key in FRAMES_KEY.items():
+        if key in lists:
+            return layout
+    raise RecordError(f"no feature list audio_embedding (AudioSet) or audio (YouTube-8M), only {sorted(lists)}")
+
+
+def _list(context: Any, key: str, kind: str) -> Any:
+    if key not in context:
+        raise RecordError(f"no {key} in the context, only {sorted(context)}")
+    feature = context[key]
+    found = feature.WhichOneof("kind")
+    if found != kind:
+        raise RecordError(f"{key} is a {found or 'feature without a value'}, not a {kind}")
+    return getattr(feature, kind).value
+
+
+def _one(context: Any, key: str, kind: str) -> Any:
+    values = _list(context, key, kind)
+    if len(values) != 1:
+        raise RecordError(f"{key} holds {len(values)} values, not one")
+    return values[0]
+
+
+def _frames(features: Sequence[Any], clip_id: str) -> np.ndarray:
+    kinds = {feature.WhichOneof("kind") for feature in features}
+    if kinds == {"float_list"}:
+        rows = [feature.float_list.value for feature in features]
+        _check_widths([len(row) for row in rows], clip_id, "floats")
+        values = np.array(rows, np.float32)
+        values.flags.writeable = False
+        return values
+    if kinds - {"bytes_list"}:
+        raise RecordError(f"{clip_id}: frames are {sorted(map(str, kinds))}, not all bytes_list or all float_list")
+    frames = [blob for feature in features for blob in feature.bytes_list.value]
+    if len(frames) != len(features):
+        raise RecordError(f"{clip_id}: {len(features)} frames hold {len(frames)} byte strings, not one each")
+    _check_widths([len(frame) for frame in frames], clip_id, "bytes")
+    return np.frombuffer(b"".join(frames), np.uint8).reshape(-1, WIDTH)
+
+
+def _check_widths(widths: list[int], clip_id: str, unit: str) -> None:
+    if widths.count(WIDTH) != len(widths):
+        index, width = next((i, w) for i, w in enumerate(widths) if w != WIDTH)
+        raise RecordError(f"{clip_id}: frame {index} of {len(widths)} has {width} {unit}, not {WIDTH}")

@@ -1,0 +1,218 @@
+"""The outcomes of a shard and what it held before -> a sorted record file and its ledger, staged for the commit."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from heapq import merge as merge_sorted
+from typing import BinaryIO
+
+from pipeline import ledger, records, storage
+from pipeline.assemble import ClipResult, assemble
+from pipeline.layout import STAGED, OutputError, explained, files_in, join, ledger_name, shard_name
+from pipeline.settings import Output
+from pipeline.tfrecord import frame
+from pipeline.types import ClipKey, Drop, Outcome
+
+Item = tuple[ledger.LedgerEntry, "bytes | None"]
+"""A clip's ledger entry and, if it is written, its record."""
+
+
+@dataclass(frozen=True)
+class ShardEntry:
+    """A complete shard, as the manifest lists it.
+
+    Attributes:
+      index, name: position among the output's shards, name of the record file.
+      records, failed, skipped: clips by outcome.
+      examples, audio_seconds: of the records.
+      bytes, sha256: of the record file.
+      ledger_sha256: of the ledger.
+      failures, skips: clips by reason.
+    """
+
+    index: int
+    name: str
+    records: int
+    failed: int
+    skipped: int
+    examples: int
+    audio_seconds: float
+    bytes: int
+    sha256: str
+    ledger_sha256: str
+    failures: dict[str, int]
+    skips: dict[str, int]
+
+
+@dataclass(frozen=True)
+class ShardResult:
+    """A staged shard.
+
+    Attributes:
+      entry: what the manifest will say of it.
+      attempt: which run wrote it.
+      staged: its files' common name: `staged` + ".tfrecord", ".jsonl" (ledger) and ".json" (this, written last).
+      base_ledger_sha256: of the committed ledger that it was merged with; "" if there was none.
+    """
+
+    entry: ShardEntry
+    attempt: str
+    staged: str
+    base_ledger_sha256: str
+
+    def to_json(self) -> bytes:
+        return json.dumps(asdict(self), indent=1).encode()
+
+    @staticmethod
+    def from_json(data: bytes) -> ShardResult:
+        content = json.loads(data)
+        return ShardResult(**{**content, "entry": ShardEntry(**content["entry"])})
+
+
+def write_shard(output: Output, index: int, outcomes: Iterable[Outcome], attempt: str) -> ShardResult:
+    """All that a run has on the clips of a shard -> the staged shard: old ∪ new, new first, `Drop`s left out.
+
+    Embeddings of the shard's new clips are held in memory; records that it held before are streamed.
+
+    Raises:
+      OutputError: storage fails, or the committed shard is damaged.
+      AssemblyError: pieces of a clip are missing or contradict each other.
+    """
+    items = list(outcomes)
+    dropped = {item.clip.key for item in items if isinstance(item, Drop)}
+    new = assemble(items)
+    staged = f"{STAGED}/{attempt}-{index:05d}-{uuid.uuid4().hex[:8]}"
+    with explained(output.directory, f"writing shard {index}"):
+        storage.mkdirs(join(output.directory, STAGED))
+        try:
+            result = _stage(output, index, new, dropped, attempt, staged)
+            storage.write_atomic(join(output.directory, f"{staged}.json"), result.to_json())
+        except Exception:
+            for suffix in (".tfrecord", ".jsonl"):
+                with suppress(Exception):
+                    storage.delete(join(output.directory, staged + suffix))
+            raise
+    return result
+
+
+def _stage(
+    output: Output, index: int, new: list[ClipResult], dropped: set[ClipKey], attempt: str, staged: str
+) -> ShardResult:
+    base_lines, base_sha256 = _committed_ledger(output, index)
+    replaced = dropped | {result.entry.key for result in new}
+    merged = merge(_committed(output, index, base_lines), ((r.entry, _serialize(r, output)) for r in new), replaced)
+    sums = ledger.Tally()
+    with (
+        storage.open_write(join(output.directory, f"{staged}.tfrecord")) as data_file,
+        storage.open_write(join(output.directory, f"{staged}.jsonl")) as ledger_file,
+    ):
+        data = _Hashed(data_file)
+        for entry, record in merged:
+            if record is not None:
+                data.write(frame(record))
+            ledger_file.write(sums.add(entry))
+    entry_of_shard = ShardEntry(
+        index=index,
+        name=shard_name(index, output.num_shards),
+        records=sums.records,
+        failed=sums.failed,
+        skipped=sums.skipped,
+        examples=sums.examples,
+        audio_seconds=sums.audio_seconds,
+        bytes=data.size,
+        sha256=data.sha256.hexdigest(),
+        ledger_sha256=sums.sha256,
+        failures=dict(sorted(sums.failures.items())),
+        skips=dict(sorted(sums.skips.items())),
+    )
+    return ShardResult(entry_of_shard, attempt, staged, base_sha256)
+
+
+def merge(old: Iterable[Item], new: Iterable[Item], replaced: Collection[ClipKey]) -> Iterator[Item]:
+    """Two sequences of (entry, record or None), each sorted by key -> one, without the old ones under `replaced`."""
+    kept = (item for item in old if item[0].key not in replaced)
+    return merge_sorted(kept, new, key=lambda item: item[0].key)
+
+
+def collect(directory: str, attempt: str = "") -> list[ShardResult]:
+    """The complete staged shards of an attempt ("": of all), in the order of their names.
+
+    An engine that tries a bundle again may leave several of one shard; the commit takes the first.
+    """
+    with explained(directory, "listing staged shards"):
+        results = []
+        for name in files_in(join(directory, STAGED), attempt):
+            if not name.endswith(".json"):
+                continue
+            with storage.open_read(join(directory, f"{STAGED}/{name}")) as file:
+                results.append(ShardResult.from_json(file.read()))
+        return results
+
+
+def _serialize(result: ClipResult, output: Output) -> bytes | None:
+    if result.values is None:
+        return None
+    entry = result.entry
+    assert entry.end_s is not None
+    return records.to_sequence_example(
+        entry.id, entry.start_s, entry.end_s, entry.labels, result.values, output.record_format
+    )
+
+
+def _committed_ledger(output: Output, index: int) -> tuple[list[ledger.LedgerEntry], str]:
+    """Entries of the committed ledger and its sha256; nothing and "" where the shard is not yet there."""
+    uri = join(output.directory, ledger_name(index, output.num_shards))
+    if not storage.exists(uri):
+        return [], ""
+    sums = ledger.Tally()
+    try:
+        entries = list(ledger.read(uri))
+    except ValueError as error:
+        raise _damaged(uri, str(error)) from None
+    for entry in entries:
+        sums.add(entry)
+    return entries, sums.sha256
+
+
+def _committed(output: Output, index: int, entries: list[ledger.LedgerEntry]) -> Iterator[Item]:
+    """Entries of the committed ledger -> each with its record's bytes, streamed from the record file."""
+    if not entries:
+        return
+    uri = join(output.directory, shard_name(index, output.num_shards))
+    with storage.open_read(uri) as file:
+        rest = records.read_tfrecord(file, uri)
+        try:
+            for entry in entries:
+                record = next(rest) if entry.outcome == "written" else None
+                if record is not None and (found := records.parse(record).id) != entry.id:
+                    raise _damaged(uri, f"holds {found!r} where its ledger says {entry.id!r}")
+                yield entry, record
+            if next(rest, None) is not None:
+                raise _damaged(uri, "holds more records than its ledger")
+        except StopIteration:
+            raise _damaged(uri, "holds fewer records than its ledger") from None
+        except records.RecordError as error:
+            raise _damaged(uri, str(error)) from None
+
+
+def _damaged(uri: str, found: str) -> OutputError:
+    return OutputError(f"{uri}: {found}", "Delete this file and run the same command again: it is made anew.")
+
+
+class _Hashed:
+    """A file that is hashed and measured while it is written."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.size = 0
+        self.sha256 = hashlib.sha256()
+
+    def write(self, data: bytes) -> None:
+        self._file.write(data)
+        self.sha256.update(data)
+        self.size += len(data)

@@ -1,0 +1,174 @@
+"""`python -m pipeline.verify OUTPUT`: every record of an output against its manifest, or of any files by themselves.
+
+Prints a table and a line for each fault; exit status 1 if there is one, 2 if there is nothing to check.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+
+import numpy as np
+
+from pipeline import promises, storage
+from pipeline.checks import FileReport, Rules, check_file
+from pipeline.layout import OutputError, basename
+
+SMALL_BYTES = 64 << 20
+"""Less than this is checked in one process: starting others would take longer."""
+ROWS_SHOWN = 40
+
+
+@dataclass
+class Report:
+    """All that was found.
+
+    Attributes:
+      files: one report a file, in order.
+      faults: lines about the output as a whole.
+      notes: lines that are no faults.
+    """
+
+    files: list[FileReport] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def fault_count(self) -> int:
+        return len(self.faults) + sum(file.fault_count for file in self.files)
+
+
+def verify_output(directory: str, manifest_uri: str = "", jobs: int = 1) -> Report:
+    """An output -> what was found in every record, shard, ledger and the manifest.
+
+    Raises:
+      OutputError: there is no manifest, or it is not one.
+    """
+    promise = promises.read(directory, manifest_uri)
+    report = Report(notes=promise.notes, faults=promise.faults)
+    report.files = check_files(promise.files, jobs)
+    for file in report.files:
+        promises.compare_shard(promise, file)
+    report.faults += promises.failures_faults(promise)
+    return report
+
+
+def verify_files(patterns: Sequence[str], hop_seconds: float = 0.96, jobs: int = 1) -> Report:
+    """Record files of any origin -> what was found in them; OutputError for a pattern that matches nothing."""
+    rules = Rules(hop_frames=round(hop_seconds * 100))
+    uris: list[str] = []
+    for pattern in patterns:
+        found = sorted(file.uri for file in storage.match(pattern))
+        if not found:
+            raise OutputError(f"no file matches {pattern}", "Name record files, or an output without --manifest none.")
+        uris += found
+    return Report(check_files([(uri, rules) for uri in uris], jobs))
+
+
+def check_files(files: Sequence[tuple[str, Rules]], jobs: int) -> list[FileReport]:
+    """Files and their rules -> their reports, in order, from up to `jobs` processes."""
+    if min(jobs, len(files)) <= 1 or sum(_size(uri) for uri, _ in files) < SMALL_BYTES:
+        return [_check(file) for file in files]
+    with ProcessPoolExecutor(min(jobs, len(files)), get_context("spawn")) as pool:
+        return list(pool.map(_check, files))
+
+
+def _size(uri: str) -> int:
+    try:
+        return storage.size(uri)
+    except OSError:
+        return 0
+
+
+def _check(file: tuple[str, Rules]) -> FileReport:
+    try:
+        return check_file(*file)
+    except OSError as error:
+        report = FileReport(file[0], read_to_end=False)
+        report.fault(f"cannot be read: {error.strerror or error}")
+        return report
+
+
+def table(report: Report) -> str:
+    """The report as text: a row a file (of many files only the faulty ones), totals, shares of 0 and 255."""
+    rows: list[tuple[str, ...]] = [("file", "records", "frames", "bytes", "faults")]
+    many = len(report.files) > ROWS_SHOWN
+    for file in report.files:
+        if not many or file.fault_count:
+            rows.append(_row(basename(file.uri), [file]))
+    rows.append(_row(f"{len(report.files)} files", report.files))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "  ".join(cell.ljust(width) if not column else cell.rjust(width) for column, (cell, width) in enumerate(cells))
+        for cells in (list(zip(row, widths, strict=True)) for row in rows)
+    ]
+    lines.insert(-1, "-" * len(lines[0]))
+    counts = sum((file.byte_counts for file in report.files), np.zeros(256, np.int64))
+    if total := int(counts.sum()):
+        mean = float(counts @ np.arange(256)) / total
+        lines.append(f"bytes: {counts[0] / total:.1%} are 0, {counts[255] / total:.1%} are 255, mean {mean:.1f}")
+    return "\n".join(lines)
+
+
+def _row(name: str, files: Iterable[FileReport]) -> tuple[str, ...]:
+    files = list(files)
+    sums = (getattr(file, what) for what in ("records", "examples", "bytes", "fault_count") for file in files)
+    values = np.fromiter(sums, np.int64).reshape(4, len(files)).sum(axis=1)
+    return (name, *(f"{value:,}" for value in values))
+
+
+def fault_lines(report: Report) -> list[str]:
+    """The report's faults, one a line, each beginning with what it is about."""
+    lines = [f"FAULT {line}" for line in report.faults]
+    for file in report.files:
+        lines += [f"FAULT {basename(file.uri)}: {line}" for line in file.faults]
+        if file.fault_count > len(file.faults):
+            lines.append(f"FAULT {basename(file.uri)}: and {file.fault_count - len(file.faults)} more")
+    return lines
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's flags."""
+    result = argparse.ArgumentParser(
+        prog="python -m pipeline.verify",
+        description="Check every record of a data set against its manifest, or of any record files by themselves.",
+    )
+    result.add_argument("output", nargs="+", help="the data set's folder; with --manifest none: record files or globs")
+    result.add_argument(
+        "--manifest", default="", metavar="FILE|none", help="a manifest kept elsewhere; none: check files by themselves"
+    )
+    result.add_argument(
+        "--hop_seconds", type=float, default=0.96, metavar="S", help="with --manifest none (default: %(default)s)"
+    )
+    result.add_argument("--jobs", type=int, metavar="N", help="processes (default: one a core)")
+    return result
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit status."""
+    flags = parser().parse_args(arguments)
+    jobs = flags.jobs or os.cpu_count() or 1
+    try:
+        if flags.manifest == "none":
+            report = verify_files(flags.output, flags.hop_seconds, jobs)
+        elif len(flags.output) > 1:
+            raise OutputError(f"{len(flags.output)} folders were named", "Name one, or files with --manifest none.")
+        else:
+            report = verify_output(flags.output[0], flags.manifest, jobs)
+    except (OutputError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(table(report))
+    for line in (*report.notes, *fault_lines(report)):
+        print(line)
+    print("no faults" if not report.fault_count else f"{report.fault_count} faults")
+    return 1 if report.fault_count else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
