@@ -1,269 +1,227 @@
-"""The one door to files: local paths, and through Beam's file systems `gs://`, `s3://` and what else it knows.
+"""The one door to files: local paths, and `gs://`, `s3://` and whatever else Apache Beam opens.
 
-Local files need no Beam. Files that are written appear whole or not at all: local ones under a temporary name that is
-renamed, objects of a store when they are closed. What fails is an OSError that names the file.
+Local files need nothing but the standard library; Beam is imported with the first URI that needs it. Every failure is
+a `StorageError`, which is an `OSError`; where nothing is found it is a `MissingError`, a `FileNotFoundError` too.
+Errors that pass (a busy server, a stale handle) are tried again a few times with growing pauses.
 """
 
 from __future__ import annotations
 
 import os
-import time
-import uuid
+import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, BinaryIO, TypeVar, cast
+from contextlib import AbstractContextManager
+from typing import BinaryIO, Literal, Protocol
+from urllib.parse import unquote
 
-from pipeline import patterns
+from pipeline import compression, local_files
+from pipeline.file_info import FileInfo
+from pipeline.globs import EVERY_NAME, Glob, compile_glob, is_glob
+from pipeline.storage_errors import DamagedError, MissingError, StorageError, TruncatedError
 
-ATTEMPTS = 5
-"""Tries of an operation on remote storage; the waits between them double from `FIRST_WAIT_S`."""
-FIRST_WAIT_S = 0.5
+__all__ = ["DamagedError", "FileInfo", "MissingError", "StorageError", "TruncatedError"]
 
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class FileInfo:
-    """A file that a pattern matches.
-
-    Attributes:
-      uri: path or URI.
-      size_bytes: its length.
-      version: changes when the file does: time of the last change, local ones in nanoseconds.
-    """
-
-    uri: str
-    size_bytes: int
-    version: str
-
-
-class StorageError(OSError):
-    """An operation on a file failed: which file, what happened."""
-
-    def __init__(self, uri: str, found: str) -> None:
-        super().__init__(f"{uri}: {found}")
-        self.uri = uri
+_SCHEME = re.compile(r"[a-zA-Z][-a-zA-Z0-9+.]*://")
 
 
 def is_local(uri: str) -> bool:
-    """Whether a URI is a path of this machine (`file://` included)."""
-    return "://" not in uri or uri.startswith("file://")
+    """Whether a path or URI names a file of this machine."""
+    return _SCHEME.match(uri) is None or uri.startswith("file://")
 
 
 def local_path(uri: str) -> str:
-    """A local URI -> its path."""
-    return uri.removeprefix("file://")
+    """A local path or `file://` URI -> the path."""
+    return unquote(uri[len("file://") :].removeprefix("localhost")) if uri.startswith("file://") else uri
 
 
-def join(directory: str, name: str) -> str:
-    """A directory and a name below it -> the path or URI."""
-    return f"{directory.rstrip('/') if directory != '/' else ''}/{name}" if directory else name
+def absolute(uri: str) -> str:
+    """A path -> the same from the root; a URI of elsewhere as it is."""
+    return os.path.abspath(local_path(uri)) if is_local(uri) else uri
 
 
-def open_read(uri: str) -> BinaryIO:
-    """A file, open for reading and seekable; remote ones are read in ranges, as they are needed.
+def join(base: str, *parts: str) -> str:
+    """A folder and names below it -> path or URI; a part that is absolute or a URI itself replaces what is before it.
 
-    Raises:
-      FileNotFoundError: if it is not there.
-      OSError: if it cannot be read.
+    >>> join("gs://bucket/a/", "b/c.wav"), join("a", "b"), join("gs://bucket/a", "s3://other/b.wav")
+    ('gs://bucket/a/b/c.wav', 'a/b', 's3://other/b.wav')
     """
-    if is_local(uri):
-        return open(local_path(uri), "rb")
-    filesystems, uncompressed = _beam()
-    return cast(BinaryIO, _remote(uri, lambda: filesystems.open(uri, compression_type=uncompressed)))
-
-
-@contextmanager
-def open_write(uri: str) -> Iterator[BinaryIO]:
-    """A file to write, as a context; it takes its place when the context ends without an exception, and only then."""
-    if not is_local(uri):
-        filesystems, uncompressed = _beam()
-        file = _remote(uri, lambda: filesystems.create(uri, compression_type=uncompressed))
-        yield file
-        _remote(uri, file.close, tries=1)
-        return
-    path = local_path(uri)
-    draft = f"{path}.{uuid.uuid4().hex[:8]}.tmp"
-    try:
-        with open(draft, "wb") as local:
-            yield local
-            local.flush()
-            os.fsync(local.fileno())
-        os.replace(draft, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(draft)
-        raise
-
-
-def write_atomic(uri: str, data: bytes) -> None:
-    """Write a whole file."""
-    if is_local(uri):
-        with open_write(uri) as file:
-            file.write(data)
-    else:
-        _remote(uri, lambda: _create(uri, data))
-
-
-def exists(uri: str) -> bool:
-    """Whether there is a file (or a local directory) of this name."""
-    if is_local(uri):
-        return os.path.exists(local_path(uri))
-    return bool(_remote(uri, lambda: _beam()[0].exists(uri)))
-
-
-def size(uri: str) -> int:
-    """A file's length in bytes."""
-    if is_local(uri):
-        return os.stat(local_path(uri)).st_size
-    return int(_remote(uri, lambda: _beam()[0].match([uri])[0].metadata_list[0].size_in_bytes))
+    for part in parts:
+        if _SCHEME.match(part) or part.startswith("/"):
+            base = part
+        else:
+            base = os.path.join(base, part) if is_local(base) else f"{base.rstrip('/')}/{part}"
+    return base
 
 
 def match(pattern: str) -> list[FileInfo]:
-    """A pattern (`pipeline.patterns`) -> the files that it matches, sorted by URI; [] where there are none.
+    """The files that a pattern stands for, sorted by URI; none is no error.
 
-    A directory stands for all that is below it. A file whose name holds special characters is matched by its own name.
-    Directories are not matched, nor are names below the fixed part that begin with a dot, with all that is below them.
+    A pattern is a file, a folder (everything below it) or has `*`, `?`, `[..]` within a level and `**` across levels
+    (`**/` is zero or more folders). What exists as it stands is meant as it stands, whatever characters its name holds;
+    so is each leading part. Folders and hidden names (a leading dot) below the fixed part are left out.
 
     Raises:
-      OSError: if the place cannot be listed.
+      StorageError: a folder cannot be listed.
     """
-    found = _match_local(local_path(pattern)) if is_local(pattern) else _match_remote(pattern)
+    files, top, rest = _resolve(pattern)
+    if rest:
+        found = files.walk(top, compile_glob(rest))
+    else:
+        kind = files.kind(top)
+        if kind == "file":
+            return [_listed(files, top)]
+        found = files.walk(top, compile_glob("**")) if kind == "folder" else iter(())
     return sorted(found, key=lambda file: file.uri)
 
 
-def rename(source: str, target: str) -> None:
-    """Give a file another name, in place of what may have had it."""
-    if is_local(source):
-        os.replace(local_path(source), local_path(target))
-    else:
-        _remote(source, lambda: _beam()[0].rename([source], [target]))
+def fixed_part(pattern: str) -> str:
+    """The folder below which a pattern's matches differ: ids of clips are paths below it. No slash at its end.
+
+    >>> fixed_part("gs://bucket/a/**/*.wav"), fixed_part("/a/b*/c"), fixed_part("*.wav")
+    ('gs://bucket/a', '/a', '')
+    """
+    files, top, rest = _resolve(pattern)
+    if rest or files.kind(top) == "folder":
+        return top
+    return os.path.dirname(top)
 
 
-def delete(uri: str) -> None:
-    """Remove a file; one that is not there needs no removing."""
-    if is_local(uri):
-        Path(local_path(uri)).unlink(missing_ok=True)
-    elif exists(uri):
-        _remote(uri, lambda: _beam()[0].delete([uri]))
+def list_folder(uri: str) -> list[FileInfo]:
+    """The files directly in a folder, hidden ones too, sorted by URI; nothing where there is no such folder."""
+    files, path = _at(uri)
+    return sorted(files.walk(path, EVERY_NAME), key=lambda file: file.uri)
 
 
-def mkdirs(uri: str) -> None:
-    """Make a directory and what is above it; object stores have none."""
-    if is_local(uri):
-        os.makedirs(local_path(uri), exist_ok=True)
-    elif not uri.startswith(("gs://", "s3://")) and not exists(uri):
-        _remote(uri, lambda: _beam()[0].mkdirs(uri))
+def info(uri: str) -> FileInfo:
+    """A file's URI, size and version; raises MissingError."""
+    files, path = _at(uri)
+    return files.info(path)
 
 
-def _match_local(pattern: str) -> Iterator[FileInfo]:
-    if os.path.isfile(pattern):
-        yield _info(pattern, os.stat(pattern))
-        return
-    if os.path.isdir(pattern):
-        pattern = join(pattern, "**")
-    start = patterns.fixed_part(pattern)
-    wanted = patterns.expression(pattern[len(start) :])
-    depth = None if "**" in pattern else pattern.count("/", len(start))
-    for path, stat in _walk(start or ".", start, depth):
-        if wanted.fullmatch(path[len(start) :]):
-            yield _info(path, stat)
+def size(uri: str) -> int:
+    """A file's size in bytes; raises MissingError."""
+    return info(uri).size_bytes
 
 
-def _walk(directory: str, prefix: str, depth: int | None) -> Iterator[tuple[str, os.stat_result]]:
-    """Files below a directory, hidden ones left out, at most `depth` levels down; each directory once (links)."""
-    seen: set[tuple[int, int]] = set()
-    waiting = [(directory, prefix, 0)]
-    while waiting:
-        place, name, level = waiting.pop()
-        try:
-            stat = os.stat(place)
-            if (stat.st_dev, stat.st_ino) in seen:
-                continue
-            seen.add((stat.st_dev, stat.st_ino))
-            entries = list(os.scandir(place))
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            path = name + entry.name
-            try:
-                if entry.is_dir():
-                    if depth is None or level < depth:
-                        waiting.append((path, path + "/", level + 1))
-                elif entry.is_file():
-                    yield path, entry.stat()
-            except FileNotFoundError:  # removed meanwhile
-                continue
+def exists(uri: str) -> bool:
+    """Whether there is such a file or folder (on object stores: object)."""
+    files, path = _at(uri)
+    return files.kind(path) is not None
 
 
-def _info(path: str, stat: os.stat_result) -> FileInfo:
-    return FileInfo(path, stat.st_size, str(stat.st_mtime_ns))
+def open_read(uri: str) -> BinaryIO:
+    """A file for reading, seekable; of a remote one only the ranges that are read are fetched.
+
+    Raises:
+      MissingError: there is no such file.
+      StorageError: it cannot be opened.
+    """
+    files, path = _at(uri)
+    return files.open_read(path)
 
 
-def _match_remote(pattern: str) -> Iterator[FileInfo]:
-    if not patterns.SPECIAL.search(pattern):
-        if exact := _list(pattern):
-            yield from exact
-            return
-        pattern = join(pattern, "**")
-    start = patterns.fixed_part(pattern)
-    wanted = patterns.expression(pattern[len(start) :])
-    # Beam's own `**/` misses the top level; stores list by prefix anyway: list all that is below, and choose.
-    for file in _list(start + "**"):
-        relative = file.uri[len(start) :]
-        if relative and not relative.endswith("/") and not patterns.hidden(relative) and wanted.fullmatch(relative):
-            yield file
+def is_wrapped(uri: str) -> bool:
+    """Whether a file's name says that it is compressed: .gz, .bz2, .xz, .lzma, .zst, .zstd or .deflate."""
+    return compression.kind_of(uri) is not None
 
 
-def _list(pattern: str) -> list[FileInfo]:
-    """A pattern as Beam reads them -> the objects."""
-    return [
-        FileInfo(file.path, file.size_in_bytes, str(file.last_updated_in_seconds))
-        for result in _remote(pattern, lambda: _beam()[0].match([pattern]))
-        for file in result.metadata_list
-    ]
+def open_unwrapped(uri: str, progress: Callable[[], None] = lambda: None, max_bytes: int | None = None) -> BinaryIO:
+    """As `open_read`, but of a compressed file its content, unpacked once, since decoders seek.
+
+    Args:
+      uri: path or URI.
+      progress: called for every megabyte or less that was unpacked.
+      max_bytes: unpacked content beyond it is refused; None: no limit.
+
+    Raises:
+      TruncatedError, DamagedError: the compressed data are cut off or damaged.
+      MissingError, StorageError: as `open_read`; or the content is too large.
+    """
+    file = open_read(uri)
+    if not is_wrapped(uri):
+        return file
+    with file:
+        return compression.unpacked(file, uri, progress, max_bytes)
 
 
-def _create(uri: str, data: bytes) -> None:
-    filesystems, uncompressed = _beam()
-    with filesystems.create(uri, compression_type=uncompressed) as file:
+def open_write(uri: str) -> AbstractContextManager[BinaryIO]:
+    """`with open_write(uri) as file:` a file that appears, whole, when the block ends without an exception.
+
+    Until then, and for ever after an exception, whatever was there before stays. What a remote file will hold is
+    kept in memory up to 32 MB, then in a temporary file, until it is sent.
+    """
+    files, path = _at(uri)
+    return files.open_write(path)
+
+
+def write_atomic(uri: str, data: bytes) -> None:
+    """Bytes -> a file: readers see what was there before or all of it."""
+    with open_write(uri) as file:
         file.write(data)
 
 
-def _beam() -> tuple[Any, Any]:
-    from apache_beam.io.filesystem import CompressionTypes
-    from apache_beam.io.filesystems import FileSystems
-
-    return FileSystems, CompressionTypes.UNCOMPRESSED
-
-
-def _remote(uri: str, operation: Callable[[], T], tries: int = ATTEMPTS) -> T:
-    """The operation's result; tried again, after longer and longer waits, where that may help."""
-    wait = FIRST_WAIT_S
-    for attempt in range(1, tries + 1):
-        try:
-            return operation()
-        except Exception as error:  # every store raises exceptions of its own
-            status = _status(error)
-            if status == 404 or isinstance(error, FileNotFoundError):
-                raise FileNotFoundError(2, "there is no such file", uri) from error
-            if attempt == tries or status in (400, 401, 403):
-                raise StorageError(uri, " ".join(str(error).split()) or type(error).__name__) from error
-        time.sleep(wait)
-        wait *= 2
-    raise AssertionError("unreachable")
+def delete(uri: str) -> None:
+    """Removes a file; one that is not there is no error."""
+    files, path = _at(uri)
+    files.delete(path)
 
 
-def _status(error: BaseException) -> int | None:
-    """The HTTP status that an exception of a store's client, or one that it was raised from, speaks of."""
-    seen: BaseException | None = error
-    while seen is not None:
-        for name in ("code", "status", "status_code"):
-            if isinstance(code := getattr(seen, name, None), int):
-                return code
-        seen = seen.__cause__ or seen.__context__
-    return None
+def rename(source: str, target: str) -> None:
+    """Moves a file to another name in the same storage, replacing what is there: in one step, or on object stores by a
+    copy that appears whole."""
+    files, path = _at(source)
+    others, goal = _at(target)
+    if files is not others:
+        raise StorageError(source, f"cannot be renamed to {target}, which is another storage", "Copy it instead")
+    files.rename(path, goal)
+
+
+def mkdirs(uri: str) -> None:
+    """Makes a folder and those above it; object stores need none."""
+    files, path = _at(uri)
+    files.mkdirs(path)
+
+
+class _Files(Protocol):
+    """What both kinds of storage do; `uri`s as they want them."""
+
+    def kind(self, path: str, /) -> Literal["file", "folder"] | None: ...
+    def info(self, path: str, /) -> FileInfo: ...
+    def walk(self, top: str, glob: Glob, /) -> Iterator[FileInfo]: ...
+    def open_read(self, path: str, /) -> BinaryIO: ...
+    def open_write(self, path: str, /) -> AbstractContextManager[BinaryIO]: ...
+    def delete(self, path: str, /) -> None: ...
+    def rename(self, source: str, target: str, /) -> None: ...
+    def mkdirs(self, path: str, /) -> None: ...
+
+
+def _at(uri: str) -> tuple[_Files, str]:
+    """A path or URI -> the storage it is in, and its name there."""
+    if is_local(uri):
+        return local_files, local_path(uri)
+    from pipeline import remote_files
+
+    return remote_files, uri
+
+
+def _resolve(pattern: str) -> tuple[_Files, str, str]:
+    """A pattern -> its storage, the leading part that is meant as it stands, the rest ("": nothing)."""
+    files, path = _at(pattern)
+    scheme = _SCHEME.match(path)
+    head = scheme[0] if scheme else "/" if path.startswith("/") else ""
+    parts = [part for part in path[len(head) :].split("/") if part]
+    for position, part in enumerate(parts):
+        if not is_glob(part):
+            continue
+        literal = head + "/".join(parts[: position + 1])
+        if not part.strip("*") or files.kind(literal) is None:
+            return files, head + "/".join(parts[:position]), "/".join(parts[position:])
+    return files, head + "/".join(parts), ""
+
+
+def _listed(files: _Files, path: str) -> FileInfo:
+    """Like `info`; a link that leads nowhere is a file of no size."""
+    try:
+        return files.info(path)
+    except StorageError:
+        return FileInfo(path, 0, "")

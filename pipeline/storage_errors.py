@@ -1,0 +1,179 @@
+"""What goes wrong with files, wherever they are: one kind of exception, and another try for what passes."""
+
+from __future__ import annotations
+
+import errno
+import random
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+TRIES = 5
+FIRST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 8.0
+
+TRANSIENT_ERRNOS = frozenset(
+    {
+        errno.EAGAIN,
+        errno.ECONNABORTED,
+        errno.ECONNREFUSED,
+        errno.ECONNRESET,
+        errno.EHOSTUNREACH,
+        errno.ENETUNREACH,
+        errno.EPIPE,
+        errno.ESTALE,
+        errno.ETIMEDOUT,
+    }
+)
+TRANSIENT_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
+"""HTTP: time-out, too many requests, and the server's own troubles."""
+
+_ERRNO_OF_STATUS = {401: errno.EACCES, 403: errno.EACCES, 404: errno.ENOENT, 412: errno.EEXIST}
+_REMEDIES = {
+    errno.ENOENT: "Check the path",
+    errno.ENOTDIR: "Check the path: a part of it is a file, not a folder",
+    errno.EISDIR: "Name a file, not a folder",
+    errno.EACCES: "Check the permissions, or the credentials",
+    errno.EPERM: "Check the permissions",
+    errno.EROFS: "Choose a place that can be written to",
+    errno.ENOSPC: "Make space",
+    errno.EDQUOT: "Make space within the quota",
+    errno.ENAMETOOLONG: "Choose a shorter name",
+    errno.ELOOP: "Mend the link, which leads back to itself",
+}
+
+
+class StorageError(OSError):
+    """An operation on a file failed.
+
+    Attributes:
+      uri: which.
+      what: what happened, with the reason.
+      remedy: what to do.
+      errno: as the operating system numbers such errors; None for content that is not what it should be.
+    """
+
+    def __init__(self, uri: str, what: str, remedy: str, number: int | None = None) -> None:
+        super().__init__(uri, what, remedy, number)
+        self.uri = uri
+        self.what = what
+        self.remedy = remedy
+        self.errno = number
+        self.strerror = what
+
+    def __str__(self) -> str:
+        return f"{self.uri}: {self.what}. {self.remedy}."
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (type(self), (self.uri, self.what, self.remedy, self.errno))
+
+
+class MissingError(StorageError, FileNotFoundError):
+    """There is no such file."""
+
+
+class DamagedError(StorageError):
+    """A compressed file cannot be unpacked; `truncated` says whether it merely ends too early."""
+
+    truncated = False
+
+
+class TruncatedError(DamagedError):
+    """A compressed file ends too early."""
+
+    truncated = True
+
+
+def explain(error: BaseException, uri: str, doing: str) -> StorageError:
+    """Any library's error -> ours; `doing` completes "... failed"."""
+    if isinstance(error, StorageError):
+        return error
+    number = error_number(error) or errno.EIO
+    detail = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
+    what = f"{doing} failed: {' '.join(str(detail).split())}"
+    if number == errno.ENOENT:
+        return MissingError(uri, what, _REMEDIES[number], number)
+    return StorageError(uri, what, _REMEDIES.get(number, "Check the storage, then try again"), number)
+
+
+def error_number(error: BaseException) -> int | None:
+    """The operating system's number for an error, whichever library it comes from."""
+    for inner in _inner(error):
+        status = status_of(inner)
+        if status in _ERRNO_OF_STATUS:
+            return _ERRNO_OF_STATUS[status]
+        if isinstance(inner, OSError) and inner.errno is not None:
+            return inner.errno
+    return None
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether the same operation may well succeed in a moment."""
+    for inner in _inner(error):
+        if status_of(inner) in TRANSIENT_STATUSES:
+            return True
+        if isinstance(inner, ConnectionError | TimeoutError):
+            return True
+        if isinstance(inner, OSError) and inner.errno in TRANSIENT_ERRNOS:
+            return True
+        # requests', urllib3's and botocore's own, which derive from neither and are not imported for this.
+        if any(name in type(inner).__name__ for name in ("ConnectionError", "Timeout", "ProtocolError")):
+            return True
+    return False
+
+
+def status_of(error: BaseException) -> int | None:
+    """The HTTP status that a storage library's error carries."""
+    for name in ("code", "status_code"):
+        status = getattr(error, name, None)
+        if isinstance(status, int):
+            return int(status)
+    return None
+
+
+class _StatusError(Exception):
+    """An HTTP status that a batch operation gave in place of an exception."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"HTTP status {code}")
+        self.code = code
+
+
+def _inner(error: BaseException) -> Iterator[BaseException]:
+    """An error, what Beam collected in it (exceptions or HTTP statuses by file), and what caused it."""
+    seen: list[BaseException] = []
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        item = waiting.pop(0)
+        if item is None or any(item is other for other in seen):
+            continue
+        seen.append(item)
+        yield item
+        details = getattr(item, "exception_details", None)
+        for value in (details or {}).values():
+            if isinstance(value, BaseException):
+                waiting.append(value)
+            elif isinstance(value, int):
+                waiting.append(_StatusError(value))
+        waiting.append(item.__cause__)
+
+
+def retried(uri: str, doing: str, call: Callable[[], T], tries: int = TRIES) -> T:
+    """The result of `call`, tried again while its errors are of the kind that passes.
+
+    Raises:
+      StorageError: the last error's reason, and how often it was tried.
+    """
+    for attempt in range(1, tries + 1):
+        try:
+            return call()
+        except Exception as error:
+            passes = is_transient(error)
+            if not passes or attempt == tries:
+                times = f" ({tries} times)" if passes and tries > 1 else ""
+                raise explain(error, uri, f"{doing}{times}") from error
+            pause = min(FIRST_PAUSE_S * 2 ** (attempt - 1), LONGEST_PAUSE_S)
+            time.sleep(pause * random.uniform(0.5, 1))  # apart from others that met the same trouble
+    raise AssertionError("unreachable")
