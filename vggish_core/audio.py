@@ -1,7 +1,7 @@
 """Audio file, by path or open in binary mode -> blocks of float32 samples [n, channels] in [-1, 1].
 
-libsndfile reads what it can (WAV, FLAC, Ogg Vorbis, Opus, MP3, AIFF, AU, CAF, W64, RF64 and more), FFmpeg the rest
-(`audio_ffmpeg`). Content decides which, never a file's name. Every failure is one `AudioError` with a reason.
+libsndfile reads what it can (`audio_soundfile`), FFmpeg the rest (`audio_ffmpeg`). Content decides
+which, never a file's name. Every failure is one `AudioError` with a reason.
 
 What a decoder gives is taken as it is. Both decoders leave out the encoder's priming and padding where the file states
 them (LAME tag, edit list, Opus pre-skip, Vorbis granule positions); where it does not, they are samples like others.
@@ -24,12 +24,25 @@ BLOCK_FRAMES = 1 << 16
 """Sample frames of a block by default; much smaller ones cost a third more time."""
 MAX_BLOCK_SAMPLES = 1 << 20
 """Samples over all channels in a block at most: a file of 1,000 channels gets shorter blocks."""
-EXACT_FORMATS = frozenset({"WAV", "WAVEX", "W64", "RF64", "AIFF", "AU", "CAF", "FLAC"})
-EXACT_SUBTYPES = frozenset({"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"})
-"""Containers and codecs of libsndfile in which any sample frame is found exactly."""
-UNKNOWN_FRAMES = 1 << 62
-"""libsndfile's count of a FLAC stream that does not state its own is larger."""
-MAGIC = {0: (b"RIFF", b"RIFX", b"RF64", b"riff", b"FORM", b"fLaC", b"OggS", b"ID3", b"caff", b".snd"), 4: (b"ftyp",)}
+BINARY_MAGIC = (b"\x1aE\xdf\xa3", b"\x30\x26\xb2\x75\x8e\x66\xcf\x11")
+"""Matroska (and WebM), ASF (and WMA)."""
+MAGIC: dict[int, tuple[bytes, ...]] = {
+    0: (
+        b"RIFF",
+        b"RIFX",
+        b"RF64",
+        b"riff",
+        b"FORM",
+        b"fLaC",
+        b"OggS",
+        b"ID3",
+        b"caff",
+        b".snd",
+        b"#!AMR",
+        *BINARY_MAGIC,
+    ),
+    4: (b"ftyp",),
+}
 """First bytes, by position, of files that mean to be audio: what no decoder opens is damaged, not something else."""
 
 
@@ -157,6 +170,13 @@ class NamelessFile:
     def tell(self) -> int:
         return self._file.tell()
 
+    def left(self) -> int:
+        """Bytes between the position and the end."""
+        position = self.tell()
+        size = self.seek(0, os.SEEK_END)
+        self.seek(position)
+        return size - position
+
     def check(self) -> None:
         """Raise what the storage raised.
 
@@ -171,61 +191,6 @@ def check_rate(sample_rate_hz: int) -> None:
     """Raise AudioError unsupported_rate outside 1 to 400 kHz."""
     if not params.MIN_SAMPLE_RATE <= sample_rate_hz <= params.MAX_SAMPLE_RATE:
         raise AudioError("unsupported_rate", f"{sample_rate_hz} Hz; 1,000 to 400,000 Hz can be read")
-
-
-class _SoundFileReader(AudioReader):
-    """What libsndfile reads."""
-
-    def __init__(self, sound: Any, file: BinaryIO, nameless: NamelessFile, owned: bool) -> None:
-        self._sound = sound
-        self._file = file
-        self._nameless = nameless
-        self._owned = owned
-        self.sample_rate_hz = sound.samplerate
-        self.channels = sound.channels
-        self.format = f"{sound.format}/{sound.subtype}"
-        self.frames = sound.frames
-        exact = sound.format in EXACT_FORMATS and sound.subtype in EXACT_SUBTYPES
-        self.seekable_exactly = exact and sound.seekable()
-        check_rate(self.sample_rate_hz)
-
-    def _read(self, frames: int) -> np.ndarray:
-        import soundfile
-
-        try:
-            block = self._sound.read(frames, dtype="float32", always_2d=True)
-        except soundfile.LibsndfileError as error:
-            self._nameless.check()
-            # libsndfile reports a FLAC stream that stops within a frame as damaged.
-            at_end = self._file.tell() >= os.fstat(self._file.fileno()).st_size if self._owned else False
-            raise AudioError(
-                "truncated" if at_end and self.position < self._sound.frames else "corrupt",
-                f"{self.format}: {error.error_string.rstrip('.')}, after {self._sound.tell()} of {self.frames} frames",
-            ) from error
-        self._nameless.check()
-        if not len(block) and self._sound.format == "FLAC" and self.position < self._sound.frames:
-            raise AudioError("truncated", f"{self.format}: {self.position} of {self.frames} sample frames")
-        return block
-
-    def seek(self, frame: int) -> None:
-        if not self.seekable_exactly:
-            super().seek(frame)
-            return
-        import soundfile
-
-        frame = min(frame, self._sound.frames)
-        try:
-            self._sound.seek(frame)
-        except soundfile.LibsndfileError as error:
-            self._nameless.check()
-            reason = "truncated" if self._sound.format == "FLAC" else "corrupt"
-            raise AudioError(reason, f"{self.format}: sample frame {frame} of {self.frames} is not found") from error
-        self.position = frame
-
-    def close(self) -> None:
-        self._sound.close()
-        if self._owned:
-            self._file.close()
 
 
 def open_audio(file: str | os.PathLike[str] | BinaryIO) -> AudioReader:
@@ -251,26 +216,18 @@ def open_audio(file: str | os.PathLike[str] | BinaryIO) -> AudioReader:
 
 
 def _open(file: BinaryIO, owned: bool) -> AudioReader:
-    import soundfile
-
     nameless = NamelessFile(file)
     file.seek(0)
     start = nameless.read(16)
     nameless.check()
     if not start:
         raise AudioError("empty", "the file has no bytes")
-    file.seek(0)
-    try:
-        # A descriptor is read without calls back into Python.
-        sound = soundfile.SoundFile(file.fileno(), closefd=False) if owned else soundfile.SoundFile(nameless)
-    except soundfile.LibsndfileError:
-        nameless.check()
-    else:
-        if sound.frames < UNKNOWN_FRAMES:
-            return _SoundFileReader(sound, file, nameless, owned)
-        sound.close()
+    from vggish_core.audio_soundfile import open_soundfile
+
+    reader = open_soundfile(file, nameless, owned)
+    if reader is not None:
+        return reader
     from vggish_core.audio_ffmpeg import FFmpegReader
 
-    file.seek(0)
     means_audio = any(start[at:].startswith(magic) for at, magics in MAGIC.items() for magic in magics)
     return FFmpegReader(file, nameless, owned, unrecognised="corrupt" if means_audio else "not_audio")

@@ -34,13 +34,17 @@ class FFmpegReader(AudioReader):
         self._nameless = nameless
         self._owned = owned
         self._decoded: list[np.ndarray] = []
+        self._done = 0
+        """Sample frames decoded."""
+        self._end = 0
+        """Where the last of them ends on the stream's clock."""
         self._container = self._open_container(unrecognised)
         try:
-            self._stream = self._choose_stream()
+            self._stream = self._choose_stream(unrecognised)
             container, codec = self._container.format.name, self._stream.codec_context.name
             self.format = f"{','.join(container.split(',')[:2])}/{codec}"
             self._check_whole()
-            self.frames = self._promised() if container == "flac" else None
+            self.frames = self._promised()
             self.sample_rate_hz = self._stream.codec_context.sample_rate
             self.channels = self._stream.codec_context.channels
             self._arrays = self._decode()
@@ -61,10 +65,12 @@ class FFmpegReader(AudioReader):
             self._nameless.check()
             raise AudioError(unrecognised, f"neither libsndfile nor FFmpeg opens it: {_describe(error)}") from error
 
-    def _choose_stream(self) -> Any:
+    def _choose_stream(self, unrecognised: str) -> Any:
         streams = self._container.streams
         name = self._container.format.name
         if not streams.audio:
+            if not len(streams):
+                raise AudioError(unrecognised, f"a file of format {name} without any stream")
             if streams.video and not name.endswith("_pipe"):
                 raise AudioError("no_audio_stream", f"a file of format {name} without sound")
             raise AudioError("not_audio", f"a file of format {name} without audio")
@@ -76,10 +82,11 @@ class FFmpegReader(AudioReader):
         return stream
 
     def _promised(self) -> int | None:
-        """Sample frames that the stream's header states."""
-        if self._stream.duration is None:
-            return None
-        return round(self._stream.duration * self._stream.time_base * self._stream.codec_context.sample_rate)
+        """Sample frames that the file states, where it is to be relied on."""
+        rate = self._stream.codec_context.sample_rate
+        if self._container.format.name in ("flac", "ogg") and self._stream.duration is not None:
+            return round(self._stream.duration * self._stream.time_base * rate)
+        return None
 
     def _check_whole(self) -> None:
         """Whether the index (MP4 and relatives) points past the end of the file."""
@@ -87,42 +94,41 @@ class FFmpegReader(AudioReader):
         if not self._container.format.name.startswith("mov") or not entries:
             return
         last = entries[len(entries) - 1]
-        position = self._nameless.tell()
-        size = self._nameless.seek(0, 2)
-        self._nameless.seek(position)
+        size = self._nameless.tell() + self._nameless.left()
         if last.pos + last.size > size:
             raise AudioError("truncated", f"{self.format}: {size} of at least {last.pos + last.size} bytes")
 
     def _decode(self) -> Iterator[np.ndarray]:
         """Decoded frames, float32 [n, channels], n >= 1."""
-        done = 0
+        packets = self._container.demux(self._stream)
         try:
-            for packet in self._container.demux(self._stream):
+            for packet in packets:
                 if packet.is_corrupt:
-                    raise AudioError("corrupt", f"{self.format}: damaged packet after {done} sample frames")
+                    raise ValueError("damaged packet")
                 for frame in packet.decode():
-                    if not frame.samples:
-                        continue
-                    self._check_layout(frame, done)
-                    done += frame.samples
-                    yield _to_float(frame)
+                    if frame.samples:
+                        self._check_frame(frame)
+                        self._done += frame.samples
+                        yield _to_float(frame)
         except (av.error.FFmpegError, ValueError) as error:
             self._nameless.check()
-            raise AudioError("corrupt", f"{self.format}: {_describe(error)}, after {done} sample frames") from error
+            reason = "truncated" if _is_last(packets) else "corrupt"
+            raise AudioError(reason, f"{self.format}: {_describe(error)}, after {self._done} sample frames") from error
         self._nameless.check()
-        if self.frames is not None and done < self.frames:
-            raise AudioError("truncated", f"{self.format}: {done} of {self.frames} sample frames")
+        if self.frames is not None and self._end < self.frames:
+            raise AudioError("truncated", f"{self.format}: {self._end} of {self.frames} sample frames")
 
-    def _check_layout(self, frame: Any, done: int) -> None:
+    def _check_frame(self, frame: Any) -> None:
+        """A frame must follow the one before in time, and be of its rate and channels."""
         layout = (frame.sample_rate, frame.layout.nb_channels)
-        if not done:
+        if not self._done:
             self.sample_rate_hz, self.channels = layout
         elif layout != (self.sample_rate_hz, self.channels):
-            raise AudioError(
-                "corrupt",
-                f"{self.format}: {self.sample_rate_hz} Hz and {self.channels} channels change to {layout[0]} Hz and "
-                f"{layout[1]} channels after {done} sample frames",
-            )
+            raise ValueError(f"(rate, channels) change from {(self.sample_rate_hz, self.channels)} to {layout}")
+        if self._container.format.name == "flac" and frame.pts != self._end:
+            raise ValueError("frames are missing")
+        start = self._end if frame.pts is None else round(frame.pts * frame.time_base * frame.sample_rate)
+        self._end = start + frame.samples
 
     def _read(self, frames: int) -> np.ndarray:
         held = sum(map(len, self._decoded))
@@ -152,6 +158,14 @@ def _to_float(frame: Any) -> np.ndarray:
             samples = samples.astype(np.float32) - np.float32(scale)
         return samples.astype(np.float32, copy=False) * np.float32(1 / scale)
     return samples.astype(np.float32, copy=False)
+
+
+def _is_last(packets: Iterator[Any]) -> bool:
+    """Whether no packet with content follows."""
+    try:
+        return not any(packet.size for packet in packets)
+    except (av.error.FFmpegError, ValueError):
+        return False
 
 
 def _describe(error: Exception) -> str:

@@ -1,0 +1,118 @@
+"""What libsndfile reads: WAV, FLAC, Ogg Vorbis, Opus, MP3, AIFF, AU, CAF, W64, RF64 and more."""
+
+from __future__ import annotations
+
+from typing import BinaryIO
+
+import numpy as np
+import soundfile
+
+from vggish_core.audio import AudioError, AudioReader, NamelessFile, check_rate
+
+EXACT_FORMATS = frozenset({"WAV", "WAVEX", "W64", "RF64", "AIFF", "AU", "CAF", "FLAC"})
+EXACT_SUBTYPES = frozenset({"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"})
+"""Containers and codecs in which any sample frame is found exactly."""
+COUNTED_FORMATS = frozenset({"FLAC", "OGG"})
+"""Containers whose count of sample frames is true: fewer are a fault. Files that end early have another count in WAV
+and Ogg, an error in FLAC; fewer in Ogg are pages lost on the way."""
+UNKNOWN_FRAMES = 1 << 62
+"""The count of a FLAC stream that does not state its own is larger. libsndfile does not read it to its end."""
+READ_AHEAD = 1 << 13
+"""Bytes that are left unread at the end of a whole MP3 file at most: the last frame, a tag."""
+
+
+def open_soundfile(file: BinaryIO, nameless: NamelessFile, owned: bool) -> AudioReader | None:
+    """The reader of a file, or None where libsndfile does not read it, or not whole.
+
+    Raises:
+      AudioError: unreadable, unsupported_rate.
+    """
+    file.seek(0)
+    try:
+        # A descriptor is read without calls back into Python.
+        sound = soundfile.SoundFile(file.fileno(), closefd=False) if owned else soundfile.SoundFile(nameless)
+    except soundfile.LibsndfileError:
+        nameless.check()
+        file.seek(0)
+        return None
+    if sound.frames < UNKNOWN_FRAMES:
+        return SoundFileReader(sound, file, nameless, owned)
+    sound.close()
+    file.seek(0)
+    return None
+
+
+class SoundFileReader(AudioReader):
+    """A file that libsndfile opened."""
+
+    def __init__(self, sound: soundfile.SoundFile, file: BinaryIO, nameless: NamelessFile, owned: bool) -> None:
+        self._sound = sound
+        self._file = file
+        self._nameless = nameless
+        self._owned = owned
+        self._rest: AudioReader | None = None
+        self.sample_rate_hz = sound.samplerate
+        self.channels = sound.channels
+        self.format = f"{sound.format}/{sound.subtype}"
+        self.frames: int = sound.frames
+        exact = sound.format in EXACT_FORMATS and sound.subtype in EXACT_SUBTYPES
+        self.seekable_exactly = exact and sound.seekable()
+        check_rate(self.sample_rate_hz)
+
+    def _read(self, frames: int) -> np.ndarray:
+        if self._rest is not None:
+            return self._rest._read(frames)
+        try:
+            block = self._sound.read(frames, dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as error:
+            self._nameless.check()
+            # A FLAC stream that stops within a frame is damaged to libsndfile.
+            reason = "corrupt" if self._nameless.left() else "truncated"
+            raise AudioError(reason, self._progress(error.error_string.rstrip("."))) from error
+        self._nameless.check()
+        if len(block):
+            return block
+        if self._sound.format in COUNTED_FORMATS and self.position < self.frames:
+            reason = "truncated" if self._sound.format == "FLAC" else "corrupt"
+            raise AudioError(reason, self._progress("the audio ends early"))
+        if self._sound.format == "MP3" and self._nameless.left() > READ_AHEAD:
+            return self._read_on(frames)
+        return block
+
+    def _progress(self, what: str) -> str:
+        return f"{self.format}: {what}, after {self.position} of {self.frames} sample frames or more"
+
+    def _read_on(self, frames: int) -> np.ndarray:
+        """What follows the end that libsndfile takes from the first frames of an MP3 file: FFmpeg reads it.
+
+        An MP3 file of variable bit rate need not state its length; libsndfile then estimates it, and stops there.
+        """
+        from vggish_core.audio_ffmpeg import FFmpegReader
+
+        self._nameless.seek(0)
+        rest = FFmpegReader(self._file, self._nameless, owned=False, unrecognised="corrupt")
+        rest.seek(self.position)
+        if (rest.sample_rate_hz, rest.channels) != (self.sample_rate_hz, self.channels):
+            raise AudioError("corrupt", self._progress("its rate or channels change"))
+        self._rest = rest
+        return rest._read(frames)
+
+    def seek(self, frame: int) -> None:
+        if not self.seekable_exactly:
+            super().seek(frame)
+            return
+        frame = min(frame, self.frames)
+        try:
+            self._sound.seek(frame)
+        except soundfile.LibsndfileError as error:
+            self._nameless.check()
+            reason = "truncated" if self._sound.format == "FLAC" else "corrupt"
+            raise AudioError(reason, self._progress(f"sample frame {frame} is not found")) from error
+        self.position = frame
+
+    def close(self) -> None:
+        if self._rest is not None:
+            self._rest.close()
+        self._sound.close()
+        if self._owned:
+            self._file.close()
