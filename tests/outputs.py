@@ -1,0 +1,82 @@
+"""Small data sets made through the real writer and commit, for tests of what stands on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pipeline import commit, resume, shards
+from pipeline.manifest import Manifest
+from pipeline.plan import shard_of
+from pipeline.settings import FrontEnd, Job, Model, Output
+from pipeline.types import Clip, Drop, Embedding, EmbeddingKind, Ending, Failure, Outcome, RecordFormat
+
+WIDTH = 128
+
+
+def job(
+    directory: Path | str,
+    num_shards: int = 3,
+    record_format: RecordFormat = "audioset",
+    embeddings: EmbeddingKind = "quantized",
+    hop_seconds: float = 0.96,
+) -> Job:
+    """A job that writes to a directory."""
+    model = Model("standin", "standin", "c" * 64, "p" * 64, embeddings=embeddings)
+    return Job(FrontEnd(hop_seconds), model, Output(str(directory), num_shards, record_format))
+
+
+def clip(number: int, version: str = "1") -> Clip:
+    """A clip whose content follows from its number and version."""
+    return Clip(f"folder/clip {number:03d}", f"/audio/folder/clip {number:03d}.wav", labels=(1, 7), version=version)
+
+
+def values_of(item: Clip, kind: EmbeddingKind = "quantized") -> np.ndarray:
+    """The embeddings [k, 128] of a clip, by its id and version."""
+    rng = np.random.default_rng([*item.id.encode(), *item.version.encode()])
+    shape = (int(rng.integers(1, 12)), WIDTH)
+    if kind == "quantized":
+        return rng.integers(0, 256, shape).astype(np.uint8)
+    return rng.normal(size=shape).astype(np.float32)
+
+
+def ending(item: Clip, examples: int, segment: int = 0, segments: int = 1) -> Ending:
+    """The ending of a segment of so many examples and half a second more."""
+    return Ending(item, segment, segments, examples, examples * 0.96 + 0.5, 44100, 2, "WAV/PCM_16")
+
+
+def outcomes_of(item: Clip, kind: EmbeddingKind = "quantized") -> list[Outcome]:
+    """What reaches the writer of a clip: every tenth is corrupt, every eleventh too short."""
+    number = int(item.id.rpartition(" ")[2])
+    if number % 10 == 9:
+        return [Failure(item, "extract", "corrupt", "damaged at byte 17")]
+    if number % 11 == 10:
+        return [Failure(item, "extract", "too_short", "0.5 s", skipped=True)]
+    values = values_of(item, kind)
+    return [Embedding(item, 0, 0, values), ending(item, len(values))]
+
+
+def stage(of: Job, manifest: Manifest, clips: Iterable[Clip], drops: Sequence[Clip] = ()) -> list[shards.ShardResult]:
+    """Clips -> the staged shards that they fall into."""
+    by_shard: dict[int, list[Outcome]] = {}
+    items: list[Outcome] = [out for item in clips for out in outcomes_of(item, of.model.embeddings)]
+    for item in [*items, *map(Drop, drops)]:
+        by_shard.setdefault(shard_of(item.clip.id, of.output.num_shards), []).append(item)
+    attempt = commit.attempt_name(manifest)
+    return [shards.write_shard(of.output, index, found, attempt) for index, found in sorted(by_shard.items())]
+
+
+def write(of: Job, clips: Iterable[Clip], drops: Sequence[Clip] = ()) -> Manifest:
+    """A whole run: start or continue, stage, commit, finish."""
+    opened = resume.start(of.output.directory, of)
+    commit.commit(of.output.directory, stage(of, opened.manifest, clips, drops))
+    return commit.finish(of.output.directory)
+
+
+def content(directory: Path | str) -> dict[str, bytes]:
+    """Name -> bytes of the files that are a function of inputs and settings: records, ledgers, failures."""
+    root = Path(directory)
+    files = [*root.glob("embeddings-*"), *root.glob("_state/ledger-*"), root / "failures.jsonl"]
+    return {str(file.relative_to(root)): file.read_bytes() for file in files if file.exists()}
