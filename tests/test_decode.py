@@ -1,0 +1,333 @@
+"""Readings of real files: which examples and outcomes each segment has, against the whole waveform in memory."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import subprocess
+import sys
+import tempfile
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline import decode
+from pipeline import decoder_protocol as protocol
+from pipeline.decoder_handle import PACKAGES
+from pipeline.settings import FrontEnd
+from pipeline.stretch import Examples, promised_examples
+from pipeline.types import Clip, Reading, Segment
+from vggish_core.examples import num_examples, waveform_to_examples
+
+RATE = 16000
+SECONDS = 9.0
+
+
+@pytest.fixture(scope="session")
+def noise() -> np.ndarray:
+    """float32 [n, 2]: what 16 bits can hold, so that lossless formats give it back exactly."""
+    rng = np.random.default_rng(4)
+    return (rng.integers(-9000, 9000, (round(SECONDS * 44100), 2)) / 32768).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory: pytest.TempPathFactory, noise: np.ndarray) -> dict[str, Path]:
+    """The noise in several formats; two of them seek exactly."""
+    folder = tmp_path_factory.mktemp("files")
+    result = {}
+    for name, subtype in (("noise.wav", "PCM_16"), ("noise.flac", "PCM_16"), ("noise.ogg", "VORBIS")):
+        result[name] = folder / name
+        with soundfile.SoundFile(folder / name, "w", 44100, 2, subtype) as file:
+            for start in range(0, len(noise), 4096):  # Vorbis crashes on one long write
+                file.write(noise[start : start + 4096])
+    return result
+
+
+@dataclass
+class Result:
+    """What came of a segment."""
+
+    outcome: protocol.Ended | protocol.Failed | None = None
+    examples: np.ndarray = field(default_factory=lambda: np.empty((0, 96, 64), np.float32))
+    started: bool = False
+
+
+def read(uri: str | Path, segments: Iterable[Segment | Clip], front_end: FrontEnd | None = None) -> list[Result]:
+    """Read; checks that blocks are small, in order, between start and end, and that endings add up."""
+    segments = [Segment(s) if isinstance(s, Clip) else s for s in segments]
+    results = [Result() for _ in segments]
+    for item in decode.read(Reading(str(uri), tuple(segments)), front_end or FrontEnd(), lambda: None):
+        result = results[item.segment]
+        assert result.outcome is None
+        if isinstance(item, protocol.Started):
+            assert not result.started
+            result.started = True
+        elif isinstance(item, Examples):
+            assert result.started
+            assert 1 <= len(item.examples) <= 64
+            assert item.first_example == segments[item.segment].first_example + len(result.examples)
+            result.examples = np.concatenate([result.examples, item.examples])
+        else:
+            result.outcome = item
+    for result in results:
+        assert result.outcome is not None
+        if isinstance(result.outcome, protocol.Ended):
+            assert result.outcome.examples == len(result.examples)
+    return results
+
+
+def write(path: Path, samples: np.ndarray, rate: int = RATE, subtype: str = "FLOAT") -> Path:
+    soundfile.write(path, samples, rate, subtype)
+    return path
+
+
+def ended(result: Result) -> protocol.Ended:
+    assert isinstance(result.outcome, protocol.Ended), result.outcome
+    return result.outcome
+
+
+def failed(result: Result) -> protocol.Failed:
+    assert isinstance(result.outcome, protocol.Failed), result.outcome
+    return result.outcome
+
+
+def whole(path: Path) -> np.ndarray:
+    return soundfile.read(path, dtype="float32", always_2d=True)[0]
+
+
+@pytest.mark.parametrize("hop_seconds", [0.96, 1.0, 0.24])
+@pytest.mark.parametrize("name", ["noise.wav", "noise.flac", "noise.ogg"])
+def test_a_file_gives_the_examples_of_its_waveform(files: dict[str, Path], name: str, hop_seconds: float) -> None:
+    (result,) = read(files[name], [Clip("a", name)], FrontEnd(hop_seconds=hop_seconds))
+    expected = waveform_to_examples(whole(files[name]), 44100, round(hop_seconds * 100))
+    assert np.array_equal(result.examples, expected)
+    ending = ended(result)
+    assert (ending.sample_rate_hz, ending.channels, ending.silent) == (44100, 2, False)
+    assert ending.audio_s == pytest.approx(SECONDS)
+    assert ending.format
+
+
+CUTS = [(0.0, 1.5), (1.25, 4.0), (2.0, 4.0), (4.0, 5.123), (5.123, 7.0), (6.0, 8.97), (8.0, None)]
+
+
+@pytest.mark.parametrize("name", ["noise.wav", "noise.flac", "noise.ogg"])
+def test_clips_cut_from_a_recording_are_waveforms_of_their_own(files: dict[str, Path], name: str) -> None:
+    """In one pass: overlapping, adjacent and apart."""
+    clips = [Clip(f"{start}", name, start, end, cut=True) for start, end in CUTS]
+    samples = whole(files[name])
+    for clip, result in zip(clips, read(files[name], clips), strict=True):
+        stop = len(samples) if clip.end_s is None else round(clip.end_s * 44100)
+        piece = samples[round(clip.start_s * 44100) : stop]
+        expected = waveform_to_examples(piece, 44100)
+        if clip.end_s is not None:
+            expected = expected[: promised_examples(clip.end_s - clip.start_s, 96)]
+        assert np.array_equal(result.examples, expected)
+        assert ended(result).audio_s == len(piece) / 44100
+
+
+@pytest.mark.parametrize("name", ["noise.wav", "noise.flac", "noise.ogg"])
+@settings(max_examples=4, deadline=None)
+@given(
+    splits=st.sets(st.integers(1, 35), max_size=4), hop=st.sampled_from([24, 96]), start_s=st.sampled_from([0.0, 0.77])
+)
+def test_segments_of_a_clip_are_its_examples_bit_for_bit(
+    files: dict[str, Path], name: str, splits: set[int], hop: int, start_s: float
+) -> None:
+    clip = Clip("a", name, start_s, cut=start_s > 0)
+    (result,) = read(files[name], [clip], FrontEnd(hop_seconds=hop / 100))
+    edges = [0, *sorted(split for split in splits if split < len(result.examples))]
+    segments = [
+        Segment(clip, i, len(edges), first, None if i == len(edges) - 1 else edges[i + 1] - first)
+        for i, first in enumerate(edges)
+    ]
+    together = read(files[name], segments, FrontEnd(hop_seconds=hop / 100))
+    alone = [read(files[name], [segment], FrontEnd(hop_seconds=hop / 100))[0] for segment in segments]
+    for parts in (together, alone):
+        assert np.array_equal(np.concatenate([part.examples for part in parts]), result.examples)
+        assert sum(ended(part).audio_s for part in parts) == pytest.approx(ended(result).audio_s, abs=1e-9)
+
+
+@given(
+    hundredths=st.integers(0, 4000), hop=st.sampled_from([1, 24, 96, 100]), rate=st.sampled_from([8000, 16000, 44100])
+)
+@settings(max_examples=50, deadline=None)
+def test_a_promise_is_what_so_much_audio_gives(hundredths: int, hop: int, rate: int) -> None:
+    duration = hundredths / 100
+    assert promised_examples(duration, hop) == num_examples(round(duration * rate), rate, hop)
+    if hop == 96:
+        assert promised_examples(duration, hop) == max(0, (hundredths - 2) // 96)
+
+
+def test_a_clip_past_its_file_s_end_fails_and_its_neighbours_do_not(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.wav", np.full(5 * RATE, 0.1))
+    spans = [(0.0, 2.0), (3.0, 6.0), (4.0, 5.0), (7.0, 9.0), (7.5, None)]
+    results = read(path, [Clip(str(i), "a", start, end, cut=True) for i, (start, end) in enumerate(spans)])
+    assert [type(result.outcome).__name__ for result in results] == ["Ended", "Failed", "Ended", "Failed", "Failed"]
+    assert [failed(results[i]).reason for i in (1, 3, 4)] == ["past_end"] * 3
+    assert failed(results[1]).message == "the clip ends at 6 s, its file at 5 s"
+    assert failed(results[4]).message == "the clip starts at 7.5 s, its file ends at 5 s"
+
+
+def test_a_few_missing_samples_that_no_example_needs_are_no_fault(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.wav", np.full(5 * RATE - 300, 0.1))
+    (result,) = read(path, [Clip("a", "a", 1.0, 5.0, cut=True)])
+    assert ended(result).examples == 4
+    assert ended(result).audio_s == 4 - 300 / RATE
+
+
+def test_a_file_that_is_the_stretch_is_cut_off_at_its_duration(tmp_path: Path) -> None:
+    samples = np.random.default_rng(0).normal(0, 0.1, 5 * RATE).astype(np.float32)
+    path = write(tmp_path / "a.wav", samples)
+    (result,) = read(path, [Clip("a", "a", 30.0, 33.0)])
+    assert np.array_equal(result.examples, waveform_to_examples(samples[: 3 * RATE], RATE))
+    assert ended(result).audio_s == 3.0
+    (result,) = read(path, [Clip("a", "a", 30.0, 40.0)])
+    assert failed(result) == protocol.Failed(0, "past_end", "the clip should last 10 s, its file holds 5 s")
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [("skip", ("too_short", True)), ("fail", ("too_short", False)), ("pad", None)],
+)
+@pytest.mark.parametrize("times", [(0.0, None), (0.0, 0.5), (1.0, 1.5)])
+def test_short_clips_follow_the_policy(
+    tmp_path: Path, policy: str, expected: tuple[str, bool] | None, times: tuple[float, float | None]
+) -> None:
+    samples = np.random.default_rng(0).normal(0, 0.1, (3 if times[0] else 1) * RATE // 2).astype(np.float32)
+    path = write(tmp_path / "a.wav", samples)
+    front_end = FrontEnd(short_clips=policy)  # type: ignore[arg-type]
+    (result,) = read(path, [Clip("a", "a", *times, cut=times[1] is not None)], front_end)
+    if expected:
+        assert (failed(result).reason, failed(result).skipped) == expected
+        assert failed(result).message == "the clip lasts 0.5 s, an example needs 0.975 s"
+    else:
+        padded = np.concatenate([samples[round(times[0] * RATE) :], np.zeros(RATE, np.float32)])[: round(0.975 * RATE)]
+        assert np.array_equal(result.examples, waveform_to_examples(padded, RATE))
+        assert ended(result).audio_s == 0.5
+
+
+def test_padding_does_not_hide_missing_audio(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.wav", np.full(round(1.2 * RATE), 0.1))
+    (result,) = read(path, [Clip("a", "a", 1.0, 1.5, cut=True)], FrontEnd(short_clips="pad"))
+    assert failed(result).reason == "past_end"
+
+
+def test_too_long_clips_fail_by_their_times_or_their_header_or_where_the_limit_is_passed(
+    tmp_path: Path, files: dict[str, Path]
+) -> None:
+    limit = FrontEnd(max_duration_seconds=4.0)
+    for name in ("noise.wav", "noise.ogg"):
+        times = [(0.0, 3.0), (0.0, None), (1.0, 6.0), (5.0, 9.0)]
+        clips = [Clip(str(i), name, start, end, cut=end is not None) for i, (start, end) in enumerate(times)]
+        results = read(files[name], clips, limit)
+        assert [type(result.outcome).__name__ for result in results] == ["Ended", "Failed", "Failed", "Ended"]
+        assert [failed(results[i]).reason for i in (1, 2)] == ["too_long"] * 2
+        assert "above the limit of 4 s" in failed(results[1]).message
+        if name == "noise.wav":
+            assert len(results[1].examples) == 0  # nothing was decoded for it
+
+
+def test_silence_is_embedded_and_said(tmp_path: Path) -> None:
+    samples = np.zeros(6 * RATE, np.float32)
+    samples[-1] = 1e-3
+    path = write(tmp_path / "a.wav", samples)
+    first, second = read(path, [Clip("a", "a", 0.0, 3.0, cut=True), Clip("b", "a", 3.0, 6.0, cut=True)])
+    assert (ended(first).silent, ended(second).silent) == (True, False)
+    assert len(first.examples) == 3
+
+
+def test_damage_costs_the_clips_that_it_is_in(tmp_path: Path) -> None:
+    samples = np.full(10 * RATE, 0.1, np.float32)
+    samples[5 * RATE + 7] = np.nan
+    path = write(tmp_path / "a.wav", samples)
+    spans = [(0.0, 3.0), (2.0, 6.0), (4.0, 5.0), (5.0, 7.0), (5.5, 9.0), (8.0, 10.0)]
+    results = read(path, [Clip(str(i), "a", *span, cut=True) for i, span in enumerate(spans)])
+    reasons = [result.outcome.reason if isinstance(result.outcome, protocol.Failed) else "" for result in results]
+    assert reasons == ["", "not_finite", "", "not_finite", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(None, "missing"), (b"", "empty"), (b"no audio at all, only words\n" * 40, "not_audio")],
+)
+def test_files_that_cannot_be_opened_fail_all_their_segments(
+    tmp_path: Path, content: bytes | None, reason: str
+) -> None:
+    path = tmp_path / "a.wav"
+    if content is not None:
+        path.write_bytes(content)
+    results = read(path, [Clip("a", "a", 0.0, 2.0, cut=True), Clip("b", "a", 5.0, 7.0, cut=True)])
+    assert [failed(result).reason for result in results] == [reason] * 2
+
+
+def test_a_file_without_samples_says_so(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.wav", np.zeros(0))
+    assert failed(read(path, [Clip("a", "a")])[0]).reason == "no_samples"
+
+
+def test_a_directory_is_unreadable(tmp_path: Path) -> None:
+    assert failed(read(tmp_path, [Clip("a", "a")])[0]).reason == "unreadable"
+
+
+WRAPPERS = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress, "deflate": zlib.compress}
+
+
+@pytest.mark.parametrize("extension", WRAPPERS)
+def test_compressed_wrappers_give_their_content(files: dict[str, Path], tmp_path: Path, extension: str) -> None:
+    packed = WRAPPERS[extension](files["noise.wav"].read_bytes())
+    path = tmp_path / f"noise.wav.{extension}"
+    path.write_bytes(packed)
+    clips = [Clip("a", "a", 1.0, 3.0, cut=True), Clip("b", "a", 6.0, 8.0, cut=True)]
+    expected = read(files["noise.wav"], clips)
+    for result, plain in zip(read(path, clips), expected, strict=True):
+        assert np.array_equal(result.examples, plain.examples)
+    path.write_bytes(packed[: len(packed) // 2])
+    assert failed(read(path, clips)[0]).reason == "truncated"
+    path.write_bytes(packed[:100] + bytes(100) + packed[200:])
+    assert failed(read(path, clips)[0]).reason == "corrupt"
+
+
+def test_a_wav_that_ends_before_its_header_says_gives_what_is_there(tmp_path: Path) -> None:
+    samples = np.random.default_rng(0).normal(0, 0.1, 8 * RATE).astype(np.float32)
+    path = write(tmp_path / "a.wav", samples, subtype="PCM_16")
+    path.write_bytes(path.read_bytes()[: 44 + 5 * RATE * 2])
+    clip = Clip("a", "a")
+    (result,) = read(path, [clip])
+    assert ended(result).audio_s == 5.0
+    # As planned from the header: the last two segments find little and nothing.
+    segments = [Segment(clip, i, 3, 3 * i, 3 if i < 2 else None) for i in range(3)]
+    parts = read(path, segments)
+    assert [ended(part).examples for part in parts] == [3, 2, 0]
+    assert np.array_equal(np.concatenate([part.examples for part in parts]), result.examples)
+    assert sum(ended(part).audio_s for part in parts) == pytest.approx(5.0)
+
+
+UNPRIVILEGED = """
+import os, sys
+from pipeline import decode
+from pipeline.settings import FrontEnd
+from pipeline.types import Clip, Reading, Segment
+if os.getuid() == 0:
+    os.setgid(65534)
+    os.setuid(65534)  # permissions do not bind root
+print(*decode.read(Reading(sys.argv[1], (Segment(Clip("a", "a")),)), FrontEnd(), lambda: None))
+"""
+
+
+def test_a_file_without_permission_is_unreadable() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        path = write(Path(folder) / "a.wav", np.zeros(RATE))
+        path.chmod(0)
+        command = [sys.executable, "-c", UNPRIVILEGED, str(path)]
+        said = subprocess.run(command, cwd=PACKAGES, capture_output=True, text=True, check=True).stdout
+    assert "Failed(segment=0, reason='unreadable', message='" in said
+    assert "ermission" in said
