@@ -1,0 +1,194 @@
+"""Raw embeddings -> PCA parameters for `--pca_params`: a whitening PCA fitted in Beam, in the released layout.
+
+    python -m pipeline.run --embeddings raw --checkpoint my_model.ckpt --input 'audio/**' --output raw
+    python -m pipeline.fit_pca --input 'raw/*.tfrecord' --output my_pca.npz
+
+For fine-tuned models, and for other domains than that of the released parameters.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline import engine, provenance, storage
+from pipeline.command import Parser, run_command
+from pipeline.dataset import matching_files
+from pipeline.options import FlagError, check_beam_flags
+from vggish_core import params
+from vggish_core.postprocess import PcaError, whitening
+
+if TYPE_CHECKING:
+    from pipeline.covariance import Moments
+
+SPAN = 1e8
+"""Largest over smallest eigenvalue that is taken for real. The released parameters span 7,500; embeddings are float32,
+whose rounding is a variance of some 1e-14 of the largest."""
+
+
+class DegenerateWarning(UserWarning):
+    """The embeddings do not vary in every direction."""
+
+
+def pca_params(moments: Moments, span: float = SPAN) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Moments of raw embeddings -> (eigen vectors [128, 128], means [128], eigenvalues [128], falling), float64.
+
+    Row i of the eigen vectors is the i-th unit eigenvector of the covariance divided by the square root of its
+    eigenvalue, as in the released file; of a vector and its negative, the one whose largest value is positive.
+    Eigenvalues below the largest divided by `span` are raised to that, with a `DegenerateWarning`: embeddings then stay
+    finite, and next to zero in directions in which the fitted ones did not vary.
+
+    Raises:
+      PcaError: fewer than two embeddings, or embeddings that are all the same.
+    """
+    if moments.count < 2:
+        raise PcaError(f"a PCA needs at least two embeddings, the records hold {moments.count}")
+    matrix = moments.covariance
+    values = np.linalg.eigvalsh(matrix)[::-1]
+    vectors = whitening(matrix, span)
+    floor = values[0] / span
+    raised = int((values < floor).sum())
+    if raised:
+        warnings.warn(
+            f"{raised} of {len(values)} directions hardly vary over {moments.count:,} embeddings: their variances were "
+            f"raised to {floor:.3g}, and as many bytes of every quantized embedding will be nearly constant. Fit to "
+            "more, or more varied, audio if that is not what the model is like.",
+            DegenerateWarning,
+            stacklevel=2,
+        )
+    return vectors, moments.mean, np.maximum(values, 0.0)
+
+
+def fit(files: Sequence[str], beam_engine: engine.Engine, scratch: str) -> Moments:
+    """TFRecord files of float embeddings -> their moments, by a Beam job.
+
+    Args:
+      files: URIs.
+      beam_engine: where the job runs.
+      scratch: URI of a file that the workers write the result to, and that is deleted afterwards.
+    """
+    import apache_beam as beam
+
+    from pipeline.covariance import CombineMoments, blocks
+
+    def construct(root: Any) -> None:
+        (
+            root
+            | "Files" >> beam.Create(list(files))
+            | beam.Reshuffle()
+            | "Read" >> beam.FlatMap(blocks).with_output_types(np.ndarray)
+            | "Moments" >> beam.CombineGlobally(CombineMoments())
+            | "Store" >> beam.Map(_store, scratch)
+        )
+
+    engine.run(beam_engine.options(), construct)
+    try:
+        return _load(scratch)
+    finally:
+        storage.delete(scratch)
+
+
+def write_params(path: str, vectors: np.ndarray, means: np.ndarray) -> None:
+    """PCA parameters -> an npz file in the released layout, local or remote; the same bytes for the same values."""
+    storage.write_atomic(
+        path, _npz({params.PCA_EIGEN_VECTORS_NAME: vectors, params.PCA_MEANS_NAME: means.astype(np.float64)})
+    )
+
+
+def plot(eigenvalues: np.ndarray) -> bytes:
+    """Eigenvalues [128], falling -> a PNG of the variance that the first components explain together, and of each."""
+    from matplotlib.figure import Figure
+
+    share = eigenvalues / eigenvalues.sum()
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
+    components = np.arange(1, len(share) + 1)
+    axes.plot(components, np.cumsum(share), color="tab:blue")
+    axes.set(xlabel="components", ylabel="explained variance, together", ylim=(0, 1.02), xlim=(1, len(share)))
+    axes.grid(alpha=0.3)
+    each = axes.twinx()
+    each.semilogy(components, np.maximum(share, 1e-16), color="tab:orange", linewidth=1)
+    each.set_ylabel("of each (orange)")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120)
+    return buffer.getvalue()
+
+
+def _store(moments: Moments, uri: str) -> None:
+    storage.write_atomic(
+        uri, _npz({"count": np.array(moments.count), "mean": moments.mean, "scatter": moments.scatter})
+    )
+
+
+def _load(uri: str) -> Moments:
+    from pipeline.covariance import Moments
+
+    with storage.open_read(uri) as file, np.load(io.BytesIO(file.read())) as arrays:
+        return Moments(int(arrays["count"]), arrays["mean"], arrays["scatter"])
+
+
+def _npz(arrays: dict[str, np.ndarray]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()
+
+
+def _check_raw(pattern: str) -> provenance.Provenance:
+    """What made the records; FlagError unless they are raw embeddings."""
+    made = provenance.of(pattern)
+    kind = made.settings["embeddings"]
+    if kind != "raw":
+        raise FlagError(f"--input {pattern}: embeddings are {kind}; a PCA is fitted to what --embeddings raw writes")
+    return made
+
+
+def _parser() -> Parser:
+    parser = Parser("pipeline.fit_pca", __doc__)
+    parser.add_argument("--input", required=True, metavar="PATTERN", help="TFRecord files of raw embeddings")
+    parser.add_argument("--output", required=True, metavar="FILE", help="the .npz for --pca_params")
+    parser.add_argument("--no_plot", action="store_true", help="leave out the .png of the explained variance")
+    parser.add_argument("--runner", default="DirectRunner", metavar="NAME", help="Beam's (default: %(default)s)")
+    return parser
+
+
+def _main(argv: Sequence[str]) -> None:
+    flags, rest = _parser().parse_known_args(argv)
+    if not flags.output.endswith(".npz"):
+        raise FlagError(f"--output {flags.output}: the name must end in .npz")
+    check_beam_flags(rest)
+    made = _check_raw(flags.input)
+    moments = fit(matching_files(flags.input), engine.choose(flags.runner, rest), f"{flags.output}.moments")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", DegenerateWarning)
+        vectors, means, eigenvalues = pca_params(moments)
+    for warning in caught:
+        print(f"warning: {warning.message}", file=sys.stderr)
+    write_params(flags.output, vectors, means)
+    stem = flags.output.removesuffix(".npz")
+    about = {
+        "embeddings": moments.count,
+        "fitted_to": made.to_json(),
+        "eigenvalues": eigenvalues.tolist(),
+        "warnings": [str(warning.message) for warning in caught],
+    }
+    storage.write_atomic(f"{stem}.json", json.dumps(about, indent=2).encode() + b"\n")
+    if not flags.no_plot:
+        storage.write_atomic(f"{stem}.png", plot(eigenvalues))
+    share = np.cumsum(eigenvalues)[[15, 63]] / eigenvalues.sum()
+    print(f"{moments.count:,} embeddings; 16 components hold {share[0]:.1%} of the variance, 64 hold {share[1]:.1%}")
+    print(f"{flags.output}: give it to pipeline.run as --pca_params")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns the exit status."""
+    return run_command(_main, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

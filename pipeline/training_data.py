@@ -1,0 +1,163 @@
+"""A whole data set in memory for training: frames of all clips end to end, and batches of them with augmentation."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from pipeline import storage
+from pipeline.dataset import WIDTH, RecordError, dequantize, load_dataset
+
+RECORDS_OF_A_READ = 1024
+
+
+class ClassesError(Exception):
+    """The list of classes, or a choice from it, cannot be used: what was found, and what to do."""
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The classes a model tells apart.
+
+    Attributes:
+      indices: of the labels in the records, in the model's order.
+      names: for people.
+      mids: identifiers of the ontology, "" where there are none.
+    """
+
+    indices: tuple[int, ...]
+    names: tuple[str, ...]
+    mids: tuple[str, ...]
+
+    def only(self, wanted: Sequence[str]) -> Classes:
+        """The classes of these names (or MIDs), in their own order; ClassesError names those that do not exist."""
+        positions: list[int] = []
+        for each in wanted:
+            found = [i for i, names in enumerate(zip(self.names, self.mids, strict=True)) if each in names]
+            if not found:
+                near = [name for name in self.names if each.lower() in name.lower()][:5]
+                hint = f"; there is {' / '.join(near)}" if near else ": see the display_name column of --classes"
+                raise ClassesError(f"no class is called {each!r}{hint}")
+            positions.append(found[0])
+        positions = sorted(set(positions))
+        return Classes(
+            tuple(self.indices[i] for i in positions),
+            tuple(self.names[i] for i in positions),
+            tuple(self.mids[i] for i in positions),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Clips:
+    """Records in memory: 128 bytes a frame.
+
+    Attributes:
+      ids: of the records.
+      start_s: float32 [n].
+      frames: uint8 or float32 [sum of lengths, 128], clip after clip.
+      offsets: int64 [n + 1], where each clip's frames begin and end.
+      labels: bool [n, c].
+    """
+
+    ids: tuple[str, ...]
+    start_s: np.ndarray
+    frames: np.ndarray
+    offsets: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Frames of each clip, int64 [n]."""
+        return np.diff(self.offsets)
+
+    def take(self, positions: np.ndarray) -> Clips:
+        """The clips at these positions, in their order."""
+        lengths = self.lengths[positions]
+        rows = np.repeat(self.offsets[positions] - np.cumsum(lengths) + lengths, lengths) + np.arange(lengths.sum())
+        return Clips(
+            tuple(self.ids[i] for i in positions),
+            self.start_s[positions],
+            self.frames[rows],
+            np.concatenate([[0], np.cumsum(lengths)]),
+            self.labels[positions],
+        )
+
+    def with_classes(self, classes: Classes) -> Clips:
+        """The clips with one label column a class, in the classes' order."""
+        return replace(self, labels=self.labels[:, list(classes.indices)])
+
+    def padded(
+        self, positions: np.ndarray, frames: int, first: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Clips -> (embeddings float32 [b, frames, 128], mask bool [b, frames], False and 0.0 past a clip's end).
+
+        Args:
+          positions: int [b], which clips.
+          frames: rows of each.
+          first: int [b], the first of the clip's frames that is taken; None: 0.
+        """
+        begin = self.offsets[positions] + (0 if first is None else first)
+        rows = begin[:, np.newaxis] + np.arange(frames)
+        mask = rows < self.offsets[positions + 1][:, np.newaxis]
+        values = self.frames[np.where(mask, rows, 0)]
+        values = dequantize(values) if values.dtype == np.uint8 else values.copy()
+        values[~mask] = 0.0
+        return values, mask
+
+
+def read_classes(path: str) -> Classes:
+    """A CSV of classes (`index,mid,display_name`, as AudioSet's class_labels_indices.csv) -> `Classes`.
+
+    Raises:
+      ClassesError: columns are missing, indices repeat, or there is no row.
+    """
+    with storage.open_read(path) as file:
+        rows = list(csv.DictReader(file.read().decode("utf-8-sig").splitlines(), skipinitialspace=True))
+    missing = {"index", "display_name"} - set(rows[0] if rows else ())
+    if missing:
+        raise ClassesError(f"{path} has no column {', '.join(sorted(missing))}: index,mid,display_name are expected")
+    try:
+        rows.sort(key=lambda row: int(row["index"]))
+    except ValueError as error:
+        raise ClassesError(f"{path}: an index is not a whole number ({error})") from None
+    indices = tuple(int(row["index"]) for row in rows)
+    if len(set(indices)) != len(indices) or indices[0] < 0:
+        raise ClassesError(f"{path}: indices repeat or are negative; every class needs one of its own")
+    return Classes(indices, tuple(row["display_name"] for row in rows), tuple(row.get("mid") or "" for row in rows))
+
+
+def load_clips(pattern: str, num_labels: int) -> Clips:
+    """TFRecord files -> all their records in memory, labels bool [n, num_labels].
+
+    Raises:
+      RecordError: as `load_dataset`; also for a label that is not below `num_labels`, and for damaged records.
+    """
+    from vggish_core.quiet import import_tensorflow
+
+    tf = import_tensorflow()
+    ids: list[bytes] = []
+    starts, frames, lengths, labels = [], [], [], []
+    dataset = load_dataset(pattern, batch_size=RECORDS_OF_A_READ, dequantize=False, num_classes=num_labels)
+    try:
+        for batch in dataset.as_numpy_iterator():
+            ids.extend(batch.id.tolist())
+            starts.append(batch.start)
+            lengths.append(batch.num_frames)
+            mask = np.arange(batch.embeddings.shape[1]) < batch.num_frames[:, np.newaxis]
+            frames.append(batch.embeddings[mask])
+            labels.append(batch.labels.astype(bool))
+    except tf.errors.OpError as error:
+        raise RecordError(f"{pattern}: {error.message.splitlines()[0]}") from None
+    return Clips(
+        tuple(each.decode("utf-8", "surrogateescape") for each in ids),
+        np.concatenate(starts),
+        np.concatenate(frames).reshape(-1, WIDTH),
+        np.concatenate([[0], np.cumsum(np.concatenate(lengths), dtype=np.int64)]),
+        np.concatenate(labels),
+    )
