@@ -27,15 +27,18 @@ class FFmpegReader(AudioReader):
       file, nameless: the file, and the same as the decoder sees it.
       owned: whether to close the file at the end.
       unrecognised: the reason to give where FFmpeg does not recognise the content either.
+
+    Attributes:
+      decoded: sample frames that FFmpeg has decoded, of which `position` have been read.
     """
 
     def __init__(self, file: BinaryIO, nameless: NamelessFile, owned: bool, unrecognised: str) -> None:
+        file.seek(0)
         self._file = file
         self._nameless = nameless
         self._owned = owned
-        self._decoded: list[np.ndarray] = []
-        self._done = 0
-        """Sample frames decoded."""
+        self._held: list[np.ndarray] = []
+        self.decoded = 0
         self._end = 0
         """Where the last of them ends on the stream's clock."""
         self._container = self._open_container(unrecognised)
@@ -52,7 +55,7 @@ class FFmpegReader(AudioReader):
             first = next(self._arrays, None)
             if first is None:
                 raise AudioError("no_samples", f"a {self.format} header without samples")
-            self._decoded.append(first)
+            self._held.append(first)
             check_rate(self.sample_rate_hz)
         except BaseException:
             self._container.close()
@@ -108,12 +111,14 @@ class FFmpegReader(AudioReader):
                 for frame in packet.decode():
                     if frame.samples:
                         self._check_frame(frame)
-                        self._done += frame.samples
+                        self.decoded += frame.samples
                         yield _to_float(frame)
         except (av.error.FFmpegError, ValueError) as error:
             self._nameless.check()
             reason = "truncated" if _is_last(packets) else "corrupt"
-            raise AudioError(reason, f"{self.format}: {_describe(error)}, after {self._done} sample frames") from error
+            raise AudioError(
+                reason, f"{self.format}: {_describe(error)}, after {self.decoded} sample frames"
+            ) from error
         self._nameless.check()
         if self.frames is not None and self._end < self.frames:
             raise AudioError("truncated", f"{self.format}: {self._end} of {self.frames} sample frames")
@@ -121,7 +126,7 @@ class FFmpegReader(AudioReader):
     def _check_frame(self, frame: Any) -> None:
         """A frame must follow the one before in time, and be of its rate and channels."""
         layout = (frame.sample_rate, frame.layout.nb_channels)
-        if not self._done:
+        if not self.decoded:
             self.sample_rate_hz, self.channels = layout
         elif layout != (self.sample_rate_hz, self.channels):
             raise ValueError(f"(rate, channels) change from {(self.sample_rate_hz, self.channels)} to {layout}")
@@ -130,15 +135,20 @@ class FFmpegReader(AudioReader):
         start = self._end if frame.pts is None else round(frame.pts * frame.time_base * frame.sample_rate)
         self._end = start + frame.samples
 
-    def _read(self, frames: int) -> np.ndarray:
-        held = sum(map(len, self._decoded))
+    def holds(self, frames: int) -> bool:
+        """Whether at least so many sample frames follow."""
+        held = sum(map(len, self._held))
         while held < frames and (array := next(self._arrays, None)) is not None:
-            self._decoded.append(array)
+            self._held.append(array)
             held += len(array)
-        if not held:
+        return held >= frames
+
+    def _read(self, frames: int) -> np.ndarray:
+        self.holds(frames)
+        if not self._held:
             return np.empty((0, self.channels), np.float32)
-        block = np.concatenate(self._decoded)
-        self._decoded = [block[frames:].copy()] if held > frames else []
+        block = np.concatenate(self._held)
+        self._held = [block[frames:].copy()] if len(block) > frames else []
         return block[:frames]
 
     def close(self) -> None:

@@ -17,8 +17,13 @@ COUNTED_FORMATS = frozenset({"FLAC", "OGG"})
 and Ogg, an error in FLAC; fewer in Ogg are pages lost on the way."""
 UNKNOWN_FRAMES = 1 << 62
 """The count of a FLAC stream that does not state its own is larger. libsndfile does not read it to its end."""
+UNSURE_FORMATS = frozenset({"MP3", "OGG"})
+"""Containers that libsndfile may stop reading early: at the length that the first link of a chained Ogg file has, or
+that it estimates for an MP3 file of variable bit rate, which need not state its own."""
 READ_AHEAD = 1 << 13
-"""Bytes that are left unread at the end of a whole MP3 file at most: the last frame, a tag."""
+"""Bytes that are left unread at the end of a whole file of these at most: the last frame, a tag."""
+MAX_PADDING = 4608
+"""Sample frames that an encoder pads a file with at most, which FFmpeg may not leave out."""
 
 
 def open_soundfile(file: BinaryIO, nameless: NamelessFile, owned: bool) -> AudioReader | None:
@@ -75,7 +80,7 @@ class SoundFileReader(AudioReader):
         if self._sound.format in COUNTED_FORMATS and self.position < self.frames:
             reason = "truncated" if self._sound.format == "FLAC" else "corrupt"
             raise AudioError(reason, self._progress("the audio ends early"))
-        if self._sound.format == "MP3" and self._nameless.left() > READ_AHEAD:
+        if self._sound.format in UNSURE_FORMATS and self._nameless.left() > READ_AHEAD:
             return self._read_on(frames)
         return block
 
@@ -83,19 +88,23 @@ class SoundFileReader(AudioReader):
         return f"{self.format}: {what}, after {self.position} of {self.frames} sample frames or more"
 
     def _read_on(self, frames: int) -> np.ndarray:
-        """What follows the end that libsndfile takes from the first frames of an MP3 file: FFmpeg reads it.
-
-        An MP3 file of variable bit rate need not state its length; libsndfile then estimates it, and stops there.
-        """
+        """What FFmpeg finds after the end that libsndfile takes for the file's."""
         from vggish_core.audio_ffmpeg import FFmpegReader
 
-        self._nameless.seek(0)
         rest = FFmpegReader(self._file, self._nameless, owned=False, unrecognised="corrupt")
-        rest.seek(self.position)
-        if (rest.sample_rate_hz, rest.channels) != (self.sample_rate_hz, self.channels):
-            raise AudioError("corrupt", self._progress("its rate or channels change"))
-        self._rest = rest
-        return rest._read(frames)
+        try:
+            rest.seek(self.position)
+            if (rest.sample_rate_hz, rest.channels) != (self.sample_rate_hz, self.channels):
+                raise AudioError("corrupt", self._progress("its rate or channels change"))
+            if rest.holds(MAX_PADDING):
+                self._rest = rest
+                return rest._read(frames)
+        except AudioError:
+            if rest.decoded < self.position:
+                raise
+        # Nothing but a large tag.
+        rest.close()
+        return np.empty((0, self.channels), np.float32)
 
     def seek(self, frame: int) -> None:
         if not self.seekable_exactly:
