@@ -1,23 +1,68 @@
-"""Planning, as pure functions: no Beam, no I/O. Clips -> shards, readings and segments; what is already done."""
+"""Planning, as pure functions: no Beam, no I/O. What is done already, what is read together, what goes where."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import groupby
-from typing import Protocol
+import math
+from collections import defaultdict
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
+from pipeline import compression
+from pipeline.ledger import LedgerEntry
 from pipeline.types import Clip, ClipKey, Reading, Segment
+from vggish_core import params
 
-CLIPS_A_SHARD = 1_000
-BYTES_A_SHARD = 256 << 20
-"""Some forty minutes of 44.1 kHz stereo FLAC, five hours of MP3: under five minutes of work on two cores."""
-NEAR_S = 30.0
-"""Clips of one recording that are no further apart are decoded in one pass: skipping costs about as much as opening."""
-CLIPS_A_READING = 64
-PROBE_BYTES_A_SECOND = 1_000
-"""The least that a second of a seekable recording takes (silence in FLAC aside): 8 kHz, mono, one bit a sample."""
+CLIPS_OF_A_SHARD = 1000
+BYTES_OF_A_SHARD = 256_000_000
+"""A shard is what is rewritten when one of its clips changes, and what is lost with a killed process: it should be
+minutes of work. 256 MB are 25 minutes of 16-bit stereo at 44.1 kHz or 4.5 hours of MP3 at 128 kbit/s, which two cores
+embed within two minutes."""
+
+SPLIT_BYTES_PER_S = 8000
+"""Files of fewer bytes for each second of a segment are not asked how long they are: in the formats that can be split,
+they are shorter than that, or speech at 8 kHz packed below its 8 bits a sample; one decoder streams those."""
+
+NEAR_S = 60.0
+"""Cut clips of one file that are no further apart are decoded in one pass: decoding a minute costs 0.03 to 0.15 s, as
+does opening a file."""
+CLIPS_OF_A_READING = 64
+"""At most; a reading has to fit into an element of 64 KB."""
+
+MIN_COST_BYTES = 64_000
+"""What a clip costs beside its bytes (opening, a batch that is not full), and what one of unknown size is taken for."""
+CUT_BYTES_PER_S = 16_000
+"""What a second of a clip that is cut out of a file is taken for: MP3 at 128 kbit/s."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What the header of an audio file says.
+
+    Attributes:
+      frames: samples of each channel.
+      sample_rate_hz: in Hz.
+      seekable: whether seeking gives exactly the samples that reading would.
+    """
+
+    frames: int
+    sample_rate_hz: int
+    seekable: bool
+
+
+@dataclass(frozen=True)
+class Todo:
+    """What an output lacks and has of a corpus.
+
+    Attributes:
+      run: clips to embed: new, changed, or failed and to be tried again.
+      kept: how many clips of the corpus the output accounts for as they are.
+      gone: clips that the output accounts for and the corpus no longer holds.
+    """
+
+    run: tuple[Clip, ...]
+    kept: int
+    gone: tuple[Clip, ...]
 
 
 def shard_of(clip_id: str, num_shards: int) -> int:
@@ -33,133 +78,174 @@ def shard_of(clip_id: str, num_shards: int) -> int:
 
 
 def place_of(clip: Clip, num_shards: int) -> tuple[int, ClipKey]:
-    """A clip -> where it stands in the output: shard, then key. Jobs go through a corpus in this order."""
+    """Where a clip's record lies: its shard, and its key, which is the order within the shard."""
     return shard_of(clip.id, num_shards), clip.key
 
 
+def cost_bytes(clip: Clip) -> int:
+    """A clip -> how much audio it stands for when work is divided: roughly the bytes to read."""
+    size = clip.size_bytes
+    if clip.cut and clip.end_s is not None:
+        cut = int((clip.end_s - clip.start_s) * CUT_BYTES_PER_S)
+        size = min(size, cut) if size else cut
+    return max(size, MIN_COST_BYTES)
+
+
 def default_num_shards(clips: int, total_bytes: int) -> int:
-    """A corpus' size -> a number of shards: at most about 1,000 clips and 256 MB of audio each.
+    """Number of clips and their `cost_bytes` -> number of shards: 1,000 clips or 256 MB of audio each.
 
-    >>> default_num_shards(400, 40_000_000), default_num_shards(2_000_000, 1 << 40)
-    (1, 4096)
+    >>> default_num_shards(400, 30_000_000), default_num_shards(2_000_000, 10**12)
+    (1, 3907)
     """
-    return max(1, -(-clips // CLIPS_A_SHARD), -(-total_bytes // BYTES_A_SHARD))
+    return max(1, math.ceil(clips / CLIPS_OF_A_SHARD), math.ceil(total_bytes / BYTES_OF_A_SHARD))
 
 
-def piece_length(sizes: Iterable[float], budget: float) -> int:
-    """Sizes of clips in order -> how many of the first fit into a budget; at least one.
+def examples_in(duration_s: float, hop_frames: int) -> int:
+    """Duration -> number of examples, as in the released records: every 96 frames of 10 ms, the last 25 ms long.
 
-    >>> piece_length([4, 4, 4], 9), piece_length([40, 4], 9)
-    (2, 1)
+    >>> examples_in(10.0, 96), examples_in(0.97, 96)
+    (10, 0)
     """
-    total, count = 0.0, 0
-    for size in sizes:
-        total += size
-        if count and total > budget:
-            break
-        count += 1
-    return count
+    frames = math.floor(round(100 * duration_s - 2, 6))
+    return 0 if frames < params.NUM_FRAMES else 1 + (frames - params.NUM_FRAMES) // hop_frames
 
 
-def readings(clips: Iterable[Clip]) -> Iterator[Reading]:
-    """Clips -> readings of one segment each, but of several where clips are cut out of one recording near each other."""
-    ordered = sorted(clips, key=lambda clip: (clip.uri, clip.start_s, clip.key))
-    for uri, of_file in groupby(ordered, key=lambda clip: clip.uri):
-        group: list[Clip] = []
-        reach = 0.0
-        for clip in of_file:
-            near = bool(group) and clip.cut and group[-1].cut and clip.start_s - reach <= NEAR_S
-            if group and not (near and len(group) < CLIPS_A_READING):
-                yield Reading(uri, tuple(map(Segment, group)))
-                group, reach = [], 0.0
-            group.append(clip)
-            reach = max(reach, clip.end_s if clip.end_s is not None else float("inf"))
-        yield Reading(uri, tuple(map(Segment, group)))
-
-
-def may_be_long(clip: Clip, segment_seconds: float) -> bool:
-    """Whether a clip's file is large enough to be worth asking how long it is, before it is read by one worker.
-
-    A file that packs more than a second into 1,000 bytes, silence say, is then read in one go: slower, not wrong.
-    """
+def needs_probe(clip: Clip, segment_seconds: float) -> bool:
+    """Whether a clip may be so long that it is worth while to ask its file how long it is, and to split it."""
+    if compression.kind_of(clip.uri) is not None:  # every part would have to unpack the whole
+        return False
     if clip.end_s is not None and clip.end_s - clip.start_s <= segment_seconds:
         return False
-    return clip.size_bytes > segment_seconds * PROBE_BYTES_A_SECOND
+    return clip.size_bytes > SPLIT_BYTES_PER_S * segment_seconds
 
 
-def split(clip: Clip, examples: int, examples_a_segment: int) -> list[Reading]:
-    """A clip of so many examples -> readings of one segment each, every example in exactly one of them.
+def segments_of(clip: Clip, examples_total: int, segment_examples: int) -> tuple[Segment, ...]:
+    """A clip of so many examples -> equal segments of at most `segment_examples`, each example in exactly one.
 
-    The last segment is open: it takes what the clip holds, should that be more than was announced.
+    The last segment is open: it takes what there is, should the file's header be wrong.
 
-    >>> [(r.segments[0].first_example, r.segments[0].examples) for r in split(Clip("a", "a.wav"), 25, 10)]
-    [(0, 10), (10, 10), (20, None)]
+    >>> [(s.first_example, s.examples) for s in segments_of(Clip("a", "a.wav"), 1250, 625)]
+    [(0, 625), (625, None)]
     """
-    firsts = range(0, max(examples, 1), examples_a_segment)
-    return [
-        Reading(
-            clip.uri,
-            (Segment(clip, index, len(firsts), first, examples_a_segment if index < len(firsts) - 1 else None),),
-        )
-        for index, first in enumerate(firsts)
-    ]
+    count = max(1, math.ceil(examples_total / max(1, segment_examples)))
+    starts = [index * examples_total // count for index in range(count)]
+    return tuple(
+        Segment(clip, index, count, start, None if index == count - 1 else starts[index + 1] - start)
+        for index, start in enumerate(starts)
+    )
 
 
-class Known(Protocol):
-    """What a ledger says of a clip; `pipeline.ledger.LedgerEntry` is one."""
+def readings(
+    clips: Sequence[Clip],
+    probes: Mapping[str, Probe] | None = None,
+    segment_seconds: float = 600.0,
+    hop_frames: int = params.EXAMPLE_HOP_FRAMES,
+) -> Iterator[Reading]:
+    """Clips -> what is decoded in one pass: a file, a part of a long one, or clips of one recording that are near.
 
-    @property
-    def key(self) -> ClipKey: ...
-    @property
-    def clip(self) -> Clip: ...
-    @property
-    def outcome(self) -> str: ...
-    @property
-    def stage(self) -> str: ...
-
-
-@dataclass(frozen=True)
-class Todo:
-    """What a run has to do.
-
-    Attributes:
-      run: clips to compute: new, changed, or failed and to be tried again.
-      kept: how many are there and stay.
-      gone: clips whose files are no longer among the inputs.
+    Args:
+      clips: any order; readings come in the order of their first clips.
+      probes: by URI, what is known of long files (`needs_probe`); others are not split.
+      segment_seconds: the most audio that one reading gives, where it can be split.
+      hop_frames: from one example to the next, in frames of 10 ms.
     """
+    segment_examples = max(1, int(segment_seconds * 100) // hop_frames)
+    by_recording: dict[str, list[Clip]] = defaultdict(list)
+    for clip in clips:
+        if clip.cut:
+            by_recording[clip.uri].append(clip)
+    for clip in clips:
+        parts = _split(clip, (probes or {}).get(clip.uri), segment_examples, hop_frames)
+        if len(parts) > 1:
+            yield from (Reading(clip.uri, (part,)) for part in parts)
+        elif not clip.cut:
+            yield Reading(clip.uri, parts)
+        elif clip.uri in by_recording:
+            probe = (probes or {}).get(clip.uri)
+            whole = [
+                other
+                for other in by_recording.pop(clip.uri)
+                if len(_split(other, probe, segment_examples, hop_frames)) == 1
+            ]
+            for group in _near(whole, segment_seconds):
+                yield Reading(clip.uri, tuple(Segment(other) for other in group))
 
-    run: tuple[Clip, ...]
-    kept: int
-    gone: tuple[Clip, ...]
+
+def _split(clip: Clip, probe: Probe | None, segment_examples: int, hop_frames: int) -> tuple[Segment, ...]:
+    """A clip -> its segments; one, where its file cannot be split or nothing is known of it."""
+    if probe is None or not probe.seekable:
+        return (Segment(clip),)
+    duration_s = max(0.0, probe.frames / probe.sample_rate_hz - (clip.start_s if clip.cut else 0.0))
+    if clip.end_s is not None:
+        duration_s = min(duration_s, clip.end_s - clip.start_s)
+    return segments_of(clip, examples_in(duration_s, hop_frames), segment_examples)
+
+
+def _near(clips: list[Clip], segment_seconds: float) -> Iterator[list[Clip]]:
+    """Cut clips of one file -> groups of neighbours, ascending in time."""
+    group: list[Clip] = []
+    end_s = audio_s = 0.0
+    for clip in sorted(clips, key=lambda clip: (clip.start_s, clip.key)):
+        clip_s = math.inf if clip.end_s is None else clip.end_s - clip.start_s
+        full = len(group) == CLIPS_OF_A_READING or audio_s + clip_s > segment_seconds
+        if group and (full or clip.start_s - end_s > NEAR_S):
+            yield group
+            group, end_s, audio_s = [], 0.0, 0.0
+        group.append(clip)
+        end_s = max(end_s, clip.start_s + clip_s)
+        audio_s += clip_s
+    if group:
+        yield group
 
 
 def todo(
-    clips: Sequence[Clip], ledger: Iterable[Known], retry_failed: bool = False, others: Collection[ClipKey] = ()
+    clips: Iterable[Clip],
+    entries: Iterable[LedgerEntry],
+    retry_failed: bool = False,
+    others: Container[ClipKey] = frozenset(),
 ) -> Todo:
-    """The corpus now and what the output holds -> what to do.
+    """The corpus and what an output of the same settings says of it -> what is left to do: records are a cache.
 
     Args:
       clips: of the corpus, each key once.
-      ledger: an entry for each clip that the output accounts for.
-      retry_failed: whether clips that failed before are tried again.
-      others: keys that the corpus still names though there is nothing to read: rows with bad times, say.
+      entries: of the output's ledgers; read once.
+      retry_failed: whether clips that failed are tried again.
+      others: keys that the corpus holds too, and that need no embedding.
     """
-    wanted: Mapping[ClipKey, Clip] = {clip.key: clip for clip in clips}
-    done: set[ClipKey] = set()
-    gone = []
-    for entry in ledger:
+    wanted = {clip.key: clip for clip in clips}
+    kept, gone = 0, []
+    for entry in entries:
         clip = wanted.get(entry.key)
         if clip is None:
             if entry.key not in others:
                 gone.append(entry.clip)
-        elif same(clip, entry.clip) and not (retry_failed and entry.outcome == "failed") and entry.stage != "find":
-            done.add(entry.key)
-    return Todo(tuple(clip for clip in clips if clip.key not in done), len(done), tuple(gone))
+        elif is_current(entry, clip) and not (retry_failed and entry.outcome == "failed"):
+            kept += 1
+            del wanted[entry.key]
+    return Todo(tuple(wanted.values()), kept, tuple(gone))
 
 
-def same(now: Clip, before: Clip) -> bool:
-    """Whether a clip's record is still its record: the same content at the same times, with the same labels.
+def is_current(entry: LedgerEntry, clip: Clip) -> bool:
+    """Whether what an output says of a clip holds for it still.
 
-    Where the file lies is no part of it: a corpus may be moved as a whole.
+    File size and version, labels and times have to be as they were; where the file lies does not matter. What failed
+    before its file was looked at (an unknown label, say) never holds for a clip that can be embedded.
     """
-    return replace(now, uri="") == replace(before, uri="")
+    before = (entry.key, entry.size_bytes, entry.version, entry.labels, entry.cut)
+    now = (clip.key, clip.size_bytes, clip.version, clip.labels, clip.cut)
+    return before == now and entry.stage not in ("find", "plan")
+
+
+def piece_length(costs: Iterable[int], budget: float) -> int:
+    """Costs of what is to do, in order -> how much of it, from the start, keeps within a budget; at least 1.
+
+    >>> piece_length([5, 5, 5], 11), piece_length([50], 11), piece_length([], 11)
+    (2, 1, 0)
+    """
+    spent = count = 0
+    for cost in costs:
+        spent += cost
+        if count and spent > budget:
+            break
+        count += 1
+    return count
