@@ -32,7 +32,8 @@ def input_range(
 ) -> tuple[int, int | None]:
     """Input samples [start, end) at `rate_hz` that an `ExampleStream` needs for examples [first, stop).
 
-    `start` is where the stream's first sample lies. `end` is None for "to the end of the waveform", where `stop` is.
+    `start` is where the stream's first sample lies. `end` may lie past the waveform's: resampling looks ahead. It is None,
+    for "to the end of the waveform", where `stop` is.
     """
     ratio = Ratio(rate_hz)
     start = ratio.input_start(_first_samples_block(ratio, hop_frames, first))
@@ -167,6 +168,8 @@ def waveform_to_examples(data: np.ndarray, sample_rate: int, hop_frames: int = p
       ValueError: another shape or type, a rate outside 1 to 400 kHz, NaN or infinite samples.
     """
     data = np.asarray(data)
+    if data.ndim not in (1, 2):
+        raise ValueError(f"samples of shape {data.shape}: they must be [n] or [n, channels]")
     stream = ExampleStream(int(sample_rate), hop_frames)
     blocks = [stream.push(data[i : i + BLOCK_FRAMES]) for i in range(0, len(data), BLOCK_FRAMES)]
     examples = np.concatenate([_no_examples(), *blocks, stream.finish()])
