@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,10 @@ class Engine:
     arguments: tuple[str, ...]
     local: bool
     workers: int
+
+    def describe(self) -> dict[str, Any]:
+        """What the manifest says of it."""
+        return {"runner": self.runner, "workers": self.workers}
 
     def options(self, **more: Any) -> Any:
         """-> `PipelineOptions`."""
@@ -68,11 +72,15 @@ def cores_a_worker(engine: Engine) -> int:
     return max(1, cores() // engine.workers)
 
 
-def run(pipeline_options: Any, construct: Any) -> Any:
-    """Options and a function of the pipeline's root -> the finished run's result."""
+def run(on: Engine, construct: Callable[[Any], Any]) -> Any:
+    """An engine and a function that builds a graph on its argument, the pipeline -> the finished run's result.
+
+    Raises:
+      Exception: whatever the engine or a step of the graph raised.
+    """
     import apache_beam as beam
 
-    pipeline = beam.Pipeline(options=pipeline_options)
+    pipeline = beam.Pipeline(options=on.options())
     construct(pipeline)
     result = pipeline.run()
     result.wait_until_finish()

@@ -164,9 +164,9 @@ def write(directory: str, manifest: Manifest) -> None:
 def new(job: Job, engine: Mapping[str, Any] | None = None) -> Manifest:
     """A job -> the manifest of its output before anything is written."""
     model = job.model
-    models = {"checkpoint": {"name": model.checkpoint, "sha256": model.checkpoint_sha256}}
+    models = {"checkpoint": {"name": model.checkpoint_name or model.checkpoint, "sha256": model.checkpoint_sha256}}
     if model.embeddings != "raw":
-        models["pca_params"] = {"name": model.pca_params, "sha256": model.pca_sha256}
+        models["pca_params"] = {"name": model.pca_name or model.pca_params, "sha256": model.pca_sha256}
     run = {
         "created": _now(),
         "updated": _now(),

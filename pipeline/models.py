@@ -16,28 +16,33 @@ EmbedFunction = Callable[[np.ndarray], np.ndarray]
 """Examples float32 [k, 96, 64] -> values [k, 128], uint8 or float32."""
 
 
-def resolve(model: Model) -> Model:
-    """A model as given -> the same with names and sha256s, after a check that the files are VGGish's.
+def resolve_checkpoint(model: Model) -> Model:
+    """A model as given -> the same with its checkpoint's name and sha256, after a check that it is VGGish's.
 
     Raises:
-      WeightsError, CheckpointError, PcaError: if they are missing or do not fit.
+      WeightsError, CheckpointError: if it is missing or does not fit.
     """
+    found = weights.resolve(model.checkpoint, "checkpoint", storage.open_read)
     from vggish_core.checkpoints import CheckpointVariables
+
+    CheckpointVariables(found.path)
+    given = _absolute(model.checkpoint)
+    return replace(model, checkpoint=given, checkpoint_name=found.name, checkpoint_sha256=found.sha256)
+
+
+def resolve_pca(model: Model) -> Model:
+    """A model as given -> the same with its PCA parameters' name and sha256, after a check of their shape.
+
+    Raises:
+      WeightsError, PcaError: if they are missing or do not fit.
+    """
     from vggish_core.postprocess import Postprocessor
 
-    checkpoint = weights.resolve(model.checkpoint, "checkpoint", storage.open_read)
-    CheckpointVariables(checkpoint.path)
-    model = replace(
-        model,
-        checkpoint=_absolute(model.checkpoint),
-        checkpoint_name=checkpoint.name,
-        checkpoint_sha256=checkpoint.sha256,
-    )
     if model.embeddings == "raw":
         return model
-    pca = weights.resolve(model.pca_params, "pca_params", storage.open_read)
-    Postprocessor(pca.path)
-    return replace(model, pca_params=_absolute(model.pca_params), pca_name=pca.name, pca_sha256=pca.sha256)
+    found = weights.resolve(model.pca_params, "pca_params", storage.open_read)
+    Postprocessor(found.path)
+    return replace(model, pca_params=_absolute(model.pca_params), pca_name=found.name, pca_sha256=found.sha256)
 
 
 def load(model: Model, check: bool = False) -> EmbedFunction:

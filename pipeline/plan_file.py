@@ -1,4 +1,4 @@
-"""What a run is to do, as files: readings, and failures that were found while planning.
+"""What a run is to do, as files: readings, failures that were found while planning, clips to drop.
 
 A graph that held a corpus' list would be as large as the list, and engines bound the size of a graph (Dataflow: 10 MB).
 So the list lies in the output's state, in parts, and the graph holds the parts' names.
@@ -13,12 +13,14 @@ from itertools import islice
 from typing import Any
 
 from pipeline import storage
-from pipeline.types import Clip, Failure, Reading, Segment
+from pipeline.types import Clip, Drop, Failure, Reading, Segment
 
 LINES_OF_A_PART = 10_000
 
+Item = Reading | Failure | Drop
 
-def write(directory: str, items: Iterable[Reading | Failure], lines: int = LINES_OF_A_PART) -> list[str]:
+
+def write(directory: str, items: Iterable[Item], lines: int = LINES_OF_A_PART) -> list[str]:
     """Items -> the URIs of JSON-lines files that hold them, up to `lines` a file."""
     storage.mkdirs(directory)
     iterator, parts = iter(items), []
@@ -29,21 +31,22 @@ def write(directory: str, items: Iterable[Reading | Failure], lines: int = LINES
     return parts
 
 
-def read(uri: str) -> Iterator[Reading | Failure]:
+def read(uri: str) -> Iterator[Item]:
     """The URI of a part -> its items."""
     with storage.open_read(uri) as file:
         for line in file.read().decode().splitlines():
             yield _decode(json.loads(line))
 
 
-def _encode(item: Reading | Failure) -> str:
+def _encode(item: Item) -> str:
     return json.dumps({"kind": type(item).__name__, **asdict(item)})
 
 
-def _decode(fields: dict[str, Any]) -> Reading | Failure:
-    if fields.pop("kind") == "Failure":
-        return Failure(**{**fields, "clip": _clip(fields["clip"])})
-    return Reading(fields["uri"], tuple(_segments(fields["segments"])))
+def _decode(fields: dict[str, Any]) -> Item:
+    kind = fields.pop("kind")
+    if kind == "Reading":
+        return Reading(fields["uri"], tuple(_segments(fields["segments"])))
+    return (Failure if kind == "Failure" else Drop)(**{**fields, "clip": _clip(fields["clip"])})
 
 
 def _segments(fields: Sequence[dict[str, Any]]) -> Iterator[Segment]:

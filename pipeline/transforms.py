@@ -10,9 +10,9 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
-from pipeline import embed, plan, progress, settings, shards
+from pipeline import embed, plan, plan_file, progress, settings, shards
 from pipeline.extract import ExtractDoFn
-from pipeline.types import Ending, Extracted, Failure, Outcome, Reading
+from pipeline.types import Ending, Extracted, Failure, Outcome
 
 
 class ExtractExamples(beam.PTransform):
@@ -103,7 +103,7 @@ class WriteShards(beam.PTransform):
             outcomes
             | "Key by shard" >> beam.Map(with_shard, self.output.num_shards).with_output_types(tuple[int, Outcome])
             | "Group by shard" >> beam.GroupByKey()
-            | "Write shard" >> beam.MapTuple(write_shard, self.output, self.attempt)
+            | "Write shard" >> beam.Map(write_shard, self.output, self.attempt)
         )
 
 
@@ -112,22 +112,20 @@ def with_shard(outcome: Outcome, num_shards: int) -> tuple[int, Outcome]:
     return plan.shard_of(outcome.clip.id, num_shards), outcome
 
 
-def write_shard(shard: int, outcomes: Iterable[Outcome], output: settings.Output, attempt: str) -> object:
-    """All outcomes of a shard -> its staged file's `ShardResult`."""
+def write_shard(group: tuple[int, Iterable[Outcome]], output: settings.Output, attempt: str) -> shards.ShardResult:
+    """All outcomes of a shard -> what was staged of it."""
+    shard, outcomes = group
     return shards.write_shard(output, shard, outcomes, attempt)
 
 
 def build(
-    root: beam.Pipeline,
-    readings: Iterable[Reading | Failure],
-    job: settings.Job,
-    attempt: str,
-    progress_dir: str | None = None,
+    root: beam.Pipeline, plan_parts: Iterable[str], job: settings.Job, attempt: str, progress_dir: str | None = None
 ) -> beam.PCollection:
-    """The whole graph: references -> staged shards."""
+    """The whole graph: URIs of the plan's parts (`pipeline.plan_file`) -> staged shards."""
     outcomes = (
         root
-        | "References" >> beam.Create(list(readings), reshuffle=False)
+        | "Parts of the plan" >> beam.Create(list(plan_parts), reshuffle=False)
+        | "Read the plan" >> beam.FlatMap(plan_file.read)
         | ExtractExamples(job.front_end, job.decoding)
         | EmbedExamples(job.model, job.front_end.hop_seconds, progress_dir)
     )

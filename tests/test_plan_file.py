@@ -14,7 +14,14 @@ from pipeline.types import Clip, Failure, Reading, Segment
 names = st.text(st.characters(exclude_categories=()), min_size=1, max_size=20)
 seconds = st.floats(0, 1e6)
 clips = st.builds(
-    Clip, names, names, seconds, st.none() | seconds, st.lists(st.integers(0, 526)).map(tuple), st.booleans(), st.integers(0)
+    Clip,
+    names,
+    names,
+    seconds,
+    st.none() | seconds,
+    st.lists(st.integers(0, 526)).map(tuple),
+    st.booleans(),
+    st.integers(0),
 )
 segments = st.builds(Segment, clips, st.integers(0), st.integers(1), st.integers(0), st.none() | st.integers(1))
 readings = st.builds(Reading, names, st.lists(segments, min_size=1, max_size=3).map(tuple))

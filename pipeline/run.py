@@ -1,0 +1,153 @@
+"""The command: `python -m pipeline.run`. Parses, plans, runs, reports; the work is in the modules that it names."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from pipeline import options
+
+if TYPE_CHECKING:
+    from pipeline.corpus import Corpus
+    from pipeline.engine import Engine
+    from pipeline.settings import Job, Model
+
+OK, FAILED, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command's arguments -> its exit status: 0; 1 if the job failed; 2 for unusable flags or inputs."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    verbose = "--verbose" in arguments
+    try:
+        return _run(*options.parse(arguments))
+    except options.FlagError as error:
+        return _say(error, UNUSABLE, verbose)
+    except KeyboardInterrupt:
+        print("\nStopped. What was committed is kept: the same command continues.", file=sys.stderr)
+        return INTERRUPTED
+    except Exception as error:
+        return _say(error, FAILED, verbose)
+
+
+def _run(flags: argparse.Namespace, beam_flags: list[str]) -> int:
+    # Heavy imports come after the flags were found to be sound.
+    from pipeline import commit, corpus, engine, job, lock, progress, quiet, resume, sources, summary
+
+    started = time.monotonic()
+    quiet.logs(flags.verbose)
+    options.check_beam_flags(beam_flags)
+    on = engine.choose(flags.runner, beam_flags)
+    with _about("--input"):
+        found = sources.find(flags)
+    task = _job(flags, found, _model(flags, on), on)
+    directory = task.output.directory
+    with _about("--output"):
+        resume.inspect(directory, task, flags.overwrite)
+    _load(task.model)
+    with _about("--output"):
+        held = lock.Lock(directory)
+    with held:
+        opened = resume.start(directory, task, flags.overwrite, on.describe())
+        work = corpus.compare(found, commit.committed_ledger(directory), flags.retry_failed, flags.prune)
+        before = opened.manifest.totals["audio_seconds"]
+        with tempfile.TemporaryDirectory(prefix="vggish-tallies-") as tallies:
+            with progress.ProgressLine(len(work.clips), lambda: progress.total(tallies), flags.progress):
+                job.execute(task, work, on, opened.manifest, tallies if on.local else None)
+        manifest = commit.finish(directory, work.clips_in)
+    computed_s = manifest.totals["audio_seconds"] - before
+    print(summary.summary(directory, manifest, computed_s, time.monotonic() - started, work.kept))
+    return _verdict(flags.max_failures, manifest.totals, manifest.failures)
+
+
+def _model(flags: argparse.Namespace, on: Engine) -> Model:
+    """Flags -> the model, its weights found and verified."""
+    from pipeline import engine, models, settings
+
+    model = settings.Model(
+        checkpoint=flags.checkpoint,
+        pca_params=flags.pca_params,
+        precision=flags.precision,
+        convolutions=flags.convolutions,
+        threads=flags.threads or engine.cores_a_worker(on),
+    )
+    with _about("--checkpoint"):
+        model = models.resolve_checkpoint(model)
+    with _about("--pca_params"):
+        return models.resolve_pca(model)
+
+
+def _job(flags: argparse.Namespace, found: Corpus, model: Model, on: Engine) -> Job:
+    """Flags, the corpus and the model -> all settings of the job."""
+    from pipeline import engine, manifest, plan, settings, storage
+
+    directory = storage.absolute(flags.output)
+    with _about("--output"):
+        before = None if flags.overwrite else manifest.read(directory)
+    size = sum(clip.size_bytes for clip in found.clips)
+    # An output that grows keeps its number of shards: a clip's shard depends on it.
+    by_default = before.num_shards if before else plan.default_num_shards(len(found.clips) + len(found.failures), size)
+    return settings.Job(
+        front_end=settings.FrontEnd(flags.hop_seconds, flags.short_clips, flags.max_duration_seconds),
+        model=model,
+        output=settings.Output(directory, flags.num_shards or by_default),
+        decoding=settings.Decoding(
+            processes=flags.decoders or engine.cores_a_worker(on),
+            timeout_s=flags.decode_timeout_seconds,
+            memory_mb=flags.decode_memory_mb,
+        ),
+    )
+
+
+def _load(model: Model) -> None:
+    """Load the model once here: what is wrong with it shows before anything is written, the kernel's accuracy too."""
+    from pipeline import embed
+
+    with _about("--checkpoint"):
+        embed.shared_worker(model, check=True)
+
+
+def _verdict(limit: str, totals: dict[str, int | float], failures: dict[str, int]) -> int:
+    """The exit status: 1 if more clips failed than --max_failures allows."""
+    allowed = options.failures_allowed(limit, int(totals["clips_in"]))
+    if totals["failed"] <= allowed:
+        return OK
+    top = ", ".join(f"{count:,} {reason}" for reason, count in list(failures.items())[:3])
+    print(
+        f"error: {totals['failed']:,} of {totals['clips_in']:,} clips failed ({top}), more than --max_failures {limit} "
+        f"({allowed:,})\n  Everything else is written. Mend the files and run again with --retry_failed, or allow more.",
+        file=sys.stderr,
+    )
+    return FAILED
+
+
+@contextmanager
+def _about(flag: str) -> Iterator[None]:
+    """What is found wrong within is about a flag's value: shown with its name, exit status 2."""
+    from pipeline.layout import OutputError
+    from pipeline.sources import SourceError
+    from vggish_core.weights import WeightsError
+
+    try:
+        yield
+    except (OutputError, SourceError, WeightsError, ValueError, OSError) as error:
+        raise options.FlagError(f"{flag}: {error}") from error
+
+
+def _say(error: Exception, status: int, verbose: bool) -> int:
+    """Print an error as a user needs it; its traceback only where it was asked for."""
+    if verbose:
+        traceback.print_exception(error)
+    text = str(error).strip() or type(error).__name__
+    print(f"error: {text}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

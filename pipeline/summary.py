@@ -1,0 +1,48 @@
+"""What the command says when it is done: clips, failures by reason, hours of audio, speed, and where everything is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pipeline import storage
+from pipeline.layout import FAILURES, MANIFEST
+from pipeline.manifest import Manifest
+from pipeline.progress import duration
+from pipeline.reasons import REASONS
+
+
+def summary(directory: str, manifest: Manifest, computed_s: float, elapsed_s: float, kept: int) -> str:
+    """A finished run as text.
+
+    Args:
+      directory: the output.
+      manifest: its manifest now.
+      computed_s: seconds of audio that this run embedded.
+      elapsed_s: how long the run took.
+      kept: clips that the output already held.
+    """
+    totals = manifest.totals
+    lines = [
+        f"{totals['clips_in']:,} clips: {totals['written']:,} written, {totals['failed']:,} failed, "
+        f"{totals['skipped']:,} skipped; {totals['examples']:,} examples from {duration(totals['audio_seconds'])} of audio",
+        _speed(computed_s, elapsed_s, kept),
+        *_by_reason("failed", manifest.failures),
+        *_by_reason("skipped", manifest.skips),
+        f"  records    {storage.join(directory, f'embeddings-*-of-{manifest.num_shards:05d}.tfrecord')}",
+        f"  manifest   {storage.join(directory, MANIFEST)}",
+        f"  failures   {storage.join(directory, FAILURES)}",
+        f"  model      {manifest.models['checkpoint']['name']}",
+    ]
+    return "\n".join(line for line in lines if line)
+
+
+def _speed(computed_s: float, elapsed_s: float, kept: int) -> str:
+    held = f"{kept:,} clips were there already" if kept else ""
+    if not computed_s:
+        return f"nothing to compute in {duration(elapsed_s)}" + (f"; {held}" if held else "")
+    speed = f"{duration(computed_s)} embedded in {duration(elapsed_s)}: {computed_s / elapsed_s:,.0f} × real time"
+    return speed + (f"; {held}" if held else "")
+
+
+def _by_reason(outcome: str, counts: Mapping[str, int]) -> list[str]:
+    return [f"  {outcome:<8}  {count:>6,}  {reason:<16} {REASONS.get(reason, '')}" for reason, count in counts.items()]

@@ -1,0 +1,58 @@
+"""The command, run as a user runs it: a process, its exit status and what it prints."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+STANDIN = ["--checkpoint", "standin", "--pca_params", "standin"]
+
+
+@dataclass(frozen=True)
+class Done:
+    """A finished command."""
+
+    status: int
+    out: str
+    err: str
+
+
+def run(module: str, *arguments: str | Path, timeout: float = 110, **environment: str) -> Done:
+    """`python -m MODULE ARGUMENTS` in the repository's folder."""
+    process = subprocess.run(
+        [sys.executable, "-m", module, *map(str, arguments)],
+        cwd=REPOSITORY,
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
+    return Done(process.returncode, process.stdout, process.stderr)
+
+
+def embed(output: Path, *arguments: str | Path, **environment: str) -> Done:
+    """`python -m pipeline.run` with the stand-in weights, into `output`."""
+    return run("pipeline.run", "--output", output, *STANDIN, *arguments, **environment)
+
+
+def manifest(output: Path) -> dict[str, Any]:
+    """An output's manifest."""
+    return json.loads((output / "manifest.json").read_text())
+
+
+def failures(output: Path) -> dict[str, dict[str, Any]]:
+    """An output's failures by id."""
+    lines = (output / "failures.jsonl").read_text().splitlines()
+    return {line["id"]: line for line in map(json.loads, lines)}
+
+
+def shard_bytes(output: Path) -> dict[str, bytes]:
+    """An output's record files: name -> bytes."""
+    return {path.name: path.read_bytes() for path in sorted(output.glob("embeddings-*"))}

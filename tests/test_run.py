@@ -1,0 +1,202 @@
+"""The command end to end: real audio in, AudioSet records out, with the stand-in weights."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.command import embed, failures, manifest, run, shard_bytes
+
+pytestmark = pytest.mark.usefixtures("standin")
+
+
+@pytest.fixture(scope="module")
+def esc10(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four clips of each class, in folders whose names hold spaces."""
+    folder = tmp_path_factory.mktemp("esc10")
+    for source in sorted((shared_data / "audio" / "esc10").iterdir()):
+        if source.is_dir():
+            (folder / source.name).mkdir()
+            for path in sorted(source.glob("*.ogg"))[:4]:
+                shutil.copy(path, folder / source.name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def embedded(esc10: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("embedded") / "out"
+    done = embed(output, "--input", f"{esc10}/**", "--num_shards", "3")
+    assert done.status == 0, done.err
+    return output
+
+
+def test_every_clip_has_its_record(esc10: Path, embedded: Path) -> None:
+    import tensorflow as tf
+
+    ids, files = [], sorted(map(str, embedded.glob("embeddings-*-of-00003.tfrecord")))
+    assert len(files) == 3
+    for raw in tf.data.TFRecordDataset(files):
+        context, sequences = tf.io.parse_single_sequence_example(
+            raw,
+            {
+                "video_id": tf.io.FixedLenFeature([], tf.string),
+                "start_time_seconds": tf.io.FixedLenFeature([], tf.float32),
+                "end_time_seconds": tf.io.FixedLenFeature([], tf.float32),
+                "labels": tf.io.VarLenFeature(tf.int64),
+            },
+            {"audio_embedding": tf.io.FixedLenSequenceFeature([], tf.string)},
+        )
+        assert tf.io.decode_raw(sequences["audio_embedding"], tf.uint8).shape == (5, 128)
+        assert float(context["start_time_seconds"]) == 0
+        assert float(context["end_time_seconds"]) == pytest.approx(5, abs=0.1)
+        ids.append(context["video_id"].numpy().decode())
+    assert sorted(ids) == sorted(str(path.relative_to(esc10).with_suffix("")) for path in esc10.glob("*/*.ogg"))
+
+
+def test_the_manifest_accounts_for_all(embedded: Path) -> None:
+    totals = manifest(embedded)["totals"]
+    assert (totals["clips_in"], totals["written"], totals["failed"], totals["skipped"]) == (40, 40, 0, 0)
+    assert totals["examples"] == 200
+    assert (embedded / "failures.jsonl").read_text() == ""
+    assert "standin" in json.dumps(manifest(embedded))
+
+
+def test_verify_finds_no_fault(embedded: Path) -> None:
+    done = run("pipeline.verify", embedded)
+    assert done.status == 0, done.out + done.err
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--direct_running_mode", "multi_processing", "--direct_num_workers", "2"],
+        ["--direct_running_mode", "multi_threading", "--direct_num_workers", "2", "--threads", "1", "--decoders", "3"],
+    ],
+    ids=["processes", "threads"],
+)
+def test_order_and_workers_change_no_byte(esc10: Path, embedded: Path, tmp_path: Path, flags: list[str]) -> None:
+    folders = sorted(esc10.iterdir())
+    random.Random(7).shuffle(folders)
+    rows = [{"uri": str(p), "id": str(p.relative_to(esc10).with_suffix(""))} for f in folders for p in f.iterdir()]
+    listing = tmp_path / "list.jsonl"
+    listing.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = embed(tmp_path / "out", "--manifest", listing, "--num_shards", "3", *flags)
+    assert done.status == 0, done.err
+    assert shard_bytes(tmp_path / "out") == shard_bytes(embedded)
+
+
+def test_a_second_run_has_nothing_to_do(esc10: Path, embedded: Path) -> None:
+    before = shard_bytes(embedded)
+    done = embed(embedded, "--input", f"{esc10}/**", "--num_shards", "3")
+    assert done.status == 0, done.err
+    assert shard_bytes(embedded) == before
+
+
+def test_other_settings_are_refused_and_overwrite_leaves_no_stale_shard(
+    esc10: Path, embedded: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    shutil.copytree(embedded, output)
+    some = f"{esc10}/001 - Dog bark/**"
+    refused = embed(output, "--input", some, "--num_shards", "2", "--hop_seconds", "0.48")
+    assert refused.status == 2
+    assert "hop_seconds" in refused.err
+    assert "--overwrite" in refused.err
+    assert shard_bytes(output) == shard_bytes(embedded)
+    done = embed(output, "--input", some, "--num_shards", "2", "--hop_seconds", "0.48", "--overwrite")
+    assert done.status == 0, done.err
+    assert sorted(shard_bytes(output)) == [f"embeddings-0000{i}-of-00002.tfrecord" for i in range(2)]
+    assert manifest(output)["totals"]["examples"] == 4 * 9
+
+
+def test_bad_inputs_cost_nobody_else_and_have_their_own_reasons(shared_data: Path, tmp_path: Path) -> None:
+    audio = tmp_path / "audio"
+    (audio / "folder.wav").mkdir(parents=True)
+    noise = np.random.default_rng(0).normal(0, 0.1, 3 * 16000)
+    soundfile.write(audio / "good.wav", noise, 16000)
+    soundfile.write(audio / ".hidden.wav", noise, 16000)
+    soundfile.write(audio / "short.wav", noise[: round(0.96 * 16000)], 16000)
+    soundfile.write(audio / "header.wav", noise[:0], 16000)
+    soundfile.write(audio / "whole.flac", noise, 16000)
+    whole = (audio / "whole.flac").read_bytes()
+    (audio / "truncated.flac").write_bytes(whole[: len(whole) // 2])
+    (audio / "empty.wav").write_bytes(b"")
+    (audio / "text.wav").write_text("This is no audio, whatever its name says.\n" * 20)
+    shutil.copy(shared_data / "audio" / "formats" / "mono.wav", audio / "four.wav")
+    output = tmp_path / "out"
+    done = embed(output, "--input", f"{audio}/**", "--max_failures", "90%")
+    assert done.status == 0, done.err
+    expected = {
+        "short": "too_short",
+        "header": "no_samples",
+        "truncated": "truncated",
+        "empty": "empty",
+        "text": "not_audio",
+        "four": "too_short",
+    }
+    assert {name: line["reason"] for name, line in failures(output).items()} == expected
+    totals = manifest(output)["totals"]
+    assert (totals["clips_in"], totals["written"], totals["failed"], totals["skipped"]) == (8, 2, 4, 2)
+    for reason in set(expected.values()):
+        assert reason in done.out
+
+
+def test_a_file_that_may_not_be_read_is_one_failure(tmp_path: Path) -> None:
+    audio = tmp_path / "audio"
+    audio.mkdir()
+    soundfile.write(audio / "good.wav", np.zeros(32000), 16000)
+    soundfile.write(audio / "secret.wav", np.zeros(32000), 16000)
+    (audio / "secret.wav").chmod(0)
+    if os.geteuid() == 0:  # nothing is unreadable to root: a link in a circle is, to everyone
+        (audio / "secret.wav").unlink()
+        pytest.skip("permissions do not bind root; tests/test_decoder_process.py drops its privileges for this")
+    done = embed(tmp_path / "out", "--input", f"{audio}/**", "--max_failures", "1")
+    assert done.status == 0, done.err
+    assert failures(tmp_path / "out")["secret"]["reason"] == "unreadable"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--input", "{tmp}/nothing/**"], ["--input", "nothing"]),
+        (["--input", "{tmp}/two/**"], ["one.flac", "one.wav", "id"]),
+        (["--input", "{tmp}/one.wav", "--checkpoint", "{tmp}/gone.ckpt"], ["--checkpoint", "gone.ckpt"]),
+        (["--input", "{tmp}/one.wav", "--pca_params", "{tmp}/small.npz"], ["--pca_params", "small.npz", "(128, 128)"]),
+        (["--input", "{tmp}/one.wav", "--checkpoint", "{tmp}/lacking.ckpt"], ["vggish/fc2/biases", "lacking.ckpt"]),
+        (["--input", "{tmp}/one.wav", "--runner", "FlinkRuner"], ["--runner", "FlinkRunner"]),
+        (["--input", "{tmp}/one.wav", "--hop_second", "1"], ["--hop_second", "--hop_seconds"]),
+    ],
+    ids=["no match", "one id twice", "no checkpoint", "pca shape", "variable missing", "runner", "misspelt"],
+)
+def test_what_cannot_be_run_is_refused_before_the_run(
+    bad_files: Path, tmp_path: Path, arguments: list[str], words: list[str]
+) -> None:
+    done = embed(tmp_path / "out", *(argument.format(tmp=bad_files) for argument in arguments))
+    assert done.status == 2, done.out + done.err
+    for word in words:
+        assert word in done.err
+    assert "Traceback" not in done.err
+    assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+@pytest.fixture(scope="module")
+def bad_files(standin, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from vggish_core.checkpoints import read_variables, write_checkpoint
+
+    folder = tmp_path_factory.mktemp("bad")
+    soundfile.write(folder / "one.wav", np.zeros(32000), 16000)
+    (folder / "two").mkdir()
+    soundfile.write(folder / "two" / "one.wav", np.zeros(32000), 16000)
+    soundfile.write(folder / "two" / "one.flac", np.zeros(32000), 16000)
+    np.savez(folder / "small.npz", pca_eigen_vectors=np.zeros((64, 128)), pca_means=np.zeros(128))
+    variables = read_variables(standin.checkpoint)
+    del variables["vggish/fc2/biases"]
+    write_checkpoint(folder / "lacking.ckpt", variables)
+    return folder
