@@ -264,7 +264,7 @@ def test_memory_does_not_grow_with_the_length():
     def peak(blocks: int) -> int:
         stream = ExampleStream(48000)
         block = recording(48000, 1.0, 2)
-        for _ in range(10):
+        for _ in range(30):
             stream.push(block)
         tracemalloc.start()
         for _ in range(blocks):

@@ -32,8 +32,8 @@ def input_range(
 ) -> tuple[int, int | None]:
     """Input samples [start, end) at `rate_hz` that an `ExampleStream` needs for examples [first, stop).
 
-    `start` is where the stream's first sample lies. `end` may lie past the waveform's: resampling looks ahead. It is None,
-    for "to the end of the waveform", where `stop` is.
+    `start` is where the stream's first sample lies. `end` may lie past the waveform's: resampling looks ahead. It is
+    None, for "to the end of the waveform", where `stop` is.
     """
     ratio = Ratio(rate_hz)
     start = ratio.input_start(_first_samples_block(ratio, hop_frames, first))
