@@ -7,7 +7,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -53,7 +53,7 @@ class FileReport:
     sha256: str = ""
     read_to_end: bool = True
     byte_counts: np.ndarray = field(default_factory=lambda: np.zeros(256, np.int64))
-    tally: ledger.Tally | None = None
+    ledger_sums: dict[str, Any] | None = None
     ledger_sha256: str = ""
     fault_count: int = 0
     faults: list[str] = field(default_factory=list)
@@ -190,7 +190,7 @@ def _same(stored: float | None, exact: float | None) -> bool:
 
 
 def _read_ledger(report: FileReport, rules: Rules) -> list[ledger.LedgerEntry]:
-    report.tally = ledger.Tally()
+    tally = ledger.Tally()
     entries = []
     with storage.open_read(rules.ledger_uri) as file:
         hashed = _HashedReader(file)
@@ -202,8 +202,9 @@ def _read_ledger(report: FileReport, rules: Rules) -> list[ledger.LedgerEntry]:
         except ValueError as error:
             report.fault(f"ledger, line {number}: {error}")
             continue
-        report.tally.add(entry)
+        tally.add(entry)
         entries.append(entry)
+    report.ledger_sums = tally.sums()
     for what in ledger_faults(entries, rules):
         report.fault(what)
     return entries

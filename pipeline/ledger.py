@@ -194,9 +194,17 @@ class Tally:
         self._sha256.update(line)
         return line
 
-    @property
-    def audio_seconds(self) -> float:
-        return round(fsum(self._seconds), 6)
+    def sums(self) -> dict[str, Any]:
+        """The counts, under the names that the manifest gives them."""
+        return {
+            "records": self.records,
+            "failed": self.failed,
+            "skipped": self.skipped,
+            "examples": self.examples,
+            "audio_seconds": round(fsum(self._seconds), 6),
+            "failures": dict(sorted(self.failures.items())),
+            "skips": dict(sorted(self.skips.items())),
+        }
 
     @property
     def sha256(self) -> str:

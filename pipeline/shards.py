@@ -106,7 +106,7 @@ def _stage(
     base_lines, base_sha256 = _committed_ledger(output, index)
     replaced = dropped | {result.entry.key for result in new}
     merged = merge(_committed(output, index, base_lines), ((r.entry, _serialize(r, output)) for r in new), replaced)
-    sums = ledger.Tally()
+    tally = ledger.Tally()
     with (
         storage.open_write(join(output.directory, f"{staged}.tfrecord")) as data_file,
         storage.open_write(join(output.directory, f"{staged}.jsonl")) as ledger_file,
@@ -115,20 +115,14 @@ def _stage(
         for entry, record in merged:
             if record is not None:
                 data.write(frame(record))
-            ledger_file.write(sums.add(entry))
+            ledger_file.write(tally.add(entry))
     entry_of_shard = ShardEntry(
         index=index,
         name=shard_name(index, output.num_shards),
-        records=sums.records,
-        failed=sums.failed,
-        skipped=sums.skipped,
-        examples=sums.examples,
-        audio_seconds=sums.audio_seconds,
         bytes=data.size,
         sha256=data.sha256.hexdigest(),
-        ledger_sha256=sums.sha256,
-        failures=dict(sorted(sums.failures.items())),
-        skips=dict(sorted(sums.skips.items())),
+        ledger_sha256=tally.sha256,
+        **tally.sums(),
     )
     return ShardResult(entry_of_shard, attempt, staged, base_sha256)
 
@@ -169,14 +163,14 @@ def _committed_ledger(output: Output, index: int) -> tuple[list[ledger.LedgerEnt
     uri = join(output.directory, ledger_name(index, output.num_shards))
     if not storage.exists(uri):
         return [], ""
-    sums = ledger.Tally()
+    tally = ledger.Tally()
     try:
         entries = list(ledger.read(uri))
     except ValueError as error:
         raise _damaged(uri, str(error)) from None
     for entry in entries:
-        sums.add(entry)
-    return entries, sums.sha256
+        tally.add(entry)
+    return entries, tally.sha256
 
 
 def _committed(output: Output, index: int, entries: list[ledger.LedgerEntry]) -> Iterator[Item]:

@@ -24,7 +24,7 @@ def job(
     hop_seconds: float = 0.96,
 ) -> Job:
     """A job that writes to a directory."""
-    model = Model("standin", "standin", "c" * 64, "p" * 64, embeddings=embeddings)
+    model = Model("standin", "standin", checkpoint_sha256="c" * 64, pca_sha256="p" * 64, embeddings=embeddings)
     return Job(FrontEnd(hop_seconds), model, Output(str(directory), num_shards, record_format))
 
 

@@ -1,0 +1,232 @@
+"""A commit that is killed, or whose storage fails, at every single operation."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline import commit, resume, verify
+from pipeline.layout import OutputError
+from tests import outputs
+from tests.faults import Faults, Killed, full
+
+OLD, NEW = [outputs.clip(number) for number in range(25)], [outputs.clip(number) for number in range(20, 40)]
+ROOT = Path(__file__).parents[1]
+Prepare = Callable[[Path], object]
+
+
+def prove(directory: Path) -> None:
+    """Every byte that the manifest promises is there, whatever happened."""
+    report = verify.verify_output(str(directory))
+    assert verify.fault_lines(report) == []
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepare:
+    """Makes an output that holds the old clips and has the new ones staged."""
+    template = tmp_path_factory.mktemp("template")
+    job = outputs.job(template)
+    outputs.stage(job, outputs.write(job, OLD), NEW)
+    return lambda directory: shutil.copytree(template, directory)
+
+
+def commit_staged(directory: Path) -> None:
+    from pipeline import shards
+
+    commit.commit(str(directory), shards.collect(str(directory)))
+    commit.finish(str(directory))
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    directory = tmp_path_factory.mktemp("expected")
+    outputs.write(outputs.job(directory), [*OLD, *NEW])
+    return outputs.content(directory)
+
+
+def operations(monkeypatch: pytest.MonkeyPatch, directory: Path, action: Callable[[Path], None]) -> int:
+    """How many operations an action is made of."""
+    with Faults(monkeypatch).armed(-1) as faults:
+        action(directory)
+    return faults.count
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_commit_killed_at_any_operation_is_finished_by_the_next_run(
+    tmp_path: Path,
+    prepared: Prepare,
+    monkeypatch: pytest.MonkeyPatch,
+    expected: dict[str, bytes],
+    after: bool,
+) -> None:
+    prepared(tmp_path / "count")
+    count = operations(monkeypatch, tmp_path / "count", commit_staged)
+    assert outputs.content(tmp_path / "count") == expected
+    assert count >= 10
+    for at in range(count):
+        directory = tmp_path / str(at)
+        prepared(directory)
+        with Faults(monkeypatch).armed(at, after), pytest.raises(Killed):
+            commit_staged(directory)
+        prove(directory)
+        opened = resume.start(str(directory), outputs.job(directory))
+        assert opened.lost == ()
+        prove(directory)
+        commit.finish(str(directory))  # nothing is computed again: what was staged was kept
+        prove(directory)
+        assert outputs.content(directory) == expected
+        assert not list((directory / "_state/staged").iterdir())
+        assert not list(directory.rglob(".*.tmp"))
+
+
+def test_a_recovery_killed_at_any_operation_is_finished_by_the_next(
+    tmp_path: Path, prepared: Prepare, monkeypatch: pytest.MonkeyPatch, expected: dict[str, bytes]
+) -> None:
+    def interrupted(directory: Path) -> None:
+        prepared(directory)
+        with Faults(monkeypatch).armed(3), pytest.raises(Killed):  # after the first renames
+            commit_staged(directory)
+
+    def recovered(directory: Path) -> None:
+        resume.start(str(directory), outputs.job(directory))
+
+    interrupted(tmp_path / "count")
+    for at in range(operations(monkeypatch, tmp_path / "count", recovered)):
+        directory = tmp_path / str(at)
+        interrupted(directory)
+        with Faults(monkeypatch).armed(at), pytest.raises(Killed):
+            recovered(directory)
+        prove(directory)
+        recovered(directory)
+        prove(directory)
+        commit.finish(str(directory))
+        assert outputs.content(directory) == expected
+
+
+def test_an_overwrite_killed_at_any_operation_leaves_the_old_or_a_fresh_output(
+    tmp_path: Path, prepared: Prepare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def overwritten(directory: Path) -> None:
+        resume.start(str(directory), outputs.job(directory, num_shards=2), overwrite=True)
+
+    prepared(tmp_path / "count")
+    for at in range(operations(monkeypatch, tmp_path / "count", overwritten)):
+        directory = tmp_path / str(at)
+        prepared(directory)
+        before = outputs.content(directory)
+        with Faults(monkeypatch).armed(at), pytest.raises(Killed):
+            overwritten(directory)
+        prove(directory)
+        try:
+            resume.start(str(directory), outputs.job(directory, num_shards=2))
+        except resume.SettingsDiffer:
+            assert outputs.content(directory) == before
+        else:
+            assert set(outputs.content(directory)) <= {"failures.jsonl"}
+            prove(directory)
+
+
+def fails_clearly(directory: Path) -> bool:
+    """Whether the commit failed; it must say where, why and what to do. (Removing a left-over may fail unnoticed.)"""
+    try:
+        commit_staged(directory)
+    except OutputError as error:
+        said = str(error)
+    else:
+        return False
+    assert all(part in said for part in (f"{directory}: ", "No space left on device", "run the same command again"))
+    return True
+
+
+@pytest.mark.parametrize("also_later", [False, True])
+def test_storage_that_fails_at_any_operation_is_a_clear_error_and_corrupts_nothing(
+    tmp_path: Path,
+    prepared: Prepare,
+    monkeypatch: pytest.MonkeyPatch,
+    expected: dict[str, bytes],
+    also_later: bool,
+) -> None:
+    prepared(tmp_path / "count")
+    failed = 0
+    for at in range(operations(monkeypatch, tmp_path / "count", commit_staged)):
+        directory = tmp_path / str(at)
+        prepared(directory)
+        with Faults(monkeypatch, full).armed(at, also_later=also_later):
+            failed += fails_clearly(directory)
+        prove(directory)
+        resume.start(str(directory), outputs.job(directory))
+        commit.finish(str(directory))
+        assert outputs.content(directory) == expected
+    assert failed >= 8
+
+
+SCRIPT = """
+import sys
+from tests import outputs
+job = outputs.job(sys.argv[1])
+for begin in range(0, 40, 2):
+    outputs.write(job, [outputs.clip(number) for number in range(begin, begin + 2)])
+    print(begin, flush=True)
+"""
+
+
+def test_a_process_killed_again_and_again_ends_with_the_same_bytes(tmp_path: Path, expected: dict[str, bytes]) -> None:
+    """Real processes and SIGKILL, at seeded moments after the first commit."""
+    rng = random.Random(6)
+    for _ in range(5):
+        process = subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, str(tmp_path)], stdout=subprocess.PIPE, cwd=ROOT, env={**os.environ}
+        )
+        assert process.stdout is not None
+        with process.stdout:
+            process.stdout.readline()
+            time.sleep(rng.uniform(0, 0.3))
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        prove(tmp_path)
+    subprocess.run([sys.executable, "-c", SCRIPT, str(tmp_path)], check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
+    prove(tmp_path)
+    assert outputs.content(tmp_path) == expected
+
+
+def test_a_result_that_does_not_build_on_the_output_is_refused(tmp_path: Path) -> None:
+    job = outputs.job(tmp_path)
+    manifest = outputs.write(job, OLD)
+    stale = outputs.stage(job, manifest, NEW)
+    outputs.write(job, NEW[:3])
+    again = outputs.stage(job, manifest, NEW)
+    commit.commit(str(tmp_path), again)
+    with pytest.raises(OutputError, match="does not build on what the output holds now"):
+        commit.commit(str(tmp_path), stale)
+
+
+def test_totals_that_do_not_add_up_are_not_called_complete(tmp_path: Path) -> None:
+    job = outputs.job(tmp_path)
+    opened = resume.start(str(tmp_path), job)
+    commit.commit(str(tmp_path), outputs.stage(job, opened.manifest, OLD))
+    with pytest.raises(OutputError, match="accounts for 25 clips, 26 were planned"):
+        commit.finish(str(tmp_path), clips_in=26)
+    manifest = commit.finish(str(tmp_path), clips_in=25)
+    assert manifest.complete
+    totals = manifest.totals
+    assert totals["clips_in"] == totals["written"] + totals["failed"] + totals["skipped"] == 25
+    assert (manifest.failures, manifest.skips) == ({"corrupt": 2}, {"too_short": 2})
+
+
+def test_a_second_run_with_nothing_to_do_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = outputs.job(tmp_path)
+    outputs.write(job, OLD)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    resume.start(str(tmp_path), job)
+    commit.commit(str(tmp_path), [], complete=True)
+    commit.finish(str(tmp_path), clips_in=len(OLD))
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == before
