@@ -53,6 +53,16 @@ def join(base: str, *parts: str) -> str:
     return base
 
 
+def parent(uri: str) -> str:
+    """The folder that a file is in, without a slash at its end; "" for one of the current folder.
+
+    >>> parent("gs://bucket/a/b.csv"), parent("/a.csv"), parent("a.csv")
+    ('gs://bucket/a', '/', '')
+    """
+    folder, slash, _ = uri.rpartition("/")
+    return folder or slash
+
+
 def match(pattern: str) -> list[FileInfo]:
     """The files that a pattern stands for, sorted by URI; none is no error.
 
@@ -83,7 +93,7 @@ def fixed_part(pattern: str) -> str:
     files, top, rest = _resolve(pattern)
     if rest or files.kind(top) == "folder":
         return top
-    return os.path.dirname(top)
+    return parent(top)
 
 
 def list_folder(uri: str) -> list[FileInfo]:
