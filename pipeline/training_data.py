@@ -14,7 +14,7 @@ from pipeline.dataset import WIDTH, RecordError, dequantize, load_dataset
 RECORDS_OF_A_READ = 1024
 
 
-class ClassesError(Exception):
+class ClassesError(ValueError):
     """The list of classes, or a choice from it, cannot be used: what was found, and what to do."""
 
 

@@ -1,0 +1,283 @@
+"""Records -> a multi-label classifier, its metrics and a plot of them.
+
+    python -m pipeline.train --train 'audioset/bal_train*' --eval 'audioset/eval*' \\
+        --classes class_labels_indices.csv --model my_model
+
+Ten of AudioSet's classes, as the original code's README suggests:
+    python -m pipeline.train ... --model ten --only "Dog,Rain,Siren,Piano,Laughter,Thunder,Drill,Clapping,Toot,Purr"
+
+Interrupted, the same command continues after the last whole epoch.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline import provenance
+from pipeline.command import Parser, run_command
+from pipeline.manifest import versions
+from pipeline.metrics import Ranking, rank
+from pipeline.options import FlagError, positive_float, positive_int
+from pipeline.saved_model import DESCRIPTION, NETWORK, Description
+from pipeline.training_data import Classes, Clips, load_clips, read_classes
+
+if TYPE_CHECKING:
+    from pipeline.fitting import Fitting
+
+METRICS = "metrics.json"
+PLOT = "per_class_ap.png"
+MAX_FRAMES = 60
+"""Longer clips are trained on in stretches of so many frames, others in every epoch."""
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "attention": {"epochs": 20, "learning_rate": 1e-3, "mixup": 1.0},
+    "logistic": {"epochs": 40, "learning_rate": 1e-2, "mixup": 0.0},
+}
+
+
+def train(flags: Namespace) -> Ranking:
+    """The command's flags -> a model's folder; returns how well it ranks the eval records.
+
+    Raises:
+      FlagError, RecordError, ClassesError, ModelError: what is unusable, and what to do.
+    """
+    began = time.monotonic()
+    folder = Path(flags.model)
+    classes = read_classes(flags.classes)
+    num_labels = max(classes.indices) + 1
+    if flags.only:
+        classes = classes.only([name.strip() for name in next(csv.reader([flags.only], skipinitialspace=True))])
+    made = provenance.of(flags.train)
+    clips = _usable(load_clips(flags.train, num_labels).with_classes(classes), flags.train)
+    train_positions, held_out_positions = split(clips.ids, flags.validation)
+    training, held_out = clips.take(train_positions), clips.take(held_out_positions)
+    _check_labels(training, held_out, classes)
+
+    fitting = _fitting(flags, training)
+    numbers = {"train": len(training), "validation": len(held_out)}
+    told = {"fitting": asdict(fitting), "clips": numbers, "patterns": {"train": flags.train, "eval": flags.eval}}
+    description = Description(flags.classifier, classes, made, fitting.frames, told)
+    description.refuse_others(provenance.of(flags.eval), f"--eval {flags.eval}")
+    _open_folder(folder, description, flags.overwrite)
+    print(f"{len(training):,} clips to train on, {len(held_out):,} held out of them, {len(classes.indices)} classes")
+
+    model = _fit(flags.classifier, training, held_out, fitting, folder)
+    del clips, training, held_out
+    from pipeline.fitting import read_history, scores
+
+    unseen = _usable(load_clips(flags.eval, num_labels).with_classes(classes), flags.eval)
+    ranking = rank(scores(model, unseen), unseen.labels)
+    told = {**told, "clips": {**numbers, "eval": len(unseen)}, "versions": versions()}
+    report = {
+        **ranking.summary(),
+        "clips": told["clips"],
+        "epochs": len(read_history(folder)),
+        "seconds": round(time.monotonic() - began, 1),
+        "per_class": _per_class(classes, ranking),
+    }
+    (folder / METRICS).write_text(json.dumps(_finite(report), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / PLOT).write_bytes(plot(classes, ranking))
+    replace(description, training=told).save(folder)
+    model.save(folder / NETWORK)  # last: its presence says that the training has ended
+    shutil.rmtree(folder / "resume", ignore_errors=True)
+    return ranking
+
+
+def split(ids: Sequence[str], share: float) -> tuple[np.ndarray, np.ndarray]:
+    """Ids -> positions of (clips to train on, clips to validate with): by a hash of the id, in any order the same.
+
+    Args:
+      ids: of the clips; those with one id stay together.
+      share: of the clips to validate with, roughly; at least one, if there are two ids.
+    """
+    digests = b"".join(sha256(each.encode("utf-8", "surrogateescape")).digest()[:8] for each in ids)
+    draws = np.frombuffer(digests, ">u8")
+    chosen = draws < np.uint64(int(share * 2**64))
+    if not chosen.any() or chosen.all():
+        chosen = draws == draws.min()
+    return np.flatnonzero(~chosen), np.flatnonzero(chosen)
+
+
+def plot(classes: Classes, ranking: Ranking) -> bytes:
+    """Metrics -> a PNG of every class' average precision, best first, with the names of the best and worst."""
+    from matplotlib.figure import Figure
+
+    known = np.flatnonzero(~np.isnan(ranking.average_precision))
+    order = known[np.argsort(-ranking.average_precision[known], kind="stable")]
+    shown = order if len(order) <= 40 else np.concatenate([order[:20], order[-20:]])
+    figure = Figure(figsize=(11, max(4.0, 0.22 * len(shown))), layout="constrained")
+    curve, bars = figure.subplots(1, 2, width_ratios=(1, 1.2))
+    curve.plot(np.arange(1, len(order) + 1), ranking.average_precision[order])
+    curve.axhline(ranking.mean_ap, color="tab:gray", linestyle="--", label=f"mAP {ranking.mean_ap:.3f}")
+    curve.set(xlabel="classes, best first", ylabel="average precision", ylim=(0, 1))
+    curve.legend()
+    bars.barh(np.arange(len(shown))[::-1], ranking.average_precision[shown])
+    names = [f"{classes.names[c]} ({ranking.positives[c]})" for c in shown]
+    bars.set_yticks(np.arange(len(shown))[::-1], names, fontsize=7)
+    title = "all classes" if len(shown) == len(order) else "20 best and 20 worst"
+    bars.set(xlabel="average precision", xlim=(0, 1), title=f"{title} (clips that carry it)")
+    bars.margins(y=0.01)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120)
+    return buffer.getvalue()
+
+
+def _fit(classifier: str, training: Clips, held_out: Clips, fitting: Fitting, folder: Path) -> Any:
+    from vggish_core.quiet import import_tensorflow
+
+    import_tensorflow()
+    import keras
+
+    from pipeline import classifiers
+    from pipeline.fitting import fit
+
+    keras.utils.set_random_seed(fitting.seed)
+    model = classifiers.build(classifier, training.labels.shape[1])
+    fit(model, training, held_out, fitting, folder)
+    return model
+
+
+def _usable(clips: Clips, where: str) -> Clips:
+    """The clips that have frames; says how many have none."""
+    kept = np.flatnonzero(clips.lengths > 0)
+    if len(kept) < len(clips):
+        print(f"{where}: {len(clips) - len(kept):,} records without frames are left out", file=sys.stderr)
+    return clips.take(kept) if len(kept) < len(clips) else clips
+
+
+def _check_labels(training: Clips, held_out: Clips, classes: Classes) -> None:
+    if not len(training):
+        raise FlagError("--train: one record is not enough to train and to validate with")
+    missing = [classes.names[c] for c in np.flatnonzero(~training.labels.any(axis=0))]
+    if len(missing) == len(classes.names):
+        raise FlagError("--train: no record carries a label of --classes; were labels given to pipeline.run?")
+    if missing:
+        shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
+        print(f"{len(missing)} classes have no clip to learn from: {shown}", file=sys.stderr)
+    if not held_out.labels.any():
+        print("no held-out clip carries a label: the best epoch cannot be told; raise --validation", file=sys.stderr)
+
+
+def _fitting(flags: Namespace, training: Clips) -> Fitting:
+    from vggish_core.quiet import import_tensorflow
+
+    import_tensorflow()
+    from pipeline.fitting import Fitting
+
+    longest = int(training.lengths.max())
+    frames = min(flags.frames or MAX_FRAMES, longest)
+    if longest > frames:
+        longer = int((training.lengths > frames).sum())
+        print(f"{longer:,} clips are longer than {frames} frames: each epoch sees another stretch of them")
+    defaults = DEFAULTS[flags.classifier]
+    chosen = {name: getattr(flags, name) for name in defaults if getattr(flags, name) is not None}
+    return Fitting(
+        **{**defaults, **chosen},
+        batch_size=min(flags.batch_size, len(training)),
+        frames=frames,
+        patience=flags.patience,
+        seed=flags.seed,
+    )
+
+
+def _open_folder(folder: Path, description: Description, overwrite: bool) -> None:
+    """Prepares the model's folder: empty, or that of the same training, interrupted.
+
+    Raises:
+      FlagError: the folder holds something else.
+    """
+    if folder.exists() and overwrite and (folder / DESCRIPTION).exists():
+        shutil.rmtree(folder)
+    if folder.exists() and any(folder.iterdir()):
+        before = (folder / DESCRIPTION).read_text(encoding="utf-8") if (folder / DESCRIPTION).exists() else ""
+        if (folder / NETWORK).exists():
+            raise FlagError(f"--model {folder} holds a trained model: name another folder, or give --overwrite")
+        if not before:
+            raise FlagError(f"--model {folder} holds other files: name a folder that is empty or not there yet")
+        description.save(folder)
+        if before != (folder / DESCRIPTION).read_text(encoding="utf-8"):
+            (folder / DESCRIPTION).write_text(before, encoding="utf-8")
+            raise FlagError(f"--model {folder} holds a training of other data or flags: continue that, or --overwrite")
+        print(f"continuing the training in {folder}")
+    folder.mkdir(parents=True, exist_ok=True)
+    description.save(folder)
+
+
+def _per_class(classes: Classes, ranking: Ranking) -> list[dict[str, Any]]:
+    columns = zip(
+        classes.indices, classes.mids, classes.names, ranking.positives.tolist(), ranking.average_precision.tolist(),
+        ranking.auc.tolist(), ranking.d_prime.tolist(), strict=True,
+    )  # fmt: skip
+    names = ("index", "mid", "display_name", "positives", "AP", "AUC", "d_prime")
+    return [dict(zip(names, column, strict=True)) for column in columns]
+
+
+def _finite(value: Any) -> Any:
+    """A value for JSON, which knows no NaN or infinity: those become null."""
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def _parser() -> Parser:
+    parser = Parser("pipeline.train", __doc__)
+    parser.add_argument("--train", required=True, metavar="PATTERN", help="TFRecord files to learn from")
+    parser.add_argument("--eval", required=True, metavar="PATTERN", help="TFRecord files to measure with")
+    parser.add_argument("--classes", required=True, metavar="CSV", help="index,mid,display_name of every class")
+    parser.add_argument("--model", required=True, metavar="DIR", help="folder to write; one that is not there yet")
+    parser.add_argument("--only", metavar="NAMES", help='a subset of the classes: "Dog,Rain"; quote names with commas')
+    parser.add_argument("--classifier", choices=sorted(DEFAULTS), default="attention", help="default: %(default)s")
+    parser.add_argument("--epochs", type=positive_int, help="default: 20, logistic 40")
+    parser.add_argument("--batch_size", type=positive_int, default=256, help="default: %(default)s")
+    parser.add_argument("--learning_rate", type=positive_float, help="default: 0.001, logistic 0.01")
+    parser.add_argument("--mixup", type=_not_negative, help="of clips, Beta(a, a); 0: none (default: 1, logistic 0)")
+    parser.add_argument("--frames", type=positive_int, help="of a clip in a step (default: the longest's, up to 60)")
+    parser.add_argument("--validation", type=_share, default=0.05, help="share held out (default: %(default)s)")
+    parser.add_argument("--patience", type=positive_int, default=8, help="epochs without gain (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    parser.add_argument("--overwrite", action="store_true", help="replace the model in --model")
+    return parser
+
+
+def _not_negative(text: str) -> float:
+    return 0.0 if text.strip() in ("0", "0.0") else positive_float(text)
+
+
+def _share(text: str) -> float:
+    value = positive_float(text)
+    if value >= 1:
+        raise FlagError(f"--validation {text!r} is not a share between 0 and 1")
+    return value
+
+
+def _main(argv: Sequence[str]) -> None:
+    flags = _parser().parse_args(argv)
+    ranking = train(flags)
+    summary = ranking.summary()
+    print(f"mAP {summary['mAP']:.4f}, AUC {summary['AUC']:.4f}, d' {summary['d_prime']:.3f}")
+    if summary["classes_without_positives"]:
+        print(f"{summary['classes_without_positives']} classes have no eval record and are left out of the means")
+    print(f"{flags.model}: {METRICS}, {PLOT}; python -m pipeline.predict --model {flags.model} --input ...")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns the exit status."""
+    return run_command(_main, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
