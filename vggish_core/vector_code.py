@@ -22,6 +22,8 @@ _FLOAT = ir.FloatType()
 _INDEX = ir.IntType(64)
 _LANE = ir.IntType(32)
 
+SHORT_SUM = 128
+"""Products that are summed before they are added to the rest: the error of a sum grows with its length."""
 LINE = 16
 """float32 values in a cache line. Strides are lengthened by one, or every row would fall in the same places of the cache."""
 
@@ -158,40 +160,43 @@ def weighted_sum(weights: Sequence[float], vectors: Sequence[Vector]) -> Vector:
 
 @intrinsic(prefer_literal=True)
 def multiply_tile(  # type: ignore[no-untyped-def]
-    typing, a, a_start, a_stride, b, b_start, c, c_start, c_stride, depth, lanes, rows, vectors, accumulate
+    typing, a, a_start, a_stride, b, b_start, c, c_start, c_stride, depth, adds, lanes, rows, vectors
 ):
-    """C [rows, columns] = A [rows, depth] @ B [depth, columns], one `RegisterTile`; C += with accumulate = 1.
+    """C [rows, columns] = A [rows, depth] @ B [depth, columns], or C += if `adds`; one `RegisterTile`.
 
-    A and C have a stride from row to row; B is contiguous. The last four arguments are compile-time constants.
+    A and C have a stride from row to row, B is contiguous; depth is a multiple of `SHORT_SUM` or less than that.
+    `depth`, `lanes`, `rows` and `vectors` are constants of the code that is generated.
     """
     del typing
     index = types.intp
-    signature = types.void(a, index, index, b, index, c, index, index, index, lanes, rows, vectors, accumulate)
+    signature = types.void(a, index, index, b, index, c, index, index, depth, types.boolean, lanes, rows, vectors)
     tile = RegisterTile(lanes.literal_value, rows.literal_value, vectors.literal_value)
-    adds = accumulate.literal_value
+    short = min(depth.literal_value, SHORT_SUM)
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Sequence[ir.Value]) -> ir.Value:
         code = VectorCode(context, builder, tile.lanes)
-        a, a_start, a_stride, b, b_start, c, c_start, c_stride, depth = arguments[:9]
+        a, a_start, a_stride, b, b_start, c, c_start, c_stride, _, adds, *_ = arguments
         a, b, c = (code.pointer(signature.args[i], arguments[i]) for i in (0, 3, 5))
-        one = ir.Constant(_INDEX, 1)
-        places = {
-            (row, vector): code.position(c_start, (row, c_stride), (vector * tile.lanes, one))
-            for row in range(tile.rows)
-            for vector in range(tile.vectors)
-        }
-        starts = {key: code.load(c, place) if adds else code.zero() for key, place in places.items()}
-        sums = {key: cgutils.alloca_once_value(builder, start.value) for key, start in starts.items()}
-        with cgutils.for_range(builder, depth) as loop:
-            line = code.position(b_start, (tile.columns, loop.index))
-            right = [code.load(b, code.position(line, (i * tile.lanes, one))) for i in range(tile.vectors)]
-            for row in range(tile.rows):
-                left = code.broadcast(a, code.position(a_start, (row, a_stride), (1, loop.index)))
-                for vector in range(tile.vectors):
-                    total = Vector(builder, builder.load(sums[row, vector]))
-                    builder.store(total.plus_product(left, right[vector]).value, sums[row, vector])
-        for key, place in places.items():
-            code.store(Vector(builder, builder.load(sums[key])), c, place)
+        one, zero = ir.Constant(_INDEX, 1), code.zero().value
+        cells = [(row, vector) for row in range(tile.rows) for vector in range(tile.vectors)]
+        sums = {cell: cgutils.alloca_once(builder, zero.type) for cell in cells}
+        with cgutils.for_range(builder, ir.Constant(_INDEX, depth.literal_value // short)) as blocks:
+            for cell in cells:
+                builder.store(zero, sums[cell])
+            with cgutils.for_range(builder, ir.Constant(_INDEX, short)) as loop:
+                k = code.position(loop.index, (short, blocks.index))
+                line = code.position(b_start, (tile.columns, k))
+                right = [code.load(b, code.position(line, (i * tile.lanes, one))) for i in range(tile.vectors)]
+                for row in range(tile.rows):
+                    left = code.broadcast(a, code.position(a_start, (row, a_stride), (1, k)))
+                    for vector in range(tile.vectors):
+                        total = Vector(builder, builder.load(sums[row, vector]))
+                        builder.store(total.plus_product(left, right[vector]).value, sums[row, vector])
+            continues = builder.or_(adds, builder.icmp_signed("!=", blocks.index, ir.Constant(_INDEX, 0)))
+            for row, vector in cells:
+                place = code.position(c_start, (row, c_stride), (vector * tile.lanes, one))
+                before = Vector(builder, builder.select(continues, code.load(c, place).value, zero))
+                code.store(before + Vector(builder, builder.load(sums[row, vector])), c, place)
         return context.get_dummy_value()
 
     return signature, generate

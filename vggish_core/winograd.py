@@ -91,7 +91,7 @@ class WinogradNetwork:
         for layer in DENSE[:-1]:
             rows = self._multiply(layer, rows)
             np.maximum(rows, 0, out=rows)
-        return self._multiply(DENSE[-1], rows)[:count, : params.EMBEDDING_SIZE]
+        return self._multiply(DENSE[-1], rows)[:count, : DENSE[-1].outputs]
 
     def _convolve(self, examples: np.ndarray, rows: np.ndarray) -> None:
         """Examples [k, 96, 64], k <= LATE_EXAMPLES -> the flattened maps behind conv4, [k, 12288 + LINE]."""
@@ -122,7 +122,6 @@ class WinogradNetwork:
     def _multiply(self, layer: Dense, inputs: np.ndarray) -> np.ndarray:
         """Rows of `layer.inputs` + LINE values -> rows of `layer.outputs` + LINE values, without activation."""
         outputs = np.zeros((len(inputs), layer.outputs + LINE), np.float32)
-        outputs[:, : layer.outputs] = self._biases[layer.name]
         count = layer.outputs // self._tile.columns
         step = -(-count // self.threads)
 
@@ -132,6 +131,7 @@ class WinogradNetwork:
             self._kernels[layer.name](inputs.reshape(-1), len(inputs), weights, outputs.reshape(-1), first, end)
 
         self._each(multiply, range(0, count, step))
+        outputs[:, : layer.outputs] += self._biases[layer.name]
         return outputs
 
     def _each(self, task: Callable[[int], None], parts: range) -> None:

@@ -77,7 +77,7 @@ DENSE = (
     Dense("fc2", 4096, params.EMBEDDING_SIZE),
 )
 DEPTH = 256
-"""Products of a dense layer that are summed before they are added to the rest: short sums round less."""
+"""Inputs of a dense layer that products take together: their part of the rows stays in the cache for all outputs."""
 
 _FLAT = types.Array(types.float32, 1, "C")
 
@@ -166,20 +166,9 @@ def _convolution_kernel(layer: Convolution, last: bool, tile: RegisterTile) -> C
                         v = product * transformed_plane + t * channels
                         m = product * product_plane + t * filters + panel * columns
                         multiply_tile(
-                            transformed,
-                            v,
-                            channels,
-                            weights,
-                            u,
-                            products,
-                            m,
-                            filters,
-                            channels,
-                            lanes,
-                            rows,
-                            vectors,
-                            0,
-                        )
+                            transformed, v, channels, weights, u,
+                            products, m, filters, channels, False, lanes, rows, vectors,
+                        )  # fmt: skip
             for t in range(count):
                 example, place = divmod(first + t, down * across)
                 y, x = divmod(place, across)
@@ -206,7 +195,7 @@ def _convolution_kernel(layer: Convolution, last: bool, tile: RegisterTile) -> C
 def _dense_kernel(layer: Dense, tile: RegisterTile) -> Callable[..., None]:
     """(rows of inputs + LINE values, their number, packed weights, rows of outputs + LINE values, first panel, end panel).
 
-    Adds to the outputs. The number of rows is a multiple of `tile.few_rows`.
+    The number of rows is a multiple of `tile.few_rows`.
     """
     depth_blocks, panel_count = layer.inputs // DEPTH, layer.outputs // tile.columns
     input_row, output_row = layer.inputs + LINE, layer.outputs + LINE
@@ -221,12 +210,12 @@ def _dense_kernel(layer: Dense, tile: RegisterTile) -> Callable[..., None]:
                 for row in range(0, whole, rows):
                     multiply_tile(
                         inputs, row * input_row + a, input_row, weights, b,
-                        outputs, row * output_row + c, output_row, DEPTH, lanes, rows, vectors, 1,
+                        outputs, row * output_row + c, output_row, DEPTH, block > 0, lanes, rows, vectors,
                     )  # fmt: skip
                 for row in range(whole, height, few_rows):
                     multiply_tile(
                         inputs, row * input_row + a, input_row, weights, b,
-                        outputs, row * output_row + c, output_row, DEPTH, lanes, few_rows, vectors, 1,
+                        outputs, row * output_row + c, output_row, DEPTH, block > 0, lanes, few_rows, vectors,
                     )  # fmt: skip
 
     return compiled(multiply, types.void(_FLAT, types.intp, _FLAT, _FLAT, types.intp, types.intp))
