@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from vggish_core import standin, weights
+from vggish_core.audio import AudioError
 
 UNUSABLE = 2
 """Exit status for flags, weights or files that cannot be used; 1 is a failed program."""
@@ -44,7 +45,7 @@ def run(
     args = made.parse_args(argv)
     try:
         program(args)
-    except (ValueError, RuntimeError, OSError) as error:  # the base classes of this package's own errors
+    except (AudioError, ValueError, RuntimeError, OSError) as error:  # the base classes of this package's own errors
         print(f"{made.prog}: error: {error}", file=sys.stderr)
         return UNUSABLE
     except FailedError as error:

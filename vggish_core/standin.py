@@ -28,10 +28,14 @@ NAME = "standin (random weights, no meaning)"
 CHECKPOINT_FILE = "vggish_model.ckpt"
 PCA_FILE = "vggish_pca_params.npz"
 
-_VERSION = 1  # of the content: raised by whoever changes it
+_VERSION = 2  # of the content: raised by whoever changes it
 _SEED = 20170305
 _SUMS = "SHA256SUMS"
+_CENTERING = np.float32(0.3)
 _PCA_EXAMPLES = 512
+_PCA_SPAN = (
+    300.0  # float32 rounding shows in as few bytes as with the released PCA, whose network is better conditioned
+)
 _CHUNK = 1 << 20
 
 
@@ -79,7 +83,7 @@ def write(folder: Path) -> None:
     network = SlimNetwork(weights, batch_size=64)
     raw = np.concatenate([network(batch) for batch in examples.reshape(-1, 64, *examples.shape[1:])]).astype(np.float64)
     means = raw.mean(axis=0)
-    write_pca_params(folder / PCA_FILE, whitening(np.cov(raw, rowvar=False, bias=True)), means)
+    write_pca_params(folder / PCA_FILE, whitening(np.cov(raw, rowvar=False, bias=True), _PCA_SPAN), means)
     sums = (f"{_sha256(folder / name)}  {name}\n" for name in (CHECKPOINT_FILE, PCA_FILE))
     (folder / _SUMS).write_text("".join(sums), encoding="utf-8")
 
@@ -88,8 +92,9 @@ def variables(seed: int = _SEED) -> Iterator[tuple[str, np.ndarray]]:
     """Name and float32 value of each variable, He-initialised from NumPy's frozen random stream.
 
     Weights are normal with variance 2 / inputs, which keeps the magnitude through ReLU layers; the embedding layer's
-    have 1 / 32 of that deviation, which brings embeddings to the released model's (0.3 or so). Biases are normal with
-    deviation 0.05, so that no one can leave them out unnoticed.
+    have 1 / 16 of that deviation, which brings embeddings near the released model's (0.34). Each unit's weights give
+    up a part of their mean, because random ReLU layers pass on little but what all inputs have in common otherwise.
+    Biases are normal with deviation 0.05, so that no one can leave them out unnoticed.
     """
     from vggish_core.checkpoints import VARIABLE_SHAPES
 
@@ -98,10 +103,13 @@ def variables(seed: int = _SEED) -> Iterator[tuple[str, np.ndarray]]:
         size = int(np.prod(shape))
         deviation = 0.05 if name.endswith("biases") else np.sqrt(2 / np.prod(shape[:-1]))
         if "/fc2/" in name:
-            deviation /= 32
+            deviation /= 16
         value = np.empty(size, np.float32)
         for start in range(0, size, _CHUNK):  # the stream is float64: a chunk at a time
             value[start : start + _CHUNK] = deviation * random.standard_normal(min(_CHUNK, size - start))
+        if name.endswith("weights") and "/conv1/" not in name:
+            units = value.reshape(-1, shape[-1])
+            units -= _CENTERING * units.mean(axis=0)
         yield name, value.reshape(shape)
 
 

@@ -1,0 +1,304 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks import reference_front_end
+from benchmarks.reference_model import BareSession, float64_embeddings
+from vggish_core import params
+from vggish_core.checkpoints import VARIABLE_SHAPES, write_checkpoint
+from vggish_core.examples import wavfile_to_examples
+from vggish_core.model import (
+    CheckpointError,
+    Embedder,
+    KernelError,
+    check_kernel,
+    define_vggish_slim,
+    load_vggish_slim_checkpoint,
+    read_variables,
+    tf1,
+)
+from vggish_core.postprocess import Postprocessor
+from vggish_core.processor import UnsupportedProcessorError, processor_flags, require_bfloat16
+from vggish_core.synthetic import synthetic_examples
+
+ROOT = Path(__file__).resolve().parents[1]
+KERNELS = ("direct", "winograd")
+
+
+@pytest.fixture(scope="module")
+def checkpoint(standin_weights: Path) -> Path:
+    return standin_weights / "vggish_model.ckpt"
+
+
+@pytest.fixture(scope="module")
+def variables(checkpoint: Path) -> dict[str, np.ndarray]:
+    return read_variables(checkpoint)
+
+
+@pytest.fixture(scope="module")
+def embedders(checkpoint: Path) -> dict[str, Embedder]:
+    """An embedder a kernel, of small batches."""
+    return {kernel: Embedder(checkpoint, batch_size=8, convolutions=kernel) for kernel in KERNELS}
+
+
+@pytest.fixture(scope="module")
+def examples() -> np.ndarray:
+    return synthetic_examples(20, seed=7)
+
+
+# The definition.
+
+
+def test_graph_has_the_originals_names_and_shapes() -> None:
+    with tf1.Graph().as_default() as graph:
+        embedding = define_vggish_slim()
+        assert graph.get_tensor_by_name(params.INPUT_TENSOR_NAME).shape.as_list() == [None, 96, 64]
+        assert embedding is graph.get_tensor_by_name(params.OUTPUT_TENSOR_NAME)
+        assert embedding.shape.as_list() == [None, 128]
+        found = {variable.op.name: tuple(variable.shape) for variable in tf1.global_variables()}
+        assert found == VARIABLE_SHAPES
+        assert list(found) == list(VARIABLE_SHAPES)
+        assert not tf1.trainable_variables()
+
+
+def test_embedding_has_no_activation() -> None:
+    with tf1.Graph().as_default():
+        source = define_vggish_slim().op.inputs[0].op
+    assert (source.type, source.name) == ("BiasAdd", "vggish/fc2/BiasAdd")
+
+
+def test_training_makes_the_variables_trainable() -> None:
+    with tf1.Graph().as_default():
+        features = tf1.placeholder("float32", [5, 96, 64])
+        assert define_vggish_slim(features, training=True).shape.as_list() == [5, 128]
+        assert len(tf1.trainable_variables()) == len(VARIABLE_SHAPES)
+
+
+# Checkpoints.
+
+
+def test_released_layout_is_72_million_parameters(variables: dict[str, np.ndarray]) -> None:
+    assert sum(value.size for value in variables.values()) == 72_141_184
+    assert {name: value.shape for name, value in variables.items()} == VARIABLE_SHAPES
+
+
+def biases_of(graph: Any) -> Any:
+    variables = graph.get_collection(tf1.GraphKeys.GLOBAL_VARIABLES)
+    return next(variable for variable in variables if variable.op.name == "vggish/fc2/biases")
+
+
+def test_v2_checkpoint_and_its_other_variables(checkpoint: Path, tmp_path: Path) -> None:
+    with tf1.Graph().as_default() as graph, tf1.Session() as session:
+        define_vggish_slim()
+        mine = tf1.get_variable("mymodel/step", initializer=3.0)
+        session.run(mine.initializer)
+        load_vggish_slim_checkpoint(session, checkpoint)  # V1
+        assert session.run(mine) == 3.0
+        biases = session.run(biases_of(graph))
+        path = tf1.train.Saver().save(session, str(tmp_path / "model.ckpt"), global_step=30)
+    assert Path(path + ".index").exists()
+    found = read_variables(path)
+    assert list(found) == list(VARIABLE_SHAPES)
+    np.testing.assert_array_equal(found["vggish/fc2/biases"], biases)
+    with tf1.Graph().as_default() as graph, tf1.Session() as session:
+        define_vggish_slim()
+        load_vggish_slim_checkpoint(session, path)
+        np.testing.assert_array_equal(session.run(biases_of(graph)), biases)
+
+
+def test_everything_wrong_with_a_checkpoint_is_named_at_once(tmp_path: Path) -> None:
+    small = {name: np.zeros(1, np.float32) for name in VARIABLE_SHAPES}
+    small["vggish/conv1/biases"] = np.zeros(64, np.float32)
+    small["vggish/conv2/biases"] = np.zeros(128, np.float64)
+    del small["vggish/fc2/weights"]
+    write_checkpoint(tmp_path / "small.ckpt", small)
+    with pytest.raises(CheckpointError) as caught:
+        Embedder(tmp_path / "small.ckpt")
+    message = str(caught.value)
+    assert "vggish/conv1/weights has shape [1], not [3, 3, 1, 64]" in message
+    assert "vggish/fc2/weights [4096, 128] is missing" in message
+    assert "vggish/conv2/biases is float64, not float32" in message
+    assert "conv1/biases" not in message
+    with tf1.Graph().as_default(), tf1.Session() as session:
+        define_vggish_slim()
+        with pytest.raises(CheckpointError, match="fc2/weights"):
+            load_vggish_slim_checkpoint(session, tmp_path / "small.ckpt")
+
+
+def test_variables_are_checked_like_a_checkpoint() -> None:
+    with pytest.raises(CheckpointError, match=r"variables does not hold VGGish: .*fc2/biases \[128\] is missing"):
+        Embedder({})
+
+
+def test_files_that_are_no_checkpoints(checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"none\.ckpt does not exist, nor does none\.ckpt\.index"):
+        read_variables(tmp_path / "none.ckpt")
+    with pytest.raises(CheckpointError, match="is a folder"):
+        read_variables(tmp_path)
+    for name, content in (("text.ckpt", b"no checkpoint"), ("empty.ckpt", b"")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(CheckpointError, match=f"{name} cannot be read"):
+            read_variables(tmp_path / name)
+    with checkpoint.open("rb") as file:
+        (tmp_path / "cut.ckpt").write_bytes(file.read(1 << 20))
+    with pytest.raises(CheckpointError, match=r"cut\.ckpt cannot be read"):
+        read_variables(tmp_path / "cut.ckpt")
+
+
+def test_loading_into_a_graph_without_vggish(checkpoint: Path) -> None:
+    with tf1.Graph().as_default(), tf1.Session() as session:
+        with pytest.raises(ValueError, match=r"lacks vggish/conv1/weights, .* call define_vggish_slim"):
+            load_vggish_slim_checkpoint(session, checkpoint)
+
+
+# Embedding.
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_a_row_depends_on_nothing_but_itself(embedders: dict[str, Embedder], kernel: str, examples: np.ndarray) -> None:
+    embed = embedders[kernel].embed
+    together = embed(examples)  # two full batches of 8 and one of 4
+    assert together.shape == (20, 128)
+    assert together.dtype == np.float32
+    np.testing.assert_array_equal(embed(examples[13:14]), together[13:14])
+    np.testing.assert_array_equal(embed(examples[::-1]), together[::-1])
+    np.testing.assert_array_equal(embed(examples[3:12]), together[3:12])
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_threads_may_embed_at_once(embedders: dict[str, Embedder], kernel: str, examples: np.ndarray) -> None:
+    embed = embedders[kernel].embed
+    expected = embed(examples)
+    parts = [slice(start, start + 5) for start in (0, 5, 10, 15)] * 2
+    with ThreadPoolExecutor(4) as executor:
+        for part, found in zip(parts, executor.map(lambda part: embed(examples[part]), parts), strict=True):
+            np.testing.assert_array_equal(found, expected[part])
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_no_examples_give_no_embeddings(embedders: dict[str, Embedder], kernel: str) -> None:
+    found = embedders[kernel].embed(np.zeros((0, 96, 64), np.float32))
+    assert found.shape == (0, 128)
+    assert found.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (np.zeros((1, 96, 64)), "float64"),
+        (np.zeros((96, 64), np.float32), r"\[96, 64\], not \[k, 96, 64\]"),
+        (np.zeros((1, 64, 96), np.float32), r"\[1, 64, 96\]"),
+        ([1.0], "list"),
+    ],
+)
+def test_refuses_what_are_no_examples(embedders: dict[str, Embedder], wrong: np.ndarray, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        embedders["direct"].embed(wrong)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"threads": 0}, "threads is 0"),
+        ({"precision": "float16"}, 'precision is "float16"'),
+        ({"convolutions": "fft"}, 'convolutions is "fft"'),
+        ({"precision": "bfloat16", "convolutions": "winograd"}, "no winograd kernel"),
+    ],
+)
+def test_refuses_settings(checkpoint: Path, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Embedder(checkpoint, **arguments)
+
+
+def test_threads_change_no_bits_and_nothing_is_said(
+    embedders: dict[str, Embedder], checkpoint: Path, examples: np.ndarray, tmp_path: Path
+) -> None:
+    """In a process of its own: TensorFlow's threads are set once a process."""
+    np.save(tmp_path / "examples.npy", examples[:10])
+    code = f"""
+import numpy as np
+from vggish_core.model import Embedder
+examples = np.load(r"{tmp_path / "examples.npy"}")
+for kernel in {KERNELS}:
+    embedder = Embedder(r"{checkpoint}", batch_size=8, convolutions=kernel, threads=1)
+    np.save(rf"{tmp_path}/{{kernel}}.npy", embedder.embed(examples))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    for kernel in KERNELS:
+        np.testing.assert_array_equal(np.load(tmp_path / f"{kernel}.npy"), embedders[kernel].embed(examples[:10]))
+
+
+# bfloat16.
+
+
+def test_bfloat16(checkpoint: Path, embedders: dict[str, Embedder], examples: np.ndarray) -> None:
+    if not processor_flags() & {"avx512_bf16", "amx_bf16"}:
+        with pytest.raises(UnsupportedProcessorError, match="AVX512_BF16"):
+            Embedder(checkpoint, precision="bfloat16")
+        return
+    embedder = Embedder(checkpoint, batch_size=8, precision="bfloat16")
+    assert embedder.convolutions == "direct"
+    exact = embedders["direct"].embed(examples[:8])
+    error = np.sqrt(np.mean((embedder.embed(examples[:8]) - exact) ** 2) / np.mean(exact**2))
+    assert 1e-4 < error < 0.03  # above float32's rounding: the products really are in bfloat16
+
+
+def test_processor_without_bfloat16_is_refused_by_what_it_lacks(tmp_path: Path) -> None:
+    (tmp_path / "cpuinfo").write_text("processor\t: 0\nflags\t\t: fpu avx2 avx512f\nflags\t\t: other\n")
+    assert processor_flags(str(tmp_path / "cpuinfo")) == {"fpu", "avx2", "avx512f"}
+    assert processor_flags(str(tmp_path / "none")) == frozenset()
+    with pytest.raises(UnsupportedProcessorError, match="neither AVX512_BF16 nor AMX_BF16"):
+        require_bfloat16(frozenset({"avx2"}))
+    with pytest.raises(UnsupportedProcessorError, match="does not tell whether"):
+        require_bfloat16(frozenset())
+    require_bfloat16(frozenset({"amx_bf16"}))
+
+
+# Kernels and numbers.
+
+
+def test_kernel_check(embedders: dict[str, Embedder], variables: dict[str, np.ndarray], examples: np.ndarray) -> None:
+    assert check_kernel(embedders["direct"]) == 0.0
+    assert 0 < check_kernel(embedders["winograd"], examples[:8]) <= 5e-6
+    other = Embedder(variables, batch_size=8, convolutions="winograd")
+    other.variables = {**variables, "vggish/fc2/biases": variables["vggish/fc2/biases"] + np.float32(1e-3)}
+    with pytest.raises(KernelError, match=r"0\.00\d+ \(relative RMS\).*--convolutions direct"):
+        check_kernel(other, examples[:8])
+
+
+def test_bytes_and_distance_on_real_clips(
+    shared_data: Path, checkpoint: Path, variables: dict[str, np.ndarray], standin_weights: Path
+) -> None:
+    """Against float64 features, the plain float32 graph and the PCA formula; and both against a float64 network."""
+    clips = sorted((shared_data / "audio" / "esc10").glob("*/*.ogg"))[::31]
+    assert len(clips) == 13
+    reference = np.concatenate([reference_front_end.file_to_examples(clip) for clip in clips]).astype(np.float32)[:64]
+    ours = np.concatenate([wavfile_to_examples(str(clip)) for clip in clips])[:64]
+    with BareSession(checkpoint) as bare:
+        raw = bare(reference)
+    exact = float64_embeddings(variables, reference[::8])
+    postprocessor = Postprocessor(standin_weights / "vggish_pca_params.npz")
+    arrays = np.load(standin_weights / "vggish_pca_params.npz")
+    whitened = (raw.astype(np.float64) - arrays["pca_means"]) @ arrays["pca_eigen_vectors"].T
+    expected = ((np.clip(whitened, -2, 2) + 2) * 63.75).astype(np.uint8)
+    assert expected.std() > 40  # bytes that say something
+
+    def distance(embeddings: np.ndarray) -> float:
+        return float(np.sqrt(np.mean((embeddings - exact) ** 2) / np.mean(exact**2)))
+
+    for kernel in KERNELS:
+        embedder = Embedder(checkpoint, convolutions=kernel)
+        found = postprocessor.postprocess(embedder.embed(ours))
+        off = np.abs(found.astype(int) - expected)
+        assert off.max() <= 1, kernel
+        assert np.mean(off == 0) >= 0.999, kernel
+        assert distance(embedder.embed(reference)[::8]) <= distance(raw[::8]), kernel
