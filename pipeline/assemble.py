@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 import numpy as np
 
@@ -88,25 +89,26 @@ def _endings(pieces: _Pieces) -> list[Ending]:
 def _tile(pieces: _Pieces, endings: list[Ending]) -> np.ndarray:
     """Pieces in any order, perhaps repeated -> the clip's embeddings [k, 128]."""
     name = pieces.clip.key
-    starts = np.cumsum([0, *(ending.examples for ending in endings)])
-    total = int(starts[-1])
+    starts = [0, *accumulate(ending.examples for ending in endings)]
+    total = starts[-1]
     if not total:
         raise AssemblyError(f"{name}: no examples, and no failure that says why")
     if not pieces.embeddings:
         raise AssemblyError(f"{name}: no embeddings of {total} examples")
     values = np.empty((total, *pieces.embeddings[0].values.shape[1:]), pieces.embeddings[0].values.dtype)
-    filled = np.zeros(total, bool)
+    filled = bytearray(total)  # 1 where a row has arrived
     for piece in pieces.embeddings:
         begin, end = piece.first_example, piece.first_example + len(piece.values)
         if not 0 <= piece.segment < len(endings) or begin < starts[piece.segment] or end > starts[piece.segment + 1]:
             raise AssemblyError(f"{name}: embeddings {begin} to {end} are not in segment {piece.segment}")
         if piece.values.dtype != values.dtype or piece.values.shape[1:] != values.shape[1:]:
             raise AssemblyError(f"{name}: {values.dtype} {values.shape[1:]} beside {piece.values.dtype}")
-        seen = filled[begin:end]
-        if not np.array_equal(values[begin:end][seen], piece.values[seen]):
-            raise AssemblyError(f"{name}: embeddings {begin} to {end} arrived twice and differ")
+        if any(filled[begin:end]):
+            seen = np.frombuffer(filled[begin:end], bool)
+            if not np.array_equal(values[begin:end][seen], piece.values[seen]):
+                raise AssemblyError(f"{name}: embeddings {begin} to {end} arrived twice and differ")
         values[begin:end] = piece.values
-        filled[begin:end] = True
-    if not filled.all():
-        raise AssemblyError(f"{name}: {total - int(filled.sum())} of {total} embeddings are missing")
+        filled[begin:end] = b"\1" * (end - begin)
+    if not all(filled):
+        raise AssemblyError(f"{name}: {filled.count(0)} of {total} embeddings are missing")
     return values

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from pipeline import ledger, shards, storage
 from pipeline import manifest as manifests
-from pipeline.layout import FAILURES, MANIFEST, OutputError, explained, join, ledger_name, shard_name
+from pipeline.layout import FAILURES, MANIFEST, OutputError, each, explained, join, ledger_name, shard_name
 from pipeline.manifest import Manifest, Pending
 from pipeline.settings import Output
 from pipeline.shards import ShardResult
@@ -37,12 +37,12 @@ def commit(directory: str, results: Iterable[ShardResult], complete: bool = Fals
         chosen: dict[int, ShardResult] = {}
         for result in results:
             chosen.setdefault(result.entry.index, result)
-        for result in chosen.values():
-            if not fits(directory, found, result):
-                raise OutputError(
-                    f"{result.staged} in {directory} does not build on what the output holds now",
-                    "Another run changed the output in the meantime; run the same command again.",
-                )
+        fit = {result.staged for result in fitting(directory, found, chosen.values())}
+        if unfit := sorted({result.staged for result in chosen.values()} - fit):
+            raise OutputError(
+                f"{unfit[0]} in {directory} does not build on what the output holds now",
+                "Another run changed the output in the meantime; run the same command again.",
+            )
         if not chosen and found.complete == complete:
             return found
         pending = tuple(Pending(result.entry, result.staged) for result in chosen.values())
@@ -97,17 +97,19 @@ def shard_uris(directory: str, manifest: Manifest, index: int) -> tuple[str, str
 
 def finish_pending(directory: str, manifest: Manifest, complete: bool) -> Manifest:
     """The second half of a commit, after the manifest with `pending`; may be repeated from its start at any point."""
-    for item in manifest.pending:
+
+    def put(item: Pending) -> None:
         data, lines = shard_uris(directory, manifest, item.entry.index)
         for staged, final in ((f"{item.staged}.tfrecord", data), (f"{item.staged}.jsonl", lines)):
             if storage.exists(join(directory, staged)):
                 storage.rename(join(directory, staged), final)
+
+    each(directory, put, manifest.pending)
     done = replace(manifests.with_results(manifest, manifest.pending), pending=(), complete=complete)
     write_failures(directory, done)
     manifests.write(directory, done)
-    for item in manifest.pending:
-        with suppress(OSError):  # the next run removes what is left
-            storage.delete(join(directory, f"{item.staged}.json"))
+    with suppress(OSError):  # the next run removes what is left
+        each(directory, lambda item: storage.delete(join(directory, f"{item.staged}.json")), manifest.pending)
     return done
 
 
@@ -119,15 +121,21 @@ def write_failures(directory: str, manifest: Manifest) -> None:
                 file.write(line)
 
 
-def fits(directory: str, manifest: Manifest, result: ShardResult) -> bool:
-    """Whether a staged shard is whole, of these settings, and merged with what is committed now."""
-    entry, current = result.entry, manifest.shard(result.entry.index)
-    return (
-        result.attempt.startswith(manifest.fingerprint[:12])
-        and entry.name == shard_name(entry.index, manifest.num_shards)
-        and result.base_ledger_sha256 == (current.ledger_sha256 if current else "")
-        and all(storage.exists(join(directory, result.staged + suffix)) for suffix in (".tfrecord", ".jsonl"))
-    )
+def fitting(directory: str, manifest: Manifest, results: Iterable[ShardResult]) -> list[ShardResult]:
+    """Those staged shards that are whole, of these settings, and merged with what is committed now."""
+    committed = {entry.index: entry.ledger_sha256 for entry in manifest.shards}
+
+    def fits(result: ShardResult) -> bool:
+        entry = result.entry
+        return (
+            result.attempt.startswith(manifest.fingerprint[:12])
+            and entry.name == shard_name(entry.index, manifest.num_shards)
+            and result.base_ledger_sha256 == committed.get(entry.index, "")
+            and all(storage.exists(join(directory, result.staged + suffix)) for suffix in (".tfrecord", ".jsonl"))
+        )
+
+    results = list(results)
+    return [result for result, fit in zip(results, each(directory, fits, results), strict=True) if fit]
 
 
 def sha256(uri: str) -> str:

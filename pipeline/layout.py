@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TypeVar
 
 from pipeline import storage
 from pipeline.storage import join
@@ -17,6 +20,8 @@ __all__ = [
     "STATE",
     "OutputError",
     "basename",
+    "contents",
+    "each",
     "explained",
     "files_in",
     "is_draft",
@@ -24,6 +29,7 @@ __all__ = [
     "is_shard",
     "join",
     "ledger_name",
+    "shard_index",
     "shard_name",
 ]
 
@@ -31,6 +37,10 @@ MANIFEST = "manifest.json"
 FAILURES = "failures.jsonl"
 STATE = "_state"
 STAGED = f"{STATE}/staged"
+REMOTE_THREADS = 16
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 _SHARD = re.compile(r"embeddings-(\d{5,})-of-(\d{5,})\.tfrecord")
 _DRAFT = re.compile(r"\.[0-9a-f]{32}\.tmp")
@@ -64,6 +74,14 @@ def is_shard(name: str) -> bool:
     return _SHARD.fullmatch(name) is not None
 
 
+def shard_index(name: str) -> int:
+    """The name of a record file -> its position; ValueError if it is not one."""
+    found = _SHARD.fullmatch(name)
+    if found is None:
+        raise ValueError(f"{name} is not the name of a shard")
+    return int(found[1])
+
+
 def is_ledger(name: str) -> bool:
     """Whether a file's name (without its directory) is that of a ledger of any number of shards."""
     return _LEDGER.fullmatch(name) is not None
@@ -72,6 +90,23 @@ def is_ledger(name: str) -> bool:
 def basename(uri: str) -> str:
     """The last component of a path or URI."""
     return uri.rstrip("/").rpartition("/")[2]
+
+
+def contents(directory: str) -> list[str]:
+    """What a directory holds besides the state of an output: names of files and, locally, folders; not hidden ones."""
+    names = set(files_in(directory))
+    if storage.is_local(directory):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            names.update(item.name for item in Path(storage.absolute(directory)).iterdir())
+    return sorted(name for name in names if name != STATE and not name.startswith("."))
+
+
+def each(directory: str, action: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """The action's results in the items' order; several at a time where each waits for remote storage."""
+    if storage.is_local(directory):
+        return [action(item) for item in items]
+    with ThreadPoolExecutor(REMOTE_THREADS) as pool:
+        return list(pool.map(action, items))
 
 
 def is_draft(name: str) -> bool:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from math import fsum
 from typing import Any, Literal
 
@@ -55,7 +55,7 @@ class LedgerEntry:
 
     @property
     def key(self) -> ClipKey:
-        return self.clip.key
+        return (self.id, self.start_s, -1.0 if self.clip_end_s is None else self.clip_end_s)
 
     @property
     def clip(self) -> Clip:
@@ -64,7 +64,7 @@ class LedgerEntry:
         )
 
 
-_FIELDS = tuple(f.name for f in fields(LedgerEntry))
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def written(clip: Clip, endings: list[Ending]) -> LedgerEntry:
@@ -114,7 +114,7 @@ def _planned(clip: Clip) -> dict[str, Any]:
 
 def to_line(entry: LedgerEntry) -> bytes:
     """An entry -> its line, newline included. Bytes of a file name that are not UTF-8 become JSON escapes."""
-    return _line(asdict(entry))
+    return _line(vars(entry))
 
 
 def from_line(line: bytes) -> LedgerEntry:
@@ -144,8 +144,7 @@ def failure_line(entry: LedgerEntry) -> bytes:
 
 
 def _line(content: dict[str, Any]) -> bytes:
-    text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.encode("utf-8", "backslashreplace") + b"\n"
+    return _ENCODER.encode(content).encode("utf-8", "backslashreplace") + b"\n"
 
 
 def read(uri: str) -> Iterator[LedgerEntry]:
@@ -209,11 +208,3 @@ class Tally:
     @property
     def sha256(self) -> str:
         return self._sha256.hexdigest()
-
-
-def tally(entries: Iterable[LedgerEntry]) -> Tally:
-    """Entries -> their sums."""
-    result = Tally()
-    for entry in entries:
-        result.add(entry)
-    return result

@@ -72,10 +72,6 @@ class Manifest:
     def num_shards(self) -> int:
         return int(self.settings["num_shards"])
 
-    def shard(self, index: int) -> ShardEntry | None:
-        """The entry of a shard, or None where it is not yet complete."""
-        return next((entry for entry in self.shards if entry.index == index), None)
-
     @property
     def totals(self) -> dict[str, int | float]:
         """Sums over the shards; clips_in = written + failed + skipped."""

@@ -20,6 +20,7 @@ from pipeline.layout import (
     is_ledger,
     join,
     ledger_name,
+    shard_index,
     shard_name,
 )
 from pipeline.manifest import Manifest
@@ -116,18 +117,17 @@ def _list_files(promise: Promise) -> None:
     promise.has_ledgers = bool(ledgers)
     if manifest.shards and not ledgers:
         promise.notes.append(f"note: there is no {STATE}, as in a copy for readers; clips were not checked against it")
-    expected_ledgers = set()
+    expected_ledgers, required = set(), {entry.index for entry in manifest.shards}
     for index, entries in sorted(promise.entries.items()):
         name, lines = shard_name(index, manifest.num_shards), ledger_name(index, manifest.num_shards)
         expected_ledgers.add(basename(lines))
-        required = manifest.shard(index) is not None
         if name in present:
             has_ledger = basename(lines) in ledgers and len(entries) == 1
             rules = _rules(manifest, index, join(directory, lines) if has_ledger else "")
             promise.files.append((join(directory, name), rules))
-        elif required:
+        elif index in required:
             promise.faults.append(f"{name}: missing")
-        if required and ledgers and basename(lines) not in ledgers:
+        if index in required and ledgers and basename(lines) not in ledgers:
             promise.faults.append(f"{lines}: missing")
     if manifest.clearing:
         return
@@ -151,9 +151,7 @@ def _rules(manifest: Manifest, index: int, ledger_uri: str) -> Rules:
 
 def compare_shard(promise: Promise, report: FileReport) -> None:
     """Adds to a shard's report where it is not what the manifest promises."""
-    index = next(rules.shard for uri, rules in promise.files if uri == report.uri)
-    assert index is not None
-    entries = promise.entries[index]
+    entries = promise.entries[shard_index(basename(report.uri))]
     entry = next((entry for entry in entries if entry.sha256 == report.sha256), None)
     if entry is None:
         expected = " or ".join(f"{each.sha256[:12]}… of {each.bytes} bytes" for each in entries)

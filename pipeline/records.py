@@ -79,8 +79,9 @@ def to_sequence_example(
     context["labels"].int64_list.value.extend(labels)
     frames = message.feature_lists.feature_list[FRAMES_KEY[record_format]].feature
     if values.dtype == np.uint8:
-        for row in values:
-            frames.add().bytes_list.value.append(row.tobytes())
+        data = values.tobytes()
+        for begin in range(0, len(data), WIDTH):
+            frames.add().bytes_list.value.append(data[begin : begin + WIDTH])
     else:
         for row in values:
             frames.add().float_list.value.extend(row.tolist())

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline import manifest as manifests
 from pipeline import shards, storage
-from pipeline.commit import commit, finish_pending, fits, sha256, shard_uris, write_failures
+from pipeline.commit import commit, finish_pending, fitting, sha256, shard_uris, write_failures
 from pipeline.layout import (
     FAILURES,
     MANIFEST,
@@ -16,6 +16,8 @@ from pipeline.layout import (
     STATE,
     OutputError,
     basename,
+    contents,
+    each,
     explained,
     files_in,
     is_draft,
@@ -77,7 +79,7 @@ def inspect(directory: str, job: Job, overwrite: bool = False) -> Manifest | Non
             if found.fingerprint != job.fingerprint():
                 raise SettingsDiffer(directory, differences(found.settings, job.deciding()))
             return found
-        names = list(files_in(directory))
+        names = contents(directory)
         if names:
             some = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
             raise OutputError(
@@ -149,7 +151,7 @@ def recover(directory: str) -> Opened | None:
             _remove_unnamed(directory, found, all_numbers=clearing)
             write_failures(directory, found)
             manifests.write(directory, found)
-        adoptable = [result for result in shards.collect(directory) if fits(directory, found, result)]
+        adoptable = fitting(directory, found, shards.collect(directory))
         if adoptable:
             found = commit(directory, adoptable)
         _remove_unnamed(directory, found, all_numbers=False)
@@ -174,12 +176,14 @@ def _without_unfinishable(directory: str, manifest: Manifest) -> Manifest:
 def _without_lost(directory: str, manifest: Manifest) -> tuple[Manifest, tuple[str, ...]]:
     """Strikes shards whose record file is gone or of another size, or whose ledger is not the one promised."""
     sizes = files_in(directory, "embeddings-")
-    kept: list[ShardEntry] = []
-    for entry in manifest.shards:
+
+    def whole(entry: ShardEntry) -> bool:
         lines = shard_uris(directory, manifest, entry.index)[1]
-        if sizes.get(entry.name) == entry.bytes and sha256(lines) == entry.ledger_sha256:
-            kept.append(entry)
-    lost = tuple(entry.name for entry in manifest.shards if entry not in kept)
+        return sizes.get(entry.name) == entry.bytes and sha256(lines) == entry.ledger_sha256
+
+    found = list(zip(manifest.shards, each(directory, whole, manifest.shards), strict=True))
+    kept = [entry for entry, sound in found if sound]
+    lost = tuple(entry.name for entry, sound in found if not sound)
     return (replace(manifest, shards=tuple(kept), complete=False), lost) if lost else (manifest, lost)
 
 
@@ -188,14 +192,14 @@ def _remove_unnamed(directory: str, manifest: Manifest, all_numbers: bool) -> No
     named = {name for e in manifest.shards for name in (e.name, basename(shard_uris("", manifest, e.index)[1]))}
     ending = f"-of-{manifest.num_shards:05d}."
     for place, ours in ((directory, is_shard), (join(directory, STATE), is_ledger)):
-        for name in files_in(place):
-            left_over = ours(name) and name not in named and (all_numbers or ending in name)
-            if left_over or is_draft(name):
-                storage.delete(join(place, name))
+        found = [name for name in files_in(place) if ours(name) and name not in named]
+        left_over = [name for name in found if all_numbers or ending in name]
+        drafts = [name for name in files_in(place) if is_draft(name)]
+        each(directory, storage.delete, [join(place, name) for name in (*left_over, *drafts)])
     if all_numbers and storage.exists(join(directory, FAILURES)):
         storage.delete(join(directory, FAILURES))
 
 
 def _remove_staged(directory: str) -> None:
-    for name in files_in(join(directory, STAGED)):
-        storage.delete(join(directory, f"{STAGED}/{name}"))
+    place = join(directory, STAGED)
+    each(directory, lambda name: storage.delete(join(place, name)), files_in(place))

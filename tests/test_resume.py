@@ -55,6 +55,13 @@ def test_a_directory_of_others_is_refused_and_left_alone(tmp_path: Path) -> None
     assert names(tmp_path) == ["a.wav", "b.wav", "c.wav", "thesis.tex"]
 
 
+def test_a_directory_of_folders_is_refused_too(tmp_path: Path) -> None:
+    (tmp_path / "recordings").mkdir()
+    (tmp_path / ".hidden").mkdir()
+    with pytest.raises(OutputError, match="it holds recordings"):
+        resume.start(str(tmp_path), outputs.job(tmp_path))
+
+
 def test_shards_without_a_manifest_are_refused(tmp_path: Path) -> None:
     outputs.write(outputs.job(tmp_path), CLIPS)
     (tmp_path / "manifest.json").unlink()
