@@ -184,6 +184,6 @@ def explain(error: Exception) -> tuple[str, str]:
         return "truncated" if error.truncated else "corrupt", error.what
     if isinstance(error, FileNotFoundError):
         return "missing", "no such file"
-    if isinstance(error, OSError):
+    if isinstance(error, storage.StorageError) or (isinstance(error, OSError) and error.errno is not None):
         return "unreadable", error.strerror or str(error)
     raise error

@@ -8,6 +8,7 @@ nobody is left to end it, its own watchdog does, which is C and needs no lock th
 from __future__ import annotations
 
 import faulthandler
+import importlib
 import os
 import signal
 import sys
@@ -25,6 +26,8 @@ from pipeline.stretch import Examples
 from pipeline.types import Reading
 
 Read = Callable[[Reading, FrontEnd, decode.Progress], Iterator[decode.Item]]
+DECODERS = ("soundfile", "av")
+"""Imported before the memory limit is set: their libraries take 100 MB of addresses, which is not the file's fault."""
 HEARTBEAT_S = 1.0
 """Seconds between signs of life while a reading gives nothing else."""
 
@@ -80,6 +83,8 @@ def _die_with_parent() -> None:
 def _serve(connection: Connection, read: Read, log: BinaryIO) -> None:
     session: protocol.Session = connection.recv()
     os.chdir(session.directory)
+    for name in DECODERS:
+        importlib.import_module(name)
     limit_memory(session.memory_mb)
     protocol.send(connection, protocol.Ready())
     watchdog = Watchdog(session.timeout_s, log)
