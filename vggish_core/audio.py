@@ -20,7 +20,7 @@ import numpy as np
 
 from vggish_core import params
 
-BLOCK_FRAMES = 1 << 16
+BLOCK_FRAMES = 1 << 17
 """Sample frames of a block by default; much smaller ones cost a third more time."""
 MAX_BLOCK_SAMPLES = 1 << 20
 """Samples over all channels in a block at most: a file of 1,000 channels gets shorter blocks."""

@@ -26,6 +26,17 @@ MAX_PADDING = 4608
 """Sample frames that an encoder pads a file with at most, which FFmpeg may not leave out."""
 
 
+class _Sequential(soundfile.SoundFile):
+    """A file that says it cannot seek, though `seek` works.
+
+    Where it can, soundfile seeks to where it is after every read: FLAC is then searched for the position each time, and
+    an Opus decoder that has passed a lost page is sent back to fill the gap with what follows.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
 def open_soundfile(file: BinaryIO, nameless: NamelessFile, owned: bool) -> AudioReader | None:
     """The reader of a file, or None where libsndfile does not read it, or not whole.
 
@@ -35,7 +46,7 @@ def open_soundfile(file: BinaryIO, nameless: NamelessFile, owned: bool) -> Audio
     file.seek(0)
     try:
         # A descriptor is read without calls back into Python.
-        sound = soundfile.SoundFile(file.fileno(), closefd=False) if owned else soundfile.SoundFile(nameless)
+        sound = _Sequential(file.fileno(), closefd=False) if owned else _Sequential(nameless)
     except soundfile.LibsndfileError:
         nameless.check()
         file.seek(0)
@@ -50,7 +61,7 @@ def open_soundfile(file: BinaryIO, nameless: NamelessFile, owned: bool) -> Audio
 class SoundFileReader(AudioReader):
     """A file that libsndfile opened."""
 
-    def __init__(self, sound: soundfile.SoundFile, file: BinaryIO, nameless: NamelessFile, owned: bool) -> None:
+    def __init__(self, sound: _Sequential, file: BinaryIO, nameless: NamelessFile, owned: bool) -> None:
         self._sound = sound
         self._file = file
         self._nameless = nameless
@@ -61,7 +72,7 @@ class SoundFileReader(AudioReader):
         self.format = f"{sound.format}/{sound.subtype}"
         self.frames: int = sound.frames
         exact = sound.format in EXACT_FORMATS and sound.subtype in EXACT_SUBTYPES
-        self.seekable_exactly = exact and sound.seekable()
+        self.seekable_exactly = exact and super(_Sequential, sound).seekable()
         check_rate(self.sample_rate_hz)
 
     def _read(self, frames: int) -> np.ndarray:

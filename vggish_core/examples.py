@@ -17,8 +17,8 @@ from vggish_core import mel_features, params
 from vggish_core.filter_bank import Ratio
 from vggish_core.resampling import Resampler
 
-BLOCK_FRAMES = 1 << 16
-"""Sample frames that files and arrays are taken in at a time: larger costs memory, smaller costs calls."""
+BLOCK_FRAMES = 1 << 17
+"""Sample frames that arrays are taken in at a time: larger costs memory, smaller costs calls."""
 
 
 def num_examples(num_samples: int, rate_hz: int, hop_frames: int = params.EXAMPLE_HOP_FRAMES) -> int:
@@ -192,5 +192,5 @@ def wavfile_to_examples(
 
     with open_audio(wav_file) as reader:
         stream = ExampleStream(reader.sample_rate_hz, hop_frames)
-        blocks = [stream.push(block) for block in reader.blocks(BLOCK_FRAMES)]
+        blocks = [stream.push(block) for block in reader.blocks()]
     return np.concatenate([_no_examples(), *blocks, stream.finish()])
