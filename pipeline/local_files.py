@@ -57,7 +57,7 @@ def _walk(top: str, below: str, depth: int, glob: Glob, ancestors: tuple[tuple[i
         raise explain(error, folder or ".", "listing the folder") from error
     for entry in sorted(entries, key=lambda entry: entry.name):
         relative = below + entry.name
-        if entry.is_dir():
+        if _is_folder(entry):
             if glob.may_hold(entry.name, depth):
                 yield from _walk(top, relative + "/", depth + 1, glob, (*ancestors, here))
         elif glob.matches(relative):
@@ -68,6 +68,13 @@ def _walk(top: str, below: str, depth: int, glob: Glob, ancestors: tuple[tuple[i
                 continue
             if stat.S_ISREG(status.st_mode):
                 yield FileInfo(_path(top, relative), status.st_size, str(status.st_mtime_ns))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def _path(top: str, relative: str) -> str:

@@ -1,0 +1,429 @@
+"""Inputs -> clips: patterns, AudioSet's lists, manifests; and the reason of each row or file that is no clip."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from argparse import Namespace
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline import sources, storage
+from pipeline.class_labels import ClassLabels, read_class_labels
+from pipeline.corpus import Corpus
+from pipeline.ids import id_of
+from pipeline.records import read_records
+from pipeline.rows import read_manifest, read_segments
+from pipeline.sources import SourceError
+
+LABELS = """index,mid,display_name
+0,/m/09x0r,"Speech"
+1,/m/05zppz,"Male speech, man speaking"
+7,/t/dd00088,"Gunshot, gunfire"
+"""
+HEADER = "# Segments csv created Sun Mar  5 10:54:31 2017\n# num_ytids=2\n"
+COLUMNS = "# YTID, start_seconds, end_seconds, positive_labels\n"
+
+
+def find(*patterns: str | Path, **flags: Any) -> Corpus:
+    none = {"manifest": None, "segments": None, "class_labels": None, "segment_audio": "whole"}
+    return sources.find(Namespace(input=list(map(str, patterns)), **{**none, **flags}))
+
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Writes a file below the test's folder."""
+
+    def write(name: str, content: str = "some audio") -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+        return path
+
+    return write
+
+
+def reasons(corpus: Corpus) -> dict[str, str]:
+    return {failure.clip.id: failure.reason for failure in corpus.failures}
+
+
+@pytest.mark.parametrize(
+    ("path", "clip_id"),
+    [
+        ("a/b.wav", "a/b"),
+        ("b.FLAC", "b"),
+        ("b.wav.gz", "b"),
+        ("b.mp3", "b"),
+        ("1. Intro", "1. Intro"),
+        ("take 1.5", "take 1.5"),
+        ("take 1.5.wav", "take 1.5"),
+        ("a.b/c", "a.b/c"),
+        ("-x #[1]\n.ogg", "-x #[1]\n"),
+        ("é.opus", "é"),
+    ],
+)
+def test_ids_are_paths_without_extension(path: str, clip_id: str) -> None:
+    assert id_of(path) == clip_id
+
+
+class TestPatterns:
+    def test_a_folder_is_everything_below_it(self, write: Write, tmp_path: Path) -> None:
+        names = ["b.wav", "-a.flac", "d/e f#[1].ogg", "d/é\n.wav", "d/e/x.wav.gz"]
+        for name in [*names, ".hidden.wav", ".d/x.wav", "d/.x"]:
+            write(name)
+        clips = find(tmp_path).clips
+        assert [clip.uri for clip in clips] == sorted(str(tmp_path / name) for name in names)
+        assert {clip.id for clip in clips} == {"b", "-a", "d/e f#[1]", "d/é\n", "d/e/x"}
+        for clip in clips:
+            status = Path(clip.uri).stat()
+            assert (clip.size_bytes, clip.version) == (status.st_size, str(status.st_mtime_ns))
+            assert clip.key == (clip.id, 0.0, -1.0)
+            assert not clip.cut
+
+    def test_ids_are_below_the_fixed_part(self, write: Write, tmp_path: Path) -> None:
+        write("d/e/x.wav")
+        for pattern, clip_id in [("**", "d/e/x"), ("d/*/*.wav", "e/x"), ("d/e/x.wav", "x"), ("d/e", "x")]:
+            assert [clip.id for clip in find(tmp_path / pattern).clips] == [clip_id]
+
+    def test_relative_patterns(self, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        path = write("d/x.wav")
+        monkeypatch.chdir(tmp_path)
+        assert {(clip.id, clip.uri) for clip in find("d/*").clips} == {("x", str(path))}
+        assert {clip.id for clip in find("**").clips} == {"d/x"}
+
+    def test_a_file_that_two_patterns_match_counts_once(self, write: Write, tmp_path: Path) -> None:
+        write("a.wav")
+        write("d/b.wav")
+        assert [clip.id for clip in find(tmp_path, tmp_path / "d", tmp_path / "a.wav").clips] == ["a", "d/b"]
+
+    @pytest.mark.parametrize("others", [("a.wav", "a.flac"), ("d/a.wav", "e/a.wav")])
+    def test_two_files_with_one_id_are_refused_by_name(
+        self, write: Write, tmp_path: Path, others: tuple[str, str]
+    ) -> None:
+        paths = [write(name) for name in others]
+        patterns = [tmp_path] if others[0] == "a.wav" else [path.parent for path in paths]
+        with pytest.raises(SourceError) as error:
+            find(*patterns)
+        for path in paths:
+            assert str(path) in str(error.value)
+        assert "'a'" in str(error.value)
+
+    @pytest.mark.parametrize(
+        ("pattern", "said"),
+        [
+            ("audoi/**", ["audoi/**", "'audio'"]),
+            ("audio/*.flac", ["audio/*.flac", "'a.wav'"]),
+            ("audio/none/deeper/*.wav", ["'none'", "'a.wav'"]),
+            ("empty", ["holds no file"]),
+            ("empty/*.wav", ["is empty"]),
+        ],
+    )
+    def test_a_pattern_without_a_match_is_an_error_that_helps(
+        self, write: Write, tmp_path: Path, pattern: str, said: list[str]
+    ) -> None:
+        write("audio/a.wav")
+        (tmp_path / "empty").mkdir()
+        with pytest.raises(SourceError) as error:
+            find(tmp_path / "audio", tmp_path / pattern)
+        for words in said:
+            assert words in str(error.value)
+
+
+class TestSegments:
+    @pytest.fixture
+    def labels(self, write: Write) -> Path:
+        return write("labels.csv", LABELS)
+
+    def test_rows_become_clips_and_what_is_wrong_has_its_reason(
+        self, write: Write, tmp_path: Path, labels: Path
+    ) -> None:
+        rows = (
+            '--PJHxphWEs, 30.000, 40.000, "/t/dd00088,/m/09x0r"\n'
+            'none, 0.000, 10.000, "/m/09x0r"\n'
+            'backwards, 10.000, 10.000, "/m/09x0r"\n'
+            'nan, nan, 10.000, "/m/09x0r"\n'
+            'negative, -1.000, 10.000, "/m/09x0r"\n'
+            'endless, 0.000, inf, "/m/09x0r"\n'
+            'unknown, 0.000, 10.000, "/m/09x0r,/m/nonesuch"\n'
+        )
+        segments = write("segments.csv", HEADER + COLUMNS + rows)
+        for name in ("--PJHxphWEs.flac", "backwards.wav", "unknown.wav", "d/extra.wav", "nan.wav"):
+            write(f"audio/{name}")
+        found = find(tmp_path / "audio", segments=str(segments), class_labels=str(labels))
+        (clip,) = found.clips
+        assert (clip.id, clip.start_s, clip.end_s, clip.labels) == ("--PJHxphWEs", 30.0, 40.0, (0, 7))
+        assert clip.cut
+        assert clip.uri == str(tmp_path / "audio/--PJHxphWEs.flac")
+        assert clip.size_bytes == len("some audio")
+        assert reasons(found) == {
+            "none": "no_audio",
+            "backwards": "bad_times",
+            "nan": "bad_times",
+            "negative": "bad_times",
+            "endless": "bad_times",
+            "unknown": "unknown_label",
+            "d/extra": "no_row",
+        }
+        assert {failure.clip.id for failure in found.failures if failure.skipped} == {"d/extra"}
+        assert {failure.stage for failure in found.failures} == {"find"}
+        said = {failure.clip.id: failure.message for failure in found.failures}
+        assert "/m/nonesuch" in said["unknown"]
+        assert "nan" in said["nan"]
+        assert "-1" in said["negative"]
+        for failure in found.failures:  # a ledger's line: no NaN, no infinity
+            json.dumps(failure.clip.key, allow_nan=False)
+
+    def test_several_segments_of_one_recording(self, write: Write, tmp_path: Path, labels: Path) -> None:
+        rows = 'abc, 0.000, 10.000, "/m/09x0r"\nabc, 20.000, 30.500, "/m/09x0r"\n'
+        segments = write("segments.csv", HEADER + COLUMNS + rows)
+        audio = write("audio/abc.wav")
+        found = find(tmp_path / "audio", segments=str(segments), class_labels=str(labels))
+        assert [(clip.uri, clip.start_s, clip.end_s) for clip in found.clips] == [
+            (str(audio), 0.0, 10.0),
+            (str(audio), 20.0, 30.5),
+        ]
+        with pytest.raises(SourceError, match="lines 4 and 5"):
+            find(tmp_path / "audio", segments=str(segments), class_labels=str(labels), segment_audio="cut")
+
+    @pytest.mark.parametrize(
+        "name",
+        ["-abc", "Y-abc", "-abc_30_40", "-abc_30.0_40.0", "Y-abc_30.000_40.000", "-abc_30000_40000", "-abc_30"],
+    )
+    def test_names_of_cut_files(self, write: Write, tmp_path: Path, labels: Path, name: str) -> None:
+        segments = write("segments.csv", COLUMNS + '-abc, 30.000, 40.000, "/m/09x0r"\n')
+        write(f"audio/{name}.wav")
+        flags = {"segments": str(segments), "class_labels": str(labels)}
+        (clip,) = find(tmp_path / "audio", **flags, segment_audio="cut").clips
+        assert (clip.id, clip.start_s, clip.end_s, clip.cut) == ("-abc", 30.0, 40.0, False)
+        if "_" in name:
+            with pytest.raises(SourceError, match="--segment_audio cut"):
+                find(tmp_path / "audio", **flags)
+
+    def test_two_files_of_one_name_are_refused_where_a_row_wants_them(
+        self, write: Write, tmp_path: Path, labels: Path
+    ) -> None:
+        segments = write("segments.csv", COLUMNS + 'abc, 0.000, 10.000, "/m/09x0r"\n')
+        paths = [write("audio/d/abc.wav"), write("audio/e/abc.wav")]
+        with pytest.raises(SourceError) as error:
+            find(tmp_path / "audio", segments=str(segments), class_labels=str(labels))
+        assert all(str(path) in str(error.value) for path in paths)
+
+    @pytest.mark.parametrize(
+        ("content", "said"),
+        [
+            ('abc, 0.000, 10.000, "/m/09x0r"\n', ["line 1", "YTID"]),
+            ("# YTID, start, end, labels\n", ["line 1", "start, end, labels"]),
+            (COLUMNS + "abc, 0.000, 10.000, /m/09x0r,/m/05zppz\n", ["line 2", "5 values", "quotes"]),
+            (COLUMNS + "abc, 0.000, 10.000\n", ["line 2", "3 values"]),
+            (COLUMNS + 'abc, zero, 10.000, "/m/09x0r"\n', ["line 2", "start_seconds", "'zero'"]),
+            (COLUMNS + 'abc, 0.000, , "/m/09x0r"\n', ["line 2", "abc"]),
+            (COLUMNS + 'abc, 0, 10, "/m/09x0r"\n' * 2, ["line 2 and line 3", "'abc'", "10"]),
+            (COLUMNS, ["no rows"]),
+            ("", ["no rows"]),
+        ],
+    )
+    def test_malformed_lists_are_refused_with_line_and_value(
+        self, write: Write, tmp_path: Path, labels: Path, content: str, said: list[str]
+    ) -> None:
+        write("audio/abc.wav")
+        with pytest.raises(SourceError) as error:
+            find(tmp_path / "audio", segments=str(write("segments.csv", content)), class_labels=str(labels))
+        for words in ["segments.csv", *said]:
+            assert words in str(error.value)
+
+    def test_a_list_that_is_no_text(self, tmp_path: Path, write: Write, labels: Path) -> None:
+        (tmp_path / "segments.csv").write_bytes(b"\xff\xfe\x00")
+        write("audio/abc.wav")
+        with pytest.raises(SourceError, match="UTF-8"):
+            find(tmp_path / "audio", segments=str(tmp_path / "segments.csv"), class_labels=str(labels))
+
+    def test_a_compressed_list(self, tmp_path: Path) -> None:
+        (tmp_path / "segments.csv.gz").write_bytes(gzip.compress((COLUMNS + 'abc, 0, 10, "/m/a"\n').encode()))
+        (row,) = read_segments(str(tmp_path / "segments.csv.gz"))
+        assert (row.line, row.id, row.start_s, row.end_s, row.labels) == (2, "abc", 0.0, 10.0, ("/m/a",))
+
+
+class TestManifests:
+    @pytest.fixture
+    def labels(self, write: Write) -> Path:
+        return write("labels.csv", LABELS)
+
+    def test_csv_and_json_lines_say_the_same(self, write: Write, tmp_path: Path, labels: Path) -> None:
+        from tests.memory_store import MemoryStore
+
+        MemoryStore.reset()
+        storage.write_atomic("memory://bucket/d/e.wav", b"remote")
+        write("audio/a.wav")
+        write("b c.flac")
+        table = (
+            "uri,id,speaker,start_seconds,end_seconds,labels\n"
+            "audio/a.wav,,me,,,\n"
+            f"{tmp_path}/b c.flac,b,me,1.5,3,7;0\n"
+            'audio/a.wav,-c,me,2,,"Speech, Male speech, man speaking"\n'
+            "memory://bucket/d/e.wav,,,,,/t/dd00088\n"
+            "memory://bucket/x/y.wav,,,,,\n"
+        )
+        lines = [
+            {"uri": "audio/a.wav"},
+            {"uri": f"{tmp_path}/b c.flac", "id": "b", "start_seconds": 1.5, "end_seconds": "3", "labels": [7, 0]},
+            {"uri": "audio/a.wav", "id": "-c", "start_seconds": 2, "labels": ["Male speech, man speaking", "0"]},
+            {"uri": "memory://bucket/d/e.wav", "labels": "Gunshot, gunfire", "speaker": None},
+            {"uri": "memory://bucket/x/y.wav"},
+        ]
+        from_csv = find(manifest=str(write("list.csv", table)), class_labels=str(labels))
+        json_text = "\n".join(map(json.dumps, lines))
+        from_json = find(manifest=str(write("list.txt", json_text)), class_labels=str(labels))
+        assert from_csv == from_json
+        found = [(c.id, c.uri, c.start_s, c.end_s, c.labels, c.cut, c.size_bytes) for c in from_csv.clips]
+        assert found == [
+            ("audio/a", f"{tmp_path}/audio/a.wav", 0.0, None, (), False, 10),
+            ("b", f"{tmp_path}/b c.flac", 1.5, 3.0, (0, 7), True, 10),
+            ("-c", f"{tmp_path}/audio/a.wav", 2.0, None, (0, 1), True, 10),
+            ("bucket/d/e", "memory://bucket/d/e.wav", 0.0, None, (7,), False, 6),
+            ("bucket/x/y", "memory://bucket/x/y.wav", 0.0, None, (), False, 0),
+        ]
+
+    def test_cut_audio(self, write: Write) -> None:
+        write("a.wav")
+        listing = write("list.csv", "uri,start_seconds,end_seconds\na.wav,1,2\n")
+        (clip,) = find(manifest=str(listing), segment_audio="cut").clips
+        assert (clip.start_s, clip.end_s, clip.cut) == (1.0, 2.0, False)
+
+    def test_what_is_wrong_with_a_row(self, write: Write, labels: Path) -> None:
+        lines = [
+            {"uri": "a.wav", "id": "backwards", "start_seconds": 2, "end_seconds": 1},
+            {"uri": "a.wav", "id": "nan", "start_seconds": float("nan")},
+            {"uri": "a.wav", "id": "unknown", "labels": ["Speach"]},
+            {"uri": "a.wav", "id": "outside", "labels": [3]},
+            {"uri": "a.wav", "id": "gone"},
+        ]
+        listing = write("list.jsonl", "\n".join(map(json.dumps, lines)))
+        found = find(manifest=str(listing), class_labels=str(labels))
+        assert [clip.id for clip in found.clips] == ["gone"]  # that it is missing is for its reader to say
+        assert reasons(found) == {
+            "backwards": "bad_times",
+            "nan": "bad_times",
+            "unknown": "unknown_label",
+            "outside": "unknown_label",
+        }
+
+    def test_indices_need_no_table_of_labels_and_names_do(self, write: Write) -> None:
+        assert find(manifest=str(write("list.csv", 'uri,labels\na.wav,"4, 2"\n'))).clips[0].labels == (2, 4)
+        with pytest.raises(SourceError, match=r"line 2.*'Speech'.*--class_labels"):
+            find(manifest=str(write("list.csv", "uri,labels\na.wav,Speech\n")))
+
+    def test_files_beside_a_manifest(self, write: Write, tmp_path: Path) -> None:
+        write("audio/a.wav")
+        write("audio/b.wav")
+        listing = write("list.csv", "uri,id,labels\naudio/a.wav,mine,3\n")
+        found = find(tmp_path / "audio", manifest=str(listing))
+        assert [(clip.id, clip.labels) for clip in found.clips] == [("mine", (3,)), ("b", ())]
+        listing = write("list.csv", "uri,id\naudio/a.wav,b\n")
+        with pytest.raises(SourceError, match=r"a\.wav and .*b\.wav are the same clip, 'b'"):
+            find(tmp_path / "audio", manifest=str(listing))
+
+    @pytest.mark.parametrize(
+        ("content", "said"),
+        [
+            ("", ["line 1", "uri"]),
+            ("path,id\na.wav,a\n", ["line 1", "path, id"]),
+            ("uri,label\na.wav,1\n", ["line 1", "'label'"]),
+            ("uri,start_s\na.wav,1\n", ["line 1", "'start_s'"]),
+            ("uri,uri\na.wav,a.wav\n", ["line 1", "twice"]),
+            ("uri,id\na.wav\n", ["line 2", "1 values for 2 columns"]),
+            ("uri,start_seconds\na.wav,soon\n", ["line 2", "'soon'"]),
+            ("uri,id\n,a\n", ["line 2", "uri is None"]),
+            ("uri\na.wav\na.wav\n", ["line 2 and line 3", "'a'"]),
+            ('{"uri": "a.wav"}\n{"uri": 3}\n', ["line 2", "uri is 3"]),
+            ('{"uri": "a.wav"}\n{"uri": \n', ["line 2", "no JSON"]),
+            ('["a.wav"]\n', ["line 1", "no JSON object"]),
+            ('{"uri": "a.wav", "end": 3}\n', ["line 1", "'end'"]),
+            ('{"uri": "a.wav", "labels": {"a": 1}}\n', ["line 1", "labels"]),
+            ('{"uri": "a.wav", "start_seconds": true}\n', ["line 1", "start_seconds", "True"]),
+            ("uri\n", ["no rows"]),
+        ],
+    )
+    def test_malformed_manifests_are_refused_with_line_and_value(
+        self, write: Write, content: str, said: list[str]
+    ) -> None:
+        with pytest.raises(SourceError) as error:
+            find(manifest=str(write("list", content)))
+        for words in ["/list", *said]:
+            assert words in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["mid,name\n", "index,mid,display_name\nx,/m/a,A\n", LABELS + "7,/m/z,Z\n", LABELS + "8,/m/09x0r,Z\n"],
+)
+def test_malformed_tables_of_labels_are_refused(write: Write, content: str) -> None:
+    with pytest.raises(SourceError, match=r"labels\.csv, line"):
+        read_class_labels(str(write("labels.csv", content)))
+
+
+def test_labels_in_one_text() -> None:
+    classes = ClassLabels("", {"Male speech, man speaking": 1, "Speech": 0, "/m/a": 2}, {0, 1, 2})
+    assert classes.split("Speech,Male speech,man speaking, /m/a") == ["Speech", "Male speech, man speaking", "/m/a"]
+    assert classes.split(" Male speech, man speaking ;0;; 2") == ["Male speech, man speaking", "0", "2"]
+    assert classes.split("") == []
+
+
+class TestAudioSet:
+    """The lists as released, against the records as released."""
+
+    def test_rows_equal_the_released_records(self, shared_data: Path) -> None:
+        audioset = shared_data / "audioset"
+        classes = read_class_labels(str(audioset / "class_labels_indices.csv"))
+        assert len(classes.known) == 527
+        rows = {row.id: row for row in read_segments(str(audioset / "balanced_train_segments.csv"))}
+        assert len(rows) == 22160
+        other_end = 0
+        for record in islice(read_records(str(audioset / "bal_train.tfrecord")), 6000):
+            row = rows[record.id]
+            assert tuple(sorted({classes.index(label) for label in row.labels})) == record.labels  # type: ignore[type-var]
+            assert np.float32(row.start_s) == record.start_s
+            other_end += np.float32(row.end_s) != record.end_s
+        assert other_end < 79  # as many differ by their end in all released records
+
+    def test_a_miniature(self, shared_data: Path, tmp_path: Path) -> None:
+        """200 rows of the evaluation list, with files under those ids."""
+        audioset = shared_data / "audioset"
+        with (audioset / "eval_segments.csv").open() as file:
+            lines = list(islice(file, 203))
+        (tmp_path / "segments.csv").write_text("".join(lines))
+        rows = list(read_segments(str(tmp_path / "segments.csv")))
+        assert len(rows) == 200
+        assert rows[0].id == "--4gqARaEJE"
+        audio = tmp_path / "audio"
+        audio.mkdir()
+        for row in rows[:-5]:
+            (audio / f"{row.id}.wav").write_bytes(b"some audio")
+        found = find(
+            audio,
+            segments=str(tmp_path / "segments.csv"),
+            class_labels=str(audioset / "class_labels_indices.csv"),
+        )
+        assert [clip.id for clip in found.clips] == [row.id for row in rows[:-5]]
+        assert reasons(found) == {row.id: "no_audio" for row in rows[-5:]}
+        clips = {clip.id: clip for clip in found.clips}
+        compared = 0
+        for record in read_records(str(audioset / "eval.tfrecord")):
+            if (clip := clips.get(record.id)) is not None:
+                assert (record.start_s, record.labels) == (np.float32(clip.start_s), clip.labels)
+                compared += record.end_s == np.float32(clip.end_s)
+            if compared == len(clips):
+                break
+        assert compared > 190
+
+
+def test_manifests_are_read_row_by_row(write: Write) -> None:
+    listing = write("list.csv", "uri\n" + "a.wav\n" * 10 + '"unclosed\n')
+    assert len(list(islice(read_manifest(str(listing)), 10))) == 10
