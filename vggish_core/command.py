@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
-from vggish_core import standin, weights
-from vggish_core.audio import AudioError
+import numpy as np
+
+from vggish_core import params, standin, weights
 
 UNUSABLE = 2
 """Exit status for flags, weights or files that cannot be used; 1 is a failed program."""
@@ -17,9 +19,13 @@ class FailedError(Exception):
     """A program that ran and found that something is not as it should be."""
 
 
-def parser(description: str | None) -> argparse.ArgumentParser:
-    """A parser with the flag that all programs have."""
-    made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parser(name: str, description: str | None) -> argparse.ArgumentParser:
+    """A parser for `python -m vggish_core.NAME` with the flag that all programs have."""
+    made = argparse.ArgumentParser(
+        prog=f"python -m vggish_core.{name}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     made.add_argument("--checkpoint", default="released", help='"released" (default), "standin" or a path')
     return made
 
@@ -38,6 +44,25 @@ def resolve(given: str, kind: weights.Kind) -> weights.Weights:
     return found
 
 
+def examples_of(file: str | Path) -> np.ndarray:
+    """Audio file -> its examples float32 [k, 96, 64], k >= 1.
+
+    Raises:
+      ValueError: if the file cannot be read or holds less than one example, naming it.
+    """
+    from vggish_core.audio import AudioError
+    from vggish_core.examples import wavfile_to_examples
+
+    try:
+        examples = wavfile_to_examples(file)
+    except AudioError as error:
+        raise ValueError(f"{file}: {error}") from error
+    if not len(examples):
+        seconds = params.EXAMPLE_SAMPLES / params.SAMPLE_RATE
+        raise ValueError(f"{file} holds less than one example ({seconds} s): name another")
+    return examples
+
+
 def run(
     program: Callable[[argparse.Namespace], None], made: argparse.ArgumentParser, argv: Sequence[str] | None
 ) -> int:
@@ -45,7 +70,7 @@ def run(
     args = made.parse_args(argv)
     try:
         program(args)
-    except (AudioError, ValueError, RuntimeError, OSError) as error:  # the base classes of this package's own errors
+    except (ValueError, RuntimeError, OSError) as error:  # the base classes of this package's own errors
         print(f"{made.prog}: error: {error}", file=sys.stderr)
         return UNUSABLE
     except FailedError as error:

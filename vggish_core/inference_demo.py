@@ -26,7 +26,7 @@ TONE_SAMPLE_RATE = 44100
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the demo; returns the exit status."""
-    made = command.parser(__doc__)
+    made = command.parser("inference_demo", __doc__)
     command.add_pca_params(made)
     made.add_argument("--wav_file", help="audio file, WAV or any other format that can be read; none: a made tone")
     made.add_argument("--tfrecord_file", help="where to write the record; none: it is only printed")
@@ -37,7 +37,7 @@ def inference_demo(args: argparse.Namespace) -> None:
     """The demo, told on standard output.
 
     Raises:
-      ValueError: if the file holds less than one example, or of the weights.
+      ValueError: if the file or the weights cannot be used.
     """
     examples = examples_of(args.wav_file)
     checkpoint = command.resolve(args.checkpoint, "checkpoint")
@@ -61,18 +61,13 @@ def examples_of(wav_file: str | None) -> np.ndarray:
     """A file's, or the tone's, examples float32 [k, 96, 64], k >= 1.
 
     Raises:
-      AudioError: if the file cannot be read.
-      ValueError: if it holds less than one example.
+      ValueError: if the file cannot be read or holds less than one example.
     """
-    from vggish_core.examples import waveform_to_examples, wavfile_to_examples
+    from vggish_core.examples import waveform_to_examples
 
-    if wav_file is None:
-        return waveform_to_examples(synthetic.sine(TONE_SECONDS, TONE_SAMPLE_RATE), TONE_SAMPLE_RATE)
-    examples = wavfile_to_examples(wav_file)
-    if not len(examples):
-        seconds = params.EXAMPLE_SAMPLES / params.SAMPLE_RATE
-        raise ValueError(f"{wav_file} holds less than one example ({seconds} s)")
-    return examples
+    if wav_file is not None:
+        return command.examples_of(wav_file)
+    return waveform_to_examples(synthetic.sine(TONE_SECONDS, TONE_SAMPLE_RATE), TONE_SAMPLE_RATE)
 
 
 def sequence_example(postprocessed: np.ndarray) -> Any:

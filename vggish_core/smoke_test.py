@@ -29,7 +29,7 @@ LOG_MEL_TOLERANCE = 0.02
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the test; returns the exit status."""
-    made = command.parser(__doc__)
+    made = command.parser("smoke_test", __doc__)
     command.add_pca_params(made)
     return command.run(smoke_test, made, argv)
 
@@ -51,6 +51,7 @@ def smoke_test(args: argparse.Namespace) -> None:
     from vggish_core.model import Embedder, check_kernel
     from vggish_core.postprocess import Postprocessor
 
+    postprocessor = Postprocessor(pca_params.path)
     embedder = Embedder(checkpoint.path)
     raw = embedder.embed(examples)
     print("VGGish embedding: ", raw[0])
@@ -58,7 +59,7 @@ def smoke_test(args: argparse.Namespace) -> None:
     _require(bool(np.isfinite(raw).all()), "embeddings hold NaN or infinite values")
     print(f"Kernel {embedder.convolutions}: {check_kernel(embedder):.2g} (relative RMS) from the plain graph")
 
-    postprocessed = Postprocessor(pca_params.path).postprocess(raw)
+    postprocessed = postprocessor.postprocess(raw)
     print("Postprocessed VGGish embedding: ", postprocessed[0])
     _require(postprocessed.shape == raw.shape, f"post-processed embeddings have shape {postprocessed.shape}")
     _require(postprocessed.dtype == np.uint8, f"post-processed embeddings are {postprocessed.dtype}")

@@ -42,7 +42,7 @@ class Batch:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the demo; returns the exit status."""
-    made = command.parser(__doc__)
+    made = command.parser("train_demo", __doc__)
     made.add_argument("--num_batches", type=int, default=30, help="batches to train on (default 30)")
     made.add_argument(
         "--train_vggish",
@@ -141,7 +141,8 @@ class Trainer:
         with (folder / LABELS_NAME).open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([("index", "label"), *enumerate(classes)])
         path = folder / CHECKPOINT_NAME
-        self._saver.save(self._session, str(path), write_meta_graph=False)
+        with self._session.graph.as_default():
+            self._saver.save(self._session, str(path), write_meta_graph=False, write_state=False)
         return path
 
     def close(self) -> None:
@@ -172,11 +173,8 @@ def labelled_files(path: Path) -> tuple[tuple[str, ...], Batch]:
     """CSV with the columns path and label -> its labels, sorted, and all examples of its files.
 
     Raises:
-      ValueError: if the CSV lacks columns, rows or a second label, or a file holds less than one example.
-      AudioError: if a file cannot be read.
+      ValueError: if the CSV lacks columns, rows or a second label, or a file cannot be read or is too short.
     """
-    from vggish_core.examples import wavfile_to_examples
-
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     if not rows or not {"path", "label"} <= set(rows[0]):
@@ -188,10 +186,7 @@ def labelled_files(path: Path) -> tuple[tuple[str, ...], Batch]:
         raise ValueError(f"{path} has one label only, {classes[0]}: there is nothing to tell apart")
     examples: list[list[np.ndarray]] = [[] for _ in classes]
     for row in rows:
-        found = wavfile_to_examples(path.parent / row["path"])
-        if not len(found):
-            raise ValueError(f"{row['path']} holds less than one example (0.975 s): take it out of {path}")
-        examples[classes.index(row["label"])].append(found)
+        examples[classes.index(row["label"])].append(command.examples_of(path.parent / row["path"]))
     return classes, _shuffled([np.concatenate(parts) for parts in examples], np.random.RandomState(0))
 
 
