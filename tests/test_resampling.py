@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import resampy
@@ -42,6 +45,15 @@ def test_resampys_numbers(rate_hz: int):
     single = resample(samples, rate_hz, np.float32)
     assert single.dtype == np.float32
     np.testing.assert_allclose(single, expected, rtol=0, atol=1e-5)
+
+
+def test_resampling_does_not_import_numba():
+    code = (
+        "import sys, numpy, vggish_core; vggish_core.resample(numpy.zeros(9000), 44100)\n"
+        "print([m for m in ('resampy', 'numba') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_odd_rates_take_every_path():

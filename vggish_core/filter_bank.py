@@ -14,7 +14,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, lru_cache
+from importlib.util import find_spec
 from math import gcd, lcm
+from pathlib import Path
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -34,11 +36,11 @@ MAX_PRODUCT = 1_000_000
 @lru_cache(maxsize=1)
 def _kaiser_best() -> tuple[np.ndarray, int]:
     """resampy's table: (right half of the filter float64, points of the table from one zero crossing to the next)."""
-    import importlib.resources
-
     # The file itself: importing resampy imports numba, which takes a second.
-    file = importlib.resources.files("resampy") / "data" / "kaiser_best.npz"
-    with importlib.resources.as_file(file) as path, np.load(path) as data:
+    spec = find_spec("resampy")
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError("resampy is not installed: its filter table is needed (pip install resampy)")
+    with np.load(Path(spec.origin).parent / "data" / "kaiser_best.npz") as data:
         return data["half_window"].astype(np.float64), int(data["precision"])
 
 
