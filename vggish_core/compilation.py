@@ -1,7 +1,7 @@
 """Numba compilation that is kept on disk, in the user's cache directory, for the next start.
 
-Numba keys what it keeps by its own version and the processor; the folder's name adds the text of the modules that
-generate code, because Numba looks at the compiled function's own file only.
+Numba keys what it keeps by the processor and the compiled function's own file. The folder's name adds Numba's version
+and the text of the modules that generate code.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import hashlib
 import importlib.util
 import logging
 import os
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,32 +20,35 @@ from typing import Any
 
 import numba
 
-CACHE_VARIABLE = "VGGISH_CACHE"
-"""Environment variable that names the cache directory; else it is the user's."""
+from vggish_core.cache import CACHE_VARIABLE, cache_directory
 
 _GENERATORS = ("vggish_core.vector_code", "vggish_core.winograd_transforms", "vggish_core.winograd_kernels")
 _log = logging.getLogger(__name__)
 _lock = threading.Lock()
 
 
-def cache_directory() -> Path:
-    """Where compiled code is kept: $VGGISH_CACHE, or the user's cache directory for this software."""
-    given = os.environ.get(CACHE_VARIABLE)
-    if given:
-        return Path(given)
-    from platformdirs import user_cache_dir
-
-    return Path(user_cache_dir("vggish-pipeline"))
-
-
 def compiled(function: Callable[..., Any], signature: Any) -> Callable[..., Any]:
     """Compiles a function for one signature, or loads it as compiled before; it runs without holding the GIL."""
-    with _lock, _numba_cache(cache_directory() / "kernels" / _code_version()):
-        try:
-            return numba.njit(signature, nogil=True, cache=True)(function)
-        except (RuntimeError, OSError) as error:  # a cache that cannot be written, say
-            _log.warning("compiled kernels are not kept for the next start: %s (set %s)", error, CACHE_VARIABLE)
-            return numba.njit(signature, nogil=True)(function)
+    directory = cache_directory() / "kernels" / _code_version()
+    with _lock, _numba_cache(directory):
+        kept = _writable(directory)
+        return numba.njit(signature, nogil=True, cache=kept)(function)
+
+
+@lru_cache
+def _writable(directory: Path) -> bool:
+    """Whether a directory can be made and written; says so, once, if not. Numba would silently choose another one."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            return True
+    except OSError as error:
+        _log.warning(
+            "compiled kernels cannot be kept for the next start (%s); set %s to a folder that can be written",
+            error,
+            CACHE_VARIABLE,
+        )
+        return False
 
 
 @contextmanager

@@ -10,7 +10,7 @@ many fit in registers (`RegisterTile`) decides speed, not bits.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,7 @@ _LANE = ir.IntType(32)
 SHORT_SUM = 128
 """Products that are summed before they are added to the rest: the error of a sum grows with its length."""
 LINE = 16
-"""float32 values in a cache line. Strides are lengthened by one, or every row would fall in the same places of the cache."""
+"""float32 values in a cache line. Strides are one longer than need be, or all rows would share a few of them."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ class VectorCode:
         return self.builder.bitcast(self.builder.gep(pointer, [position]), self._type.as_pointer())
 
 
-def weighted_sum(weights: Sequence[float], vectors: Sequence[Vector]) -> Vector:
+def weighted_sum(weights: Iterable[float], vectors: Sequence[Vector]) -> Vector:
     """The sum of weight * vector; weights of zero cost nothing."""
     terms = [(float(weight), vector) for weight, vector in zip(weights, vectors, strict=True) if weight]
     weight, vector = terms[0]

@@ -30,9 +30,9 @@ from vggish_core.winograd_kernels import (
 from vggish_core.winograd_transforms import PRODUCTS, transform_filters
 
 DENSE_ROWS = 240
-"""Examples that go through the dense layers together, at most: 275 MB of weights are read from memory for all of them."""
+"""Examples that go through the dense layers together, at most: 275 MB of weights are read from memory once for all."""
 LATE_EXAMPLES = 16
-"""Examples that go through conv4 together: 57 MB of filters are read for all of them."""
+"""Examples that go through conv4 together: 57 MB of filters are read once for all."""
 EARLY_EXAMPLES = 2
 """Examples that go through conv1 to conv3 together: their feature maps stay in the cache."""
 
@@ -143,7 +143,7 @@ class WinogradNetwork:
 
     @contextmanager
     def _workspace(self) -> Iterator[_Workspace]:
-        """A workspace of the caller's own for a while; there are as many as there ever were callers at the same time."""
+        """A workspace of the caller's own for a while; as many are kept as there were callers at the same time."""
         try:
             space = self._workspaces.pop()
         except IndexError:
@@ -155,7 +155,7 @@ class WinogradNetwork:
 
 
 class _Workspace:
-    """What one thread writes on the way, 30 MB: padded inputs of the convolutions, whose margins stay zero, and planes."""
+    """What one thread writes on the way, 24 MB: padded inputs of convolutions, whose margins stay zero, and planes."""
 
     def __init__(self) -> None:
         self.examples = np.zeros((EARLY_EXAMPLES, params.NUM_FRAMES + 2, params.NUM_BANDS + 2), np.float32)

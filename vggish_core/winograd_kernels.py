@@ -1,8 +1,8 @@
 """The network's layers as compiled loops over flat float32 arrays; each runs in its caller's thread, without the GIL.
 
-A pass of a convolution takes a few tiles through transform, products and inverse while they are in the cache; bias, ReLU
-and pooling belong to the inverse. Feature maps are [examples, height + 2, width + 2, channels] with zeros around, so
-that no tile needs a case of its own. Strides are constants of the compiled code: products are half again as fast.
+A pass of a convolution takes a few tiles through transform, products and inverse while they are in the cache; bias,
+ReLU and pooling belong to the inverse. Feature maps are [examples, height + 2, width + 2, channels] with zeros around,
+so that no tile needs a case of its own. Strides are constants of the compiled code: products are half again as fast.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def kernels(tile: RegisterTile) -> dict[str, Callable[..., None]]:
 
 
 def panels(matrix: np.ndarray, tile: RegisterTile) -> np.ndarray:
-    """Right factors [..., depth, columns] -> [..., columns / tile.columns, depth, tile.columns]: as products read them."""
+    """Right factors [..., depth, columns] -> [..., columns / tile.columns, depth, tile.columns], as they are read."""
     *outer, depth, columns = matrix.shape
     return np.moveaxis(matrix.reshape(*outer, depth, columns // tile.columns, tile.columns), -2, -3)
 
@@ -127,9 +127,9 @@ def _first_kernel(lanes: int) -> Callable[..., None]:
 
 
 def _convolution_kernel(layer: Convolution, last: bool, tile: RegisterTile) -> Callable[..., None]:
-    """(padded maps, their tiles, transformed filters, biases, scratch, scratch, target).
+    """(padded maps, number of their tiles, transformed filters, biases, scratch, scratch, target).
 
-    The target is padded maps for the next convolution, or rows of `LINE` values more than a flat map for the dense layers.
+    The target is padded maps for the next convolution, or, of the last one, rows of flattened maps + `LINE` values.
     """
     channels, filters, pass_tiles = layer.channels, layer.filters, layer.tiles
     down, across = layer.height // OUTPUTS, layer.width // OUTPUTS
@@ -193,7 +193,7 @@ def _convolution_kernel(layer: Convolution, last: bool, tile: RegisterTile) -> C
 
 
 def _dense_kernel(layer: Dense, tile: RegisterTile) -> Callable[..., None]:
-    """(rows of inputs + LINE values, their number, packed weights, rows of outputs + LINE values, first panel, end panel).
+    """(rows of inputs + `LINE` values, number of rows, weights, rows of outputs + `LINE` values, first and end panel).
 
     The number of rows is a multiple of `tile.few_rows`.
     """

@@ -107,7 +107,7 @@ def transform_tile(  # type: ignore[no-untyped-def]
 def finish_tile(  # type: ignore[no-untyped-def]
     typing, source, position, plane_stride, biases, channel, target, corner, row_stride, column_stride, lanes, pooled
 ):
-    """At m A of 36 planes, then the largest of 2x2 if `pooled`, bias and ReLU: `lanes` channels of 4x4 or 2x2 outputs."""
+    """At m A of 36 planes, then the largest of 2x2 if `pooled`, bias and ReLU: `lanes` channels of the outputs."""
     del typing
     index = types.intp
     signature = types.void(source, index, index, biases, index, target, index, index, index, lanes, pooled)
@@ -143,7 +143,7 @@ def largest(grid: Sequence[Sequence[Vector]], i: int, j: int) -> Vector:
 def first_convolution(  # type: ignore[no-untyped-def]
     typing, source, corner, row_stride, weights, biases, channel, target, position, channels, lanes
 ):
-    """A 3x3 convolution of one input channel, the largest of 2x2, bias and ReLU: `lanes` of `channels` of one pooled pixel."""
+    """A 3x3 convolution of one channel, the largest of 2x2, bias and ReLU: `lanes` of `channels` of a pooled pixel."""
     del typing
     index = types.intp
     signature = types.void(source, index, index, weights, biases, index, target, index, index, lanes)

@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numba
+import numpy as np
+import pytest
+
+from benchmarks.reference_model import float64_embeddings
+from vggish_core import compilation, winograd_transforms
+from vggish_core.checkpoints import VARIABLE_SHAPES, read_variables
+from vggish_core.model import Embedder
+from vggish_core.postprocess import Postprocessor
+from vggish_core.synthetic import synthetic_examples
+from vggish_core.vector_code import AVX2, AVX512, NEON, SHORT_SUM, SSE, RegisterTile, multiply_tile, register_tile
+from vggish_core.winograd import WinogradNetwork
+from vggish_core.winograd_kernels import panels
+
+Network = Callable[[np.ndarray], np.ndarray]
+
+
+def he_initialised(seed: int) -> dict[str, np.ndarray]:
+    """Variables of a size that keeps activations at that of the examples; biases small, of both signs."""
+    random = np.random.RandomState(seed)
+    variables = {}
+    for name, shape in VARIABLE_SHAPES.items():
+        scale = np.sqrt(2 / np.prod(shape[:-1])) if name.endswith("weights") else 0.05
+        variables[name] = (scale * random.standard_normal(shape)).astype(np.float32)
+    return variables
+
+
+def relative_rms(values: np.ndarray, expected: np.ndarray) -> float:
+    return float(np.sqrt(np.mean((values - expected) ** 2) / np.mean(expected**2)))
+
+
+@pytest.fixture(scope="module")
+def variables(standin_weights: Path) -> dict[str, np.ndarray]:
+    return read_variables(standin_weights / "vggish_model.ckpt")
+
+
+@pytest.fixture(scope="module")
+def network(variables: dict[str, np.ndarray]) -> WinogradNetwork:
+    return WinogradNetwork(variables, threads=1)
+
+
+@pytest.fixture(scope="module")
+def examples() -> np.ndarray:
+    return synthetic_examples(37, seed=5)  # fills neither a group, nor a chunk, nor a tile of rows
+
+
+@pytest.fixture(scope="module")
+def embeddings(network: WinogradNetwork, examples: np.ndarray) -> np.ndarray:
+    return network(examples)
+
+
+# The transforms.
+
+
+def test_the_algorithm_is_a_convolution_in_exact_arithmetic() -> None:
+    random = np.random.RandomState(0)
+    tile, filter_ = random.standard_normal((6, 6)), random.standard_normal((3, 3))
+    At, G, Bt = winograd_transforms.matrices()
+    outputs = At @ ((G @ filter_ @ G.T) * (Bt @ tile @ Bt.T)) @ At.T
+    windows = np.lib.stride_tricks.sliding_window_view(tile, (3, 3))
+    np.testing.assert_allclose(outputs, np.einsum("yxij,ij->yx", windows, filter_), atol=1e-13)
+
+
+def test_coefficients_of_the_tiles_transforms_need_no_rounding() -> None:
+    for matrix in (winograd_transforms.AT, winograd_transforms.BT):
+        np.testing.assert_array_equal(matrix, matrix.astype(np.float32))
+
+
+def test_filters_are_transformed_in_float64() -> None:
+    weights = np.random.RandomState(0).standard_normal((3, 3, 2, 5)).astype(np.float32)
+    G = winograd_transforms.G
+    for channel in range(2):
+        for filter_ in range(5):
+            expected = (G @ weights[:, :, channel, filter_].astype(np.float64) @ G.T).reshape(36)
+            found = winograd_transforms.transform_filters(weights)[:, channel, filter_]
+            np.testing.assert_allclose(found, expected, rtol=6.1e-8, atol=1e-12)  # half a float32 step
+
+
+# Products.
+
+
+@pytest.mark.parametrize("tile", [AVX512, AVX2, NEON, SSE], ids=["avx512", "avx2", "neon", "sse"])
+@pytest.mark.parametrize("depth", [64, 2 * SHORT_SUM])
+def test_product_of_a_tile(tile: RegisterTile, depth: int) -> None:
+    lanes, rows, vectors = tile.lanes, tile.rows, tile.vectors
+    a_stride, c_stride = depth + 16, tile.columns + 3
+
+    @numba.njit
+    def multiply(a, b, c, adds):  # type: ignore[no-untyped-def]
+        multiply_tile(a, 5, a_stride, b, 0, c, 7, c_stride, depth, adds, lanes, rows, vectors)
+
+    random = np.random.RandomState(1)
+    a = random.standard_normal(5 + rows * a_stride).astype(np.float32)
+    b = random.standard_normal((depth, tile.columns)).astype(np.float32)
+    c = random.standard_normal(7 + rows * c_stride).astype(np.float32)
+    expected = a[5:].reshape(rows, a_stride)[:, :depth].astype(np.float64) @ b
+    for adds in (False, True):
+        before, found = c.copy(), c.copy()
+        multiply(a, b.reshape(-1), found, adds)
+        inside, outside = np.split(found[7:].reshape(rows, c_stride), [tile.columns], axis=1)
+        start = before[7:].reshape(rows, c_stride)
+        np.testing.assert_allclose(inside, expected + adds * start[:, : tile.columns], atol=2e-5)
+        np.testing.assert_array_equal(outside, start[:, tile.columns :])
+        np.testing.assert_array_equal(found[:7], before[:7])
+
+
+def test_panels_hold_the_columns_of_a_tile_together() -> None:
+    matrix = np.arange(2 * 3 * 64).reshape(2, 3, 64)
+    packed = panels(matrix, AVX2)
+    assert packed.shape == (2, 4, 3, 16)
+    np.testing.assert_array_equal(packed[1, 2], matrix[1, :, 32:48])
+
+
+# The network.
+
+
+def test_nearer_to_float64_than_the_plain_graph(
+    variables: dict[str, np.ndarray], examples: np.ndarray, embeddings: np.ndarray, standin_weights: Path
+) -> None:
+    few = 16
+    expected = float64_embeddings(variables, examples[:few])
+    plain = Embedder(variables, few, convolutions="direct").embed(examples[:few])
+    assert relative_rms(embeddings[:few], expected) <= relative_rms(plain, expected) < 5e-6
+    quantize = Postprocessor(standin_weights / "vggish_pca_params.npz").postprocess
+    steps = np.abs(quantize(embeddings[:few]).astype(int) - quantize(expected.astype(np.float32)))
+    assert steps.max() <= 1
+    assert np.mean(steps > 0) < 0.002
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_nearer_to_float64_with_other_weights(seed: int, examples: np.ndarray) -> None:
+    variables = he_initialised(seed)
+    expected = float64_embeddings(variables, examples)
+    plain = Embedder(variables, convolutions="direct").embed(examples)
+    assert relative_rms(WinogradNetwork(variables)(examples), expected) <= relative_rms(plain, expected)
+
+
+def test_a_row_depends_on_nothing_but_itself(
+    network: WinogradNetwork, examples: np.ndarray, embeddings: np.ndarray
+) -> None:
+    for row in (0, 18, 36):
+        np.testing.assert_array_equal(network(examples[row : row + 1])[0], embeddings[row])
+    np.testing.assert_array_equal(network(examples[3:20]), embeddings[3:20])
+    np.testing.assert_array_equal(network(examples[::-1]), embeddings[::-1])
+    loud = examples.copy()
+    loud[::2] = np.float32(1e30)
+    np.testing.assert_array_equal(network(loud)[1::2], embeddings[1::2])
+    np.testing.assert_array_equal(network(examples), embeddings)  # nothing is left of the loud ones
+
+
+def test_threads_change_no_bits(
+    variables: dict[str, np.ndarray], network: WinogradNetwork, examples: np.ndarray, embeddings: np.ndarray
+) -> None:
+    np.testing.assert_array_equal(WinogradNetwork(variables, threads=3)(examples), embeddings)
+    parts = [slice(start, start + length) for start in range(0, 30, 5) for length in (1, 7)]
+    with ThreadPoolExecutor(3) as callers:
+        for part, found in zip(parts, callers.map(lambda part: network(examples[part]), parts), strict=True):
+            np.testing.assert_array_equal(found, embeddings[part])
+
+
+def test_vectors_of_another_processor_change_no_bits(
+    variables: dict[str, np.ndarray], examples: np.ndarray, embeddings: np.ndarray
+) -> None:
+    other = SSE if register_tile() == AVX2 else AVX2
+    np.testing.assert_array_equal(WinogradNetwork(variables, threads=1, tile=other)(examples[:5]), embeddings[:5])
+
+
+def test_more_rows_than_the_dense_layers_take(network: Network, examples: np.ndarray, embeddings: np.ndarray) -> None:
+    many = np.concatenate([examples] * 7)
+    np.testing.assert_array_equal(network(many), np.concatenate([embeddings] * 7))
+
+
+def test_no_examples(network: WinogradNetwork) -> None:
+    assert network(np.zeros((0, 96, 64), np.float32)).shape == (0, 128)
+
+
+def test_no_threads(variables: dict[str, np.ndarray]) -> None:
+    with pytest.raises(ValueError, match="threads is 0; it must be 1 or more"):
+        WinogradNetwork(variables, threads=0)
+
+
+# Compiled code on disk.
+
+
+def _double(values):  # type: ignore[no-untyped-def]
+    return 2 * values[0]
+
+
+_SIGNATURE = numba.float32(numba.float32[::1])
+
+
+def test_compiled_code_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VGGISH_CACHE", str(tmp_path))
+    before = numba.config.CACHE_DIR
+    first = compilation.compiled(_double, _SIGNATURE)
+    assert first(np.array([3], np.float32)) == 6
+    assert not first.stats.cache_hits  # type: ignore[attr-defined]
+    assert [path.suffix for path in sorted((tmp_path / "kernels").rglob("*.nb?"))] == [".nbc", ".nbi"]
+    assert compilation.compiled(_double, _SIGNATURE).stats.cache_hits  # type: ignore[attr-defined]
+    assert before == numba.config.CACHE_DIR
+
+
+def test_a_cache_that_cannot_be_written_is_said_and_done_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("VGGISH_CACHE", str(tmp_path / "file" / "folder"))
+    assert compilation.compiled(_double, _SIGNATURE)(np.array([3], np.float32)) == 6
+    assert "VGGISH_CACHE" in caplog.text
