@@ -29,6 +29,9 @@ REQUIRES = [
     "soundfile>=0.13,<0.15",
     "av>=14,<19",
     "gcsfs>=2025.3",
+    "google-crc32c>=1.5,<2",
+    "matplotlib>=3.9,<4",
+    "pyarrow>=16",
     "platformdirs>=4.2,<5",
     "threadpoolctl>=3.5,<4",
     "tqdm>=4.66,<5",
@@ -41,6 +44,7 @@ TESTS = [
     "pytest>=8.3,<10",
     "pytest-timeout>=2.3,<3",
     "ruff>=0.11,<1",
+    "scikit-learn>=1.5,<2",
 ]
 
 setup(

@@ -14,7 +14,7 @@ import soundfile
 
 from tests.command import embed, failures, manifest, run, shard_bytes
 
-pytestmark = pytest.mark.usefixtures("standin")
+pytestmark = pytest.mark.usefixtures("standin_weights")
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +168,7 @@ def test_a_file_that_may_not_be_read_is_one_failure(tmp_path: Path) -> None:
         (["--input", "{tmp}/nothing/**"], ["--input", "nothing"]),
         (["--input", "{tmp}/two/**"], ["one.flac", "one.wav", "id"]),
         (["--input", "{tmp}/one.wav", "--checkpoint", "{tmp}/gone.ckpt"], ["--checkpoint", "gone.ckpt"]),
-        (["--input", "{tmp}/one.wav", "--pca_params", "{tmp}/small.npz"], ["--pca_params", "small.npz", "(128, 128)"]),
+        (["--input", "{tmp}/one.wav", "--pca_params", "{tmp}/small.npz"], ["--pca_params", "small.npz", "[128, 128]"]),
         (["--input", "{tmp}/one.wav", "--checkpoint", "{tmp}/lacking.ckpt"], ["vggish/fc2/biases", "lacking.ckpt"]),
         (["--input", "{tmp}/one.wav", "--runner", "FlinkRuner"], ["--runner", "FlinkRunner"]),
         (["--input", "{tmp}/one.wav", "--hop_second", "1"], ["--hop_second", "--hop_seconds"]),
@@ -187,7 +187,7 @@ def test_what_cannot_be_run_is_refused_before_the_run(
 
 
 @pytest.fixture(scope="module")
-def bad_files(standin, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bad_files(standin_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from vggish_core.checkpoints import read_variables, write_checkpoint
 
     folder = tmp_path_factory.mktemp("bad")
@@ -196,7 +196,7 @@ def bad_files(standin, tmp_path_factory: pytest.TempPathFactory) -> Path:
     soundfile.write(folder / "two" / "one.wav", np.zeros(32000), 16000)
     soundfile.write(folder / "two" / "one.flac", np.zeros(32000), 16000)
     np.savez(folder / "small.npz", pca_eigen_vectors=np.zeros((64, 128)), pca_means=np.zeros(128))
-    variables = read_variables(standin.checkpoint)
+    variables = read_variables(standin_weights / "vggish_model.ckpt")
     del variables["vggish/fc2/biases"]
     write_checkpoint(folder / "lacking.ckpt", variables)
     return folder
