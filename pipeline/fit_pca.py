@@ -87,7 +87,7 @@ def fit(files: Sequence[str], beam_engine: engine.Engine, scratch: str) -> Momen
             | "Store" >> beam.Map(_store, scratch)
         )
 
-    engine.run(beam_engine.options(), construct)
+    engine.run(beam_engine, construct)
     try:
         return _load(scratch)
     finally:

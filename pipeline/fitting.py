@@ -37,7 +37,7 @@ class Fitting:
       seed: of everything random.
     """
 
-    epochs: int = 20
+    epochs: int = 16
     batch_size: int = 256
     learning_rate: float = 1e-3
     mixup: float = 1.0
@@ -112,17 +112,34 @@ class Validation(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         earlier = read_history(self._folder)
-        score = rank(scores(self.model, self._held_out), self._held_out.labels).mean_ap
-        best = max((line["validation_mAP"] for line in earlier), default=-math.inf)
-        if score > best or not earlier:
+        found = scores(self.model, self._held_out)
+        line = {
+            "epoch": epoch + 1,
+            "loss": float((logs or {})["loss"]),
+            "validation_mAP": rank(found, self._held_out.labels).mean_ap,
+            "validation_loss": _cross_entropy(found, self._held_out.labels),
+        }
+        history = [*earlier, line]
+        best = max(range(len(history)), key=lambda i: _merit(history[i]))
+        if best == epoch:
             self.model.save_weights(self._folder / BEST)
-        line = {"epoch": epoch + 1, "loss": float((logs or {})["loss"]), "validation_mAP": score}
-        _write_history(self._folder, [*earlier, line])
-        self._report(f"epoch {epoch + 1}: loss {line['loss']:.3f}, validation mAP {score:.4f}")
-        since_best = epoch - int(np.argmax([each["validation_mAP"] for each in [*earlier, line]]))
+        _write_history(self._folder, history)
+        self._report(f"epoch {epoch + 1}: loss {line['loss']:.3f}, validation mAP {line['validation_mAP']:.4f}")
+        since_best = epoch - best
         if since_best >= self._patience:
             self._report(f"no better for {since_best} epochs: stopping")
             self.model.stop_training = True
+
+
+def _merit(line: dict[str, Any]) -> tuple[float, float]:
+    """What makes an epoch the best: its mAP; among equal ones, as few held-out clips soon give, the smaller loss."""
+    score = line["validation_mAP"]
+    return (-math.inf if math.isnan(score) else round(score, 4), -line["validation_loss"])
+
+
+def _cross_entropy(found: np.ndarray, labels: np.ndarray) -> float:
+    right = np.where(labels, found, 1 - found)
+    return float(-np.log(np.maximum(right, 1e-6)).sum(axis=1).mean())
 
 
 def fit(

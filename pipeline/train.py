@@ -42,7 +42,7 @@ PLOT = "per_class_ap.png"
 MAX_FRAMES = 60
 """Longer clips are trained on in stretches of so many frames, others in every epoch."""
 DEFAULTS: dict[str, dict[str, Any]] = {
-    "attention": {"epochs": 20, "learning_rate": 1e-3, "mixup": 1.0},
+    "attention": {"epochs": 16, "learning_rate": 1e-3, "mixup": 1.0},
     "logistic": {"epochs": 40, "learning_rate": 1e-2, "mixup": 0.0},
 }
 
@@ -241,7 +241,7 @@ def _parser() -> Parser:
     parser.add_argument("--model", required=True, metavar="DIR", help="folder to write; one that is not there yet")
     parser.add_argument("--only", metavar="NAMES", help='a subset of the classes: "Dog,Rain"; quote names with commas')
     parser.add_argument("--classifier", choices=sorted(DEFAULTS), default="attention", help="default: %(default)s")
-    parser.add_argument("--epochs", type=positive_int, help="default: 20, logistic 40")
+    parser.add_argument("--epochs", type=positive_int, help="default: 16, logistic 40")
     parser.add_argument("--batch_size", type=positive_int, default=256, help="default: %(default)s")
     parser.add_argument("--learning_rate", type=positive_float, help="default: 0.001, logistic 0.01")
     parser.add_argument("--mixup", type=_not_negative, help="of clips, Beta(a, a); 0: none (default: 1, logistic 0)")
