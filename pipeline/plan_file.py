@@ -23,7 +23,8 @@ Item = Reading | Failure | Drop
 def write(directory: str, items: Iterable[Item], lines: int = LINES_OF_A_PART) -> list[str]:
     """Items -> the URIs of JSON-lines files that hold them, up to `lines` a file."""
     storage.mkdirs(directory)
-    iterator, parts = iter(items), []
+    iterator = iter(items)
+    parts: list[str] = []
     while part := list(islice(iterator, lines)):
         uri = storage.join(directory, f"part-{len(parts):05d}.jsonl")
         storage.write_atomic(uri, "".join(f"{_encode(item)}\n" for item in part).encode())

@@ -121,7 +121,7 @@ def _verdict(limit: str, totals: dict[str, int | float], failures: dict[str, int
     top = ", ".join(f"{count:,} {reason}" for reason, count in list(failures.items())[:3])
     print(
         f"error: {totals['failed']:,} of {totals['clips_in']:,} clips failed ({top}), more than --max_failures {limit} "
-        f"({allowed:,})\n  Everything else is written. Mend the files and run again with --retry_failed, or allow more.",
+        f"({allowed:,})\n  All others are written. Mend the files and run again with --retry_failed, or allow more.",
         file=sys.stderr,
     )
     return FAILED

@@ -24,7 +24,7 @@ def summary(directory: str, manifest: Manifest, computed_s: float, elapsed_s: fl
     totals = manifest.totals
     lines = [
         f"{totals['clips_in']:,} clips: {totals['written']:,} written, {totals['failed']:,} failed, "
-        f"{totals['skipped']:,} skipped; {totals['examples']:,} examples from {duration(totals['audio_seconds'])} of audio",
+        f"{totals['skipped']:,} skipped; {totals['examples']:,} examples of {duration(totals['audio_seconds'])}",
         _speed(computed_s, elapsed_s, kept),
         *_by_reason("failed", manifest.failures),
         *_by_reason("skipped", manifest.skips),
