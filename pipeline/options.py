@@ -79,6 +79,18 @@ def _add_output(group: Any) -> None:
         "--num_shards", type=positive_int, metavar="N", help="record files (default: by the corpus' size)"
     )
     group.add_argument(
+        "--record_format",
+        choices=("audioset", "youtube8m"),
+        default="audioset",
+        help="the records' keys (default: %(default)s)",
+    )
+    group.add_argument(
+        "--embeddings",
+        choices=("quantized", "pca", "raw"),
+        default="quantized",
+        help="8-bit as released, floats after the PCA, or the network's own floats (default: %(default)s)",
+    )
+    group.add_argument(
         "--overwrite", action="store_true", help="start anew: replace the data set in --output (default: continue it)"
     )
     group.add_argument("--retry_failed", action="store_true", help="try clips again that failed in earlier runs")

@@ -75,6 +75,7 @@ def _model(flags: argparse.Namespace, on: Engine) -> Model:
         pca_params=flags.pca_params,
         precision=flags.precision,
         convolutions=flags.convolutions,
+        embeddings=flags.embeddings,
         threads=flags.threads or engine.cores_a_worker(on),
     )
     with _about("--checkpoint"):
@@ -96,7 +97,7 @@ def _job(flags: argparse.Namespace, found: Corpus, model: Model, on: Engine) -> 
     return settings.Job(
         front_end=settings.FrontEnd(flags.hop_seconds, flags.short_clips, flags.max_duration_seconds),
         model=model,
-        output=settings.Output(directory, flags.num_shards or by_default),
+        output=settings.Output(directory, flags.num_shards or by_default, flags.record_format),
         decoding=settings.Decoding(
             processes=flags.decoders or engine.cores_a_worker(on),
             timeout_s=flags.decode_timeout_seconds,

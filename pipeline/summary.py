@@ -9,6 +9,7 @@ from pipeline.layout import FAILURES, MANIFEST
 from pipeline.manifest import Manifest
 from pipeline.progress import duration
 from pipeline.reasons import REASONS
+from vggish_core import standin
 
 
 def summary(directory: str, manifest: Manifest, computed_s: float, elapsed_s: float, kept: int) -> str:
@@ -32,8 +33,15 @@ def summary(directory: str, manifest: Manifest, computed_s: float, elapsed_s: fl
         f"  manifest   {storage.join(directory, MANIFEST)}",
         f"  failures   {storage.join(directory, FAILURES)}",
         f"  model      {manifest.models['checkpoint']['name']}",
+        _warning(manifest),
     ]
     return "\n".join(line for line in lines if line)
+
+
+def _warning(manifest: Manifest) -> str:
+    if not any(model["name"] == standin.NAME for model in manifest.models.values()):
+        return ""
+    return "\n*** STAND-IN WEIGHTS: random numbers. These embeddings mean nothing; use them to try things out only. ***"
 
 
 def _speed(computed_s: float, elapsed_s: float, kept: int) -> str:
