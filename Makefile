@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 MODULES := pipeline vggish_core
 CODE := $(MODULES) tests benchmarks examples setup.py
+# A process a core; the tests of a module stay together, since they share what is costly to make.
+PARALLEL := --numprocesses auto --dist loadfile
 
 .PHONY: help install demo lint format test test-slow bench constraints clean
 
@@ -38,7 +40,7 @@ format: install
 	$(BIN)/ruff format $(CODE)
 
 test: install
-	$(BIN)/python -m pytest -m "not slow" tests
+	$(BIN)/python -m pytest -m "not slow" $(PARALLEL) tests
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow tests

@@ -43,6 +43,7 @@ TESTS = [
     "psutil>=6,<8",
     "pytest>=8.3,<10",
     "pytest-timeout>=2.3,<3",
+    "pytest-xdist>=3.6,<4",
     "ruff>=0.11,<1",
     "scikit-learn>=1.5,<2",
 ]

@@ -37,9 +37,9 @@ def run(module: str, *arguments: str | Path, timeout: float = 110, **environment
     return Done(process.returncode, process.stdout, process.stderr)
 
 
-def embed(output: Path, *arguments: str | Path, **environment: str) -> Done:
+def embed(output: Path, *arguments: str | Path, timeout: float = 110, **environment: str) -> Done:
     """`python -m pipeline.run` with the stand-in weights, into `output`."""
-    return run("pipeline.run", "--output", output, *STANDIN, *arguments, **environment)
+    return run("pipeline.run", "--output", output, *STANDIN, *arguments, timeout=timeout, **environment)
 
 
 def manifest(output: Path) -> dict[str, Any]:

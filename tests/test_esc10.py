@@ -1,0 +1,60 @@
+"""All 400 clips of ESC-10 through the command: none lost, and the same bytes whatever the order and the workers."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from pipeline.records import read_records
+from tests.command import embed, failures, manifest, run, shard_bytes
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.usefixtures("standin_weights")]
+
+
+@pytest.fixture(scope="module")
+def corpus(shared_data: Path) -> Path:
+    return shared_data / "audio" / "esc10"
+
+
+@pytest.fixture(scope="module")
+def embedded(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("esc10") / "out"
+    done = embed(output, "--input", f"{corpus}/**/*.ogg", "--num_shards", "4", timeout=600)
+    assert done.status == 0, done.err
+    return output
+
+
+def test_400_records_of_5_examples(corpus: Path, embedded: Path) -> None:
+    records = list(read_records(str(embedded / "embeddings-*.tfrecord")))
+    assert sorted(record.id for record in records) == sorted(
+        str(path.relative_to(corpus).with_suffix("")) for path in corpus.glob("*/*.ogg")
+    )
+    assert len(records) == 400
+    assert {record.values.shape for record in records} == {(5, 128)}
+    totals = manifest(embedded)["totals"]
+    assert (totals["clips_in"], totals["written"], totals["failed"], totals["skipped"]) == (400, 400, 0, 0)
+    assert failures(embedded) == {}
+    assert run("pipeline.verify", embedded).status == 0
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--threads", "1", "--decoders", "1"],
+        ["--direct_running_mode", "multi_processing", "--direct_num_workers", "2"],
+        ["--direct_running_mode", "multi_threading", "--direct_num_workers", "2"],
+    ],
+    ids=["one thread", "two processes", "two threads"],
+)
+def test_order_and_workers_change_no_byte(corpus: Path, embedded: Path, tmp_path: Path, flags: list[str]) -> None:
+    paths = sorted(corpus.glob("*/*.ogg"))
+    random.Random(len(flags)).shuffle(paths)
+    rows = [{"uri": str(path), "id": str(path.relative_to(corpus).with_suffix(""))} for path in paths]
+    listing = tmp_path / "list.jsonl"
+    listing.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = embed(tmp_path / "out", "--manifest", listing, "--num_shards", "4", *flags, timeout=600)
+    assert done.status == 0, done.err
+    assert shard_bytes(tmp_path / "out") == shard_bytes(embedded)
