@@ -93,7 +93,7 @@ def test_product_of_a_tile(tile: RegisterTile, depth: int) -> None:
 
     @numba.njit
     def multiply(a, b, c, adds):  # type: ignore[no-untyped-def]
-        multiply_tile(a, 5, a_stride, b, 0, c, 7, c_stride, depth, adds, lanes, rows, vectors)
+        multiply_tile(a, 5, a_stride, b, 0, depth, c, 7, c_stride, depth, adds, lanes, rows, vectors, 1)
 
     random = np.random.RandomState(1)
     a = random.standard_normal(5 + rows * a_stride).astype(np.float32)

@@ -47,6 +47,11 @@ class RegisterTile:
         return self.vectors * self.lanes
 
     @property
+    def lines(self) -> int:
+        """Cache lines of the right factor that a step takes."""
+        return max(1, self.columns // LINE)
+
+    @property
     def few_rows(self) -> int:
         """Rows of the smaller tile for what does not fill whole ones."""
         return self.rows // 3
@@ -141,6 +146,14 @@ class VectorCode:
         everywhere = ir.Constant(ir.VectorType(_LANE, self.lanes), [0] * self.lanes)
         return Vector(self.builder, self.builder.shuffle_vector(first, undefined, everywhere))
 
+    def prefetch(self, pointer: ir.Value, position: ir.Value) -> None:
+        """Asks for the cache line at a position, which may be past the end, in the second-level cache."""
+        address = self.builder.bitcast(self.builder.gep(pointer, [position]), ir.IntType(8).as_pointer())
+        kind = ir.FunctionType(ir.VoidType(), [address.type, _LANE, _LANE, _LANE])
+        function = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
+        read, second_level, data = (ir.Constant(_LANE, value) for value in (0, 2, 1))
+        self.builder.call(function, [address, read, second_level, data])
+
     def zero(self) -> Vector:
         return Vector(self.builder, ir.Constant(self._type, [0.0] * self.lanes))
 
@@ -160,23 +173,26 @@ def weighted_sum(weights: Iterable[float], vectors: Sequence[Vector]) -> Vector:
 
 @intrinsic(prefer_literal=True)
 def multiply_tile(  # type: ignore[no-untyped-def]
-    typing, a, a_start, a_stride, b, b_start, c, c_start, c_stride, depth, adds, lanes, rows, vectors
+    typing, a, a_start, a_stride, b, b_start, ahead, c, c_start, c_stride, depth, adds, lanes, rows, vectors, prefetches
 ):
     """C [rows, columns] = A [rows, depth] @ B [depth, columns], or C += if `adds`; one `RegisterTile`.
 
     A and C have a stride from row to row, B is contiguous; depth is a multiple of `SHORT_SUM` or less than that.
-    `depth`, `lanes`, `rows` and `vectors` are constants of the code that is generated.
+    With `prefetches` = 1, a cache line a step is fetched from B's array, beginning at `ahead`: what is needed next.
+    `depth`, `lanes`, `rows`, `vectors` and `prefetches` are constants of the code that is generated.
     """
     del typing
     index = types.intp
-    signature = types.void(a, index, index, b, index, c, index, index, depth, types.boolean, lanes, rows, vectors)
+    signature = types.void(
+        a, index, index, b, index, index, c, index, index, depth, types.boolean, lanes, rows, vectors, prefetches
+    )
     tile = RegisterTile(lanes.literal_value, rows.literal_value, vectors.literal_value)
     short = min(depth.literal_value, SHORT_SUM)
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Sequence[ir.Value]) -> ir.Value:
         code = VectorCode(context, builder, tile.lanes)
-        a, a_start, a_stride, b, b_start, c, c_start, c_stride, _, adds, *_ = arguments
-        a, b, c = (code.pointer(signature.args[i], arguments[i]) for i in (0, 3, 5))
+        a, a_start, a_stride, b, b_start, ahead, c, c_start, c_stride, _, adds, *_ = arguments
+        a, b, c = (code.pointer(signature.args[i], arguments[i]) for i in (0, 3, 6))
         one, zero = ir.Constant(_INDEX, 1), code.zero().value
         cells = [(row, vector) for row in range(tile.rows) for vector in range(tile.vectors)]
         sums = {cell: cgutils.alloca_once(builder, zero.type) for cell in cells}
@@ -187,6 +203,8 @@ def multiply_tile(  # type: ignore[no-untyped-def]
                 k = code.position(loop.index, (short, blocks.index))
                 line = code.position(b_start, (tile.columns, k))
                 right = [code.load(b, code.position(line, (i * tile.lanes, one))) for i in range(tile.vectors)]
+                if prefetches.literal_value:
+                    code.prefetch(b, code.position(ahead, (LINE, k)))
                 for row in range(tile.rows):
                     left = code.broadcast(a, code.position(a_start, (row, a_stride), (1, k)))
                     for vector in range(tile.vectors):

@@ -43,6 +43,11 @@ class Convolution:
         return self.height * self.width // OUTPUTS**2
 
     @property
+    def streams(self) -> bool:
+        """Whether the transformed filters are too large to stay in the cache from pass to pass: fetched ahead, then."""
+        return PRODUCTS * self.channels * self.filters > CACHED_FILTERS
+
+    @property
     def transformed_plane(self) -> int:
         """Values from one of the 36 planes of transformed inputs to the next: not a power of two, see `LINE`."""
         return self.tiles * self.channels + LINE
@@ -76,6 +81,8 @@ DENSE = (
     Dense("fc1/fc1_2", 4096, 4096),
     Dense("fc2", 4096, params.EMBEDDING_SIZE),
 )
+CACHED_FILTERS = 2**21
+"""float32 values, 8 MB: filters of a layer that stay in the cache; fetching those ahead costs more than it gains."""
 DEPTH = 256
 """Inputs of a dense layer that products take together: their part of the rows stays in the cache for all outputs."""
 
@@ -136,6 +143,7 @@ def _convolution_kernel(layer: Convolution, last: bool, tile: RegisterTile) -> C
     lanes, rows, vectors, columns = tile.lanes, tile.rows, tile.vectors, tile.columns
     panel_count = filters // columns
     panel_size = channels * columns
+    lines, prefetches = tile.lines, int(layer.streams)
     source_row = (layer.width + 2) * channels
     source_example = (layer.height + 2) * source_row
     transformed_plane, product_plane = layer.transformed_plane, layer.product_plane
@@ -165,9 +173,10 @@ def _convolution_kernel(layer: Convolution, last: bool, tile: RegisterTile) -> C
                     for t in range(0, count, rows):
                         v = product * transformed_plane + t * channels
                         m = product * product_plane + t * filters + panel * columns
+                        ahead = u + (columns + t // rows % lines * LINE) * channels
                         multiply_tile(
-                            transformed, v, channels, weights, u,
-                            products, m, filters, channels, False, lanes, rows, vectors,
+                            transformed, v, channels, weights, u, ahead,
+                            products, m, filters, channels, False, lanes, rows, vectors, prefetches,
                         )  # fmt: skip
             for t in range(count):
                 example, place = divmod(first + t, down * across)
@@ -200,6 +209,7 @@ def _dense_kernel(layer: Dense, tile: RegisterTile) -> Callable[..., None]:
     depth_blocks, panel_count = layer.inputs // DEPTH, layer.outputs // tile.columns
     input_row, output_row = layer.inputs + LINE, layer.outputs + LINE
     lanes, rows, few_rows, vectors, columns = tile.lanes, tile.rows, tile.few_rows, tile.vectors, tile.columns
+    lines = tile.lines
 
     def multiply(inputs: Any, height: int, weights: Any, outputs: Any, first_panel: int, end_panel: int) -> None:
         whole = height // rows * rows
@@ -208,14 +218,15 @@ def _dense_kernel(layer: Dense, tile: RegisterTile) -> Callable[..., None]:
                 b = (block * panel_count + panel) * DEPTH * columns
                 a, c = block * DEPTH, panel * columns
                 for row in range(0, whole, rows):
+                    ahead = b + (columns + row // rows % lines * LINE) * DEPTH
                     multiply_tile(
-                        inputs, row * input_row + a, input_row, weights, b,
-                        outputs, row * output_row + c, output_row, DEPTH, block > 0, lanes, rows, vectors,
+                        inputs, row * input_row + a, input_row, weights, b, ahead,
+                        outputs, row * output_row + c, output_row, DEPTH, block > 0, lanes, rows, vectors, 1,
                     )  # fmt: skip
                 for row in range(whole, height, few_rows):
                     multiply_tile(
-                        inputs, row * input_row + a, input_row, weights, b,
-                        outputs, row * output_row + c, output_row, DEPTH, block > 0, lanes, few_rows, vectors,
+                        inputs, row * input_row + a, input_row, weights, b, 0,
+                        outputs, row * output_row + c, output_row, DEPTH, block > 0, lanes, few_rows, vectors, 0,
                     )  # fmt: skip
 
     return compiled(multiply, types.void(_FLAT, types.intp, _FLAT, _FLAT, types.intp, types.intp))
