@@ -2,7 +2,7 @@
 
     python -m examples.make_audio demo/audio
 
-The same files each time: sounds come from formulas and one fixed seed.
+The same sounds each time: they come from formulas and one fixed seed. Files that are there already are left alone.
 """
 
 from __future__ import annotations
@@ -124,13 +124,17 @@ def _write_aac(path: Path, data: np.ndarray, rate_hz: int) -> None:
 
 
 def make(directory: Path) -> list[Path]:
-    """A folder -> the files made in it: the examples, and a text that is called a WAV."""
+    """A folder -> the files in it: the examples, and a text that is called a WAV; made where they are not there."""
     made = []
     for example in EXAMPLES:
         made.append(directory / example.name)
-        write(made[-1], example)
+        if not made[-1].exists():  # left alone otherwise: a file that is written again counts as changed
+            draft = made[-1].with_name(f".{made[-1].name}")
+            write(draft, example)
+            draft.replace(made[-1])
     made.append(directory / BROKEN)
-    made[-1].write_text("This is no audio, whatever its name says.\n")
+    if not made[-1].exists():
+        made[-1].write_text("This is no audio, whatever its name says.\n")
     return made
 
 

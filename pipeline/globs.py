@@ -16,11 +16,6 @@ def is_glob(text: str) -> bool:
     return _SPECIAL.search(text) is not None
 
 
-def escape(text: str) -> str:
-    """A name -> the pattern that stands for nothing else."""
-    return _SPECIAL.sub(r"[\g<0>]", text)
-
-
 @dataclass(frozen=True)
 class Glob:
     """A compiled pattern of paths relative to some folder, their components joined by "/".

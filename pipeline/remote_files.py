@@ -1,8 +1,7 @@
 """Files of object stores and other file systems that Apache Beam opens, as `pipeline.storage` needs them.
 
-Beam's own calls are not enough by themselves: it treats names as patterns when it deletes, unpacks what ends in .gz
-without being asked, ends an upload as if it were whole when the writer was interrupted, and cannot write an empty
-object to S3.
+Beam's own calls are not enough by themselves: it takes names for patterns, unpacks what ends in .gz without being
+asked, ends an upload as if it were whole when the writer was interrupted, and cannot write an empty object to S3.
 """
 
 from __future__ import annotations
@@ -11,11 +10,11 @@ import io
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO, Literal, cast
 
 from pipeline.file_info import FileInfo
-from pipeline.globs import Glob, escape
+from pipeline.globs import Glob
 from pipeline.storage_errors import MissingError, explain, is_transient, retried
 
 IN_MEMORY_BYTES = 32 << 20
@@ -29,9 +28,8 @@ def kind(uri: str) -> Literal["file", "folder"] | None:
     bucket_only = uri.count("/") == 2
     if not bucket_only and retried(uri, "looking it up", lambda: _system(uri).exists(uri)):
         return "file"
-    below = f"{escape(uri.rstrip('/'))}/**"
-    results = retried(uri, "listing", lambda: _system(uri).match([below], [1]))
-    return "folder" if results[0].metadata_list else None
+    below = uri.rstrip("/") + "/"
+    return "folder" if retried(uri, "listing", lambda: next(_listed(below), None)) else None
 
 
 def info(uri: str) -> FileInfo:
@@ -42,12 +40,10 @@ def info(uri: str) -> FileInfo:
 def walk(top: str, glob: Glob) -> Iterator[FileInfo]:
     """The objects below a folder whose relative names match."""
     prefix = top.rstrip("/") + "/"
-    # Beam's own patterns differ ("**/" misses the top level); stores list by prefix in any case.
-    for result in retried(top, "listing", lambda: _system(top).match([f"{escape(prefix)}**"])):
-        for metadata in result.metadata_list:
-            relative = metadata.path[len(prefix) :]
-            if not relative.endswith("/") and glob.matches(relative):  # "name/" stands for an empty folder
-                yield _info(metadata)
+    for metadata in retried(top, "listing", lambda: list(_listed(prefix))):
+        relative = metadata.path[len(prefix) :]
+        if not relative.endswith("/") and glob.matches(relative):  # "name/" stands for an empty folder
+            yield _info(metadata)
 
 
 def open_read(uri: str) -> BinaryIO:
@@ -65,11 +61,8 @@ def open_write(uri: str) -> Iterator[BinaryIO]:
 
 def delete(uri: str) -> None:
     """Removes an object, if it is there."""
-    name = escape(uri) if uri.startswith("gs://") else uri  # Beam reads it as a pattern there
-    try:
-        retried(uri, "deleting", lambda: _system(uri).delete([name]))
-    except MissingError:
-        return
+    with suppress(MissingError):
+        retried(uri, "deleting", lambda: _delete(uri))
 
 
 def rename(source: str, target: str) -> None:
@@ -86,19 +79,41 @@ def mkdirs(uri: str) -> None:
         retried(uri, "making the folder", lambda: system.mkdirs(uri))
 
 
-def _system(uri: str) -> Any:
-    """Beam's file system for a URI."""
+def _options() -> Any:
+    """The options that this process gave Beam's file systems, or empty ones: S3 needs some, and others would look for
+    theirs in this process's command line."""
     from apache_beam.io.filesystems import FileSystems
     from apache_beam.options.pipeline_options import PipelineOptions
     from apache_beam.options.value_provider import RuntimeValueProvider
 
-    # S3 needs options, if only empty ones; others would read this process's command line for them.
     if FileSystems._pipeline_options is None and not RuntimeValueProvider.runtime_options:
         FileSystems.set_options(PipelineOptions([]))
+    return FileSystems._pipeline_options or RuntimeValueProvider.runtime_options
+
+
+def _system(uri: str) -> Any:
+    """Beam's file system for a URI."""
+    from apache_beam.io.filesystems import FileSystems
+
+    _options()
     try:
         return FileSystems.get_filesystem(uri)
     except ValueError as error:
         raise explain(error, uri, "choosing the storage") from error
+
+
+def _listed(prefix: str) -> Iterator[Any]:
+    """Beam's metadata of all objects whose names begin so: its own `match` would read the name as a pattern."""
+    return iter(_system(prefix)._list(prefix))
+
+
+def _delete(uri: str) -> None:
+    if uri.startswith("gs://"):  # whose file system reads names as patterns when it deletes
+        from apache_beam.io.gcp import gcsio
+
+        gcsio.GcsIO(pipeline_options=_options()).delete(uri)
+    else:
+        _system(uri).delete([uri])
 
 
 def _info(metadata: Any) -> FileInfo:
@@ -129,12 +144,9 @@ def _send(spool: BinaryIO, uri: str) -> None:
 def _create_empty_in_s3(uri: str) -> None:
     """Beam uploads in parts, of which S3 wants at least one."""
     from apache_beam.io.aws import s3io
-    from apache_beam.io.filesystems import FileSystems
-    from apache_beam.options.value_provider import RuntimeValueProvider
 
-    options = FileSystems._pipeline_options or RuntimeValueProvider.runtime_options
     bucket, key = s3io.parse_s3_path(uri)
-    s3io.S3IO(options=options).client.client.put_object(Bucket=bucket, Key=key, Body=b"")
+    s3io.S3IO(options=_options()).client.client.put_object(Bucket=bucket, Key=key, Body=b"")
 
 
 def _checked_copy(system: Any, source: str, target: str) -> None:

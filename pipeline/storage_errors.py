@@ -91,10 +91,12 @@ def explain(error: BaseException, uri: str, doing: str) -> StorageError:
     if isinstance(error, StorageError):
         return error
     number = error_number(error) or errno.EIO
-    detail = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
-    what = f"{doing} failed: {' '.join(str(detail).split())}"
     if number == errno.ENOENT:
-        return MissingError(uri, what, _REMEDIES[number], number)
+        return MissingError(uri, f"{doing} failed: it is not there", _REMEDIES[number], number)
+    # Beam collects errors in one of its own, whose text is a listing of theirs.
+    root = next((inner for inner in _inner(error) if not getattr(inner, "exception_details", None)), error)
+    detail = (isinstance(root, OSError) and root.strerror) or str(root) or type(root).__name__
+    what = f"{doing} failed: {' '.join(str(detail).split())}"
     return StorageError(uri, what, _REMEDIES.get(number, "Check the storage, then try again"), number)
 
 
@@ -126,10 +128,11 @@ def is_transient(error: BaseException) -> bool:
 
 def status_of(error: BaseException) -> int | None:
     """The HTTP status that a storage library's error carries."""
-    for name in ("code", "status_code"):
-        status = getattr(error, name, None)
-        if isinstance(status, int):
-            return int(status)
+    for holder in (error, getattr(error, "response", None)):
+        for name in ("code", "status_code"):
+            status = getattr(holder, name, None)
+            if isinstance(status, int):
+                return int(status)
     return None
 
 

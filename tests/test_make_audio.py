@@ -35,3 +35,10 @@ def test_sounds_are_the_same_each_time_and_within_bounds() -> None:
         first, second = make_audio.samples(example), make_audio.samples(example)
         assert np.array_equal(first, second)
         assert 0.1 < np.abs(first).max() <= 1, example.name
+
+
+def test_files_that_are_there_are_left_alone(made: list[Path]) -> None:
+    before = [path.stat().st_mtime_ns for path in made]
+    assert make_audio.make(made[-1].parent) == made
+    assert [path.stat().st_mtime_ns for path in made] == before
+    assert sorted(path for path in made[-1].parent.rglob("*") if path.is_file()) == sorted(made)
