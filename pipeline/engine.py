@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -70,6 +71,18 @@ def cores() -> int:
 def cores_a_worker(engine: Engine) -> int:
     """How many processors one worker process of the engine has for itself."""
     return max(1, cores() // engine.workers)
+
+
+def told(error: BaseException) -> str:
+    """An error, perhaps one that an engine brought back from a worker -> what the step that failed had to say.
+
+    Beam names the step in the message; from worker processes it brings the whole traceback as text.
+    """
+    text = str(error).strip() or type(error).__name__
+    if "Traceback (most recent call last)" in text:
+        last = [line for line in text.splitlines() if line and not line[0].isspace()][-1]
+        text = re.sub(r"^[\w.]+(Error|Exception|Busy|Differ): ", "", last)
+    return re.sub(r"\s*\[while running '[^']*'\]", "", text)
 
 
 def run(on: Engine, construct: Callable[[Any], Any]) -> Any:

@@ -1,19 +1,19 @@
 """Work on a corpus -> a finished output, as a sequence of committed pieces.
 
 The in-process runner writes nothing before it has embedded everything, so a job on this machine is cut into pieces that
-take about two minutes each; an engine that recovers by itself gets the whole job as one piece. Every piece is one graph
+take about two minutes each (`--piece_seconds`); an engine that recovers by itself gets the whole job as one piece. Every piece is one graph
 and one commit, so that at any moment all but the current piece is safe.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pipeline import commit, engine, plan, plan_file, shards, storage
 from pipeline.corpus import Work
-from pipeline.layout import STATE, join
+from pipeline.layout import PLAN, explained, join
 from pipeline.manifest import Manifest
 from pipeline.plan_file import Item
 from pipeline.settings import Job
@@ -21,8 +21,9 @@ from pipeline.types import Clip, Drop, Failure
 
 PIECE_S = 120.0
 """How long a piece is meant to take."""
-FIRST_PIECE_BYTES = 64 << 20
-"""Audio in a first piece, before the speed is known: an hour of MP3, six minutes of WAV."""
+FIRST_BYTES_PER_S = 500_000.0
+"""Audio in a first piece, before the speed is known, for each second that a piece is to take: two minutes' worth are an
+hour of MP3 or six minutes of WAV, which no processor needs two minutes for."""
 GROWTH = 4.0
 """A piece is at most so many times larger than the one before."""
 
@@ -33,17 +34,32 @@ class JobError(Exception):
 
 @dataclass
 class Pace:
-    """How many bytes of audio a piece holds: adapted to how fast the last one was."""
+    """How much audio a piece holds, in `plan.cost_bytes`: adapted to how fast the last one was.
 
-    budget_bytes: float = FIRST_PIECE_BYTES
+    Args:
+      piece_s: how long a piece is to take.
+    """
 
-    def learn(self, size_bytes: int, seconds: float) -> None:
-        """A piece of so many bytes took so long."""
-        wanted = size_bytes * PIECE_S / max(seconds, 1e-3)
+    piece_s: float = PIECE_S
+
+    def __post_init__(self) -> None:
+        self.budget_bytes = FIRST_BYTES_PER_S * self.piece_s
+
+    def learn(self, cost_bytes: int, seconds: float) -> None:
+        """A piece of such a cost took so long."""
+        wanted = cost_bytes * self.piece_s / max(seconds, 1e-3)
         self.budget_bytes = max(1.0, min(wanted, self.budget_bytes * GROWTH))
 
 
-def execute(job: Job, work: Work, on: engine.Engine, manifest: Manifest, progress_dir: str | None = None) -> None:
+def execute(
+    job: Job,
+    work: Work,
+    on: engine.Engine,
+    manifest: Manifest,
+    progress_dir: str | None = None,
+    piece_s: float = PIECE_S,
+    confirm: Callable[[], None] = lambda: None,
+) -> None:
     """Do the work piece by piece.
 
     Args:
@@ -51,16 +67,20 @@ def execute(job: Job, work: Work, on: engine.Engine, manifest: Manifest, progres
       on: where.
       manifest: of the output, which was started.
       progress_dir: where local workers leave their tallies.
+      piece_s: how long a piece is to take, where work is cut into pieces.
+      confirm: called before each commit; raises if the output is no longer this run's.
 
     Raises:
       JobError, OutputError: if it cannot go on. Committed pieces stay.
     """
-    pace = Pace()
+    pace = Pace(piece_s)
     for piece in pieces(work, job.output.num_shards, pace, whole=not on.local):
         start = time.monotonic()
         attempt = commit.attempt_name(manifest)
-        commit.commit(job.output.directory, run_piece(job, piece, on, attempt, progress_dir))
-        pace.learn(sum(_clip_of(item).size_bytes for item in piece), time.monotonic() - start)
+        results = run_piece(job, piece, on, attempt, progress_dir)
+        confirm()
+        commit.commit(job.output.directory, results)
+        pace.learn(sum(map(_cost, piece)), time.monotonic() - start)
 
 
 def run_piece(
@@ -73,14 +93,15 @@ def run_piece(
     """
     from pipeline import transforms
 
+    directory = job.output.directory
     clips = [item for item in items if isinstance(item, Clip)]
-    elements: list[Item] = [*plan.readings(clips), *(item for item in items if not isinstance(item, Clip))]
-    parts = plan_file.write(join(job.output.directory, f"{STATE}/plan/{attempt}"), elements)
-    try:
-        engine.run(on, lambda root: transforms.build(root, parts, job, attempt, progress_dir))
-    finally:
-        for part in parts:
-            storage.delete(part)
+    readings = plan.readings(clips, None, job.decoding.segment_seconds, job.front_end.hop_frames)
+    elements: list[Item] = [*readings, *(item for item in items if not isinstance(item, Clip))]
+    with explained(directory, "writing the plan"):
+        parts = plan_file.write(join(directory, PLAN), elements, name=attempt)
+    engine.run(on, lambda root: transforms.build(root, parts, job, attempt, progress_dir))
+    for part in parts:  # those of a run that failed are removed when the output is next opened
+        storage.delete(part)
     results = shards.collect(job.output.directory, attempt)
     wanted = {plan.shard_of(_clip_of(item).id, job.output.num_shards) for item in items}
     if missing := sorted(wanted - {result.entry.index for result in results}):
@@ -94,11 +115,15 @@ def pieces(work: Work, num_shards: int, pace: Pace, whole: bool) -> Iterator[Seq
     items.sort(key=lambda item: plan.place_of(_clip_of(item), num_shards))
     start = 0
     while start < len(items):
-        sizes = (_clip_of(items[index]).size_bytes for index in range(start, len(items)))
-        count = len(items) if whole else plan.piece_length(sizes, pace.budget_bytes)
+        costs = (_cost(items[index]) for index in range(start, len(items)))
+        count = len(items) if whole else plan.piece_length(costs, pace.budget_bytes)
         yield items[start : start + count]
         start += count
 
 
 def _clip_of(item: Clip | Failure | Drop) -> Clip:
     return item if isinstance(item, Clip) else item.clip
+
+
+def _cost(item: Clip | Failure | Drop) -> int:
+    return plan.cost_bytes(item) if isinstance(item, Clip) else 0

@@ -16,6 +16,7 @@ from pipeline.storage import join
 __all__ = [
     "FAILURES",
     "MANIFEST",
+    "PLAN",
     "STAGED",
     "STATE",
     "OutputError",
@@ -37,13 +38,14 @@ MANIFEST = "manifest.json"
 FAILURES = "failures.jsonl"
 STATE = "_state"
 STAGED = f"{STATE}/staged"
+PLAN = f"{STATE}/plan"
 REMOTE_THREADS = 16
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _SHARD = re.compile(r"embeddings-(\d{5,})-of-(\d{5,})\.tfrecord")
-_DRAFT = re.compile(r"\.[0-9a-f]{32}\.tmp")
+_DRAFT = re.compile(r"(manifest\.json|failures\.jsonl|lock\.json|embeddings-.*|ledger-.*)\.[0-9a-f]{8}\.tmp")
 _LEDGER = re.compile(r"ledger-(\d{5,})-of-(\d{5,})\.jsonl")
 
 
@@ -110,7 +112,7 @@ def each(directory: str, action: Callable[[Item], Result], items: Iterable[Item]
 
 
 def is_draft(name: str) -> bool:
-    """Whether a file's name is one that `storage.open_write` gives to a file that is not yet whole."""
+    """Whether a file's name is one that `storage.open_write` gives to a file of an output while it is not yet whole."""
     return _DRAFT.fullmatch(name) is not None
 
 

@@ -164,6 +164,13 @@ def _add_running(group: Any) -> None:
         metavar="S",
         help="longer WAV, FLAC, AIFF, CAF, W64 files are embedded in parallel parts (default: %(default)g s)",
     )
+    group.add_argument(
+        "--piece_seconds",
+        type=positive_float,
+        default=120.0,
+        metavar="S",
+        help="this machine: what is done is committed about so often; a kill costs no more (default: %(default)g s)",
+    )
     group.add_argument("--decoders", type=positive_int, metavar="N", help="decoders a worker (default: its cores)")
     group.add_argument(
         "--decode_timeout_seconds",

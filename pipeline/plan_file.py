@@ -20,13 +20,13 @@ LINES_OF_A_PART = 10_000
 Item = Reading | Failure | Drop
 
 
-def write(directory: str, items: Iterable[Item], lines: int = LINES_OF_A_PART) -> list[str]:
-    """Items -> the URIs of JSON-lines files that hold them, up to `lines` a file."""
+def write(directory: str, items: Iterable[Item], lines: int = LINES_OF_A_PART, name: str = "part") -> list[str]:
+    """Items -> the URIs of JSON-lines files that hold them, up to `lines` a file, called NAME-00000.jsonl and so on."""
     storage.mkdirs(directory)
     iterator = iter(items)
     parts: list[str] = []
     while part := list(islice(iterator, lines)):
-        uri = storage.join(directory, f"part-{len(parts):05d}.jsonl")
+        uri = storage.join(directory, f"{name}-{len(parts):05d}.jsonl")
         storage.write_atomic(uri, "".join(f"{_encode(item)}\n" for item in part).encode())
         parts.append(uri)
     return parts

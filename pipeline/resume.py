@@ -12,6 +12,7 @@ from pipeline.commit import commit, finish_pending, fitting, sha256, shard_uris,
 from pipeline.layout import (
     FAILURES,
     MANIFEST,
+    PLAN,
     STAGED,
     STATE,
     OutputError,
@@ -201,5 +202,6 @@ def _remove_unnamed(directory: str, manifest: Manifest, all_numbers: bool) -> No
 
 
 def _remove_staged(directory: str) -> None:
-    place = join(directory, STAGED)
-    each(directory, lambda name: storage.delete(join(place, name)), files_in(place))
+    """Removes what workers staged, and the plans they read: of runs that are no more."""
+    for place in (join(directory, STAGED), join(directory, PLAN)):
+        each(directory, storage.delete, [join(place, name) for name in files_in(place)])

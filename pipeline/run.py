@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Iterator, Sequence
@@ -18,22 +21,26 @@ if TYPE_CHECKING:
     from pipeline.engine import Engine
     from pipeline.settings import Job, Model
 
-OK, FAILED, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
+OK, FAILED, UNUSABLE = 0, 1, 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command's arguments -> its exit status: 0; 1 if the job failed; 2 for unusable flags or inputs."""
+    """The command's arguments -> its exit status.
+
+    0; 1 if the job failed; 2 for unusable flags, inputs or output; 130 after Ctrl-C, 143 after SIGTERM.
+    """
     arguments = sys.argv[1:] if argv is None else list(argv)
     verbose = "--verbose" in arguments
-    try:
-        return _run(*options.parse(arguments))
-    except options.FlagError as error:
-        return _say(error, UNUSABLE, verbose)
-    except KeyboardInterrupt:
+    with _interruptible() as interrupted:
+        try:
+            return _run(*options.parse(arguments))
+        except options.FlagError as error:
+            return _say(error, UNUSABLE, verbose)
+        except (KeyboardInterrupt, Exception) as error:
+            if not interrupted and not isinstance(error, KeyboardInterrupt):
+                return _say(error, FAILED, verbose)
         print("\nStopped. What was committed is kept: the same command continues.", file=sys.stderr)
-        return INTERRUPTED
-    except Exception as error:
-        return _say(error, FAILED, verbose)
+        return 128 + (interrupted or [signal.SIGINT])[0]
 
 
 def _run(flags: argparse.Namespace, beam_flags: list[str]) -> int:
@@ -55,11 +62,15 @@ def _run(flags: argparse.Namespace, beam_flags: list[str]) -> int:
         held = lock.Lock(directory)
     with held:
         opened = resume.start(directory, task, flags.overwrite, on.describe())
+        for line in summary.recovered(opened):
+            print(line, file=sys.stderr)
         work = corpus.compare(found, commit.committed_ledger(directory), flags.retry_failed, flags.prune)
         before = opened.manifest.totals["audio_seconds"]
         with tempfile.TemporaryDirectory(prefix="vggish-tallies-") as tallies:
             with progress.ProgressLine(len(work.clips), lambda: progress.total(tallies), flags.progress):
-                job.execute(task, work, on, opened.manifest, tallies if on.local else None)
+                shown = tallies if on.local else None
+                job.execute(task, work, on, opened.manifest, shown, flags.piece_seconds, held.confirm)
+        held.confirm()
         manifest = commit.finish(directory, work.clips_in)
     computed_s = manifest.totals["audio_seconds"] - before
     print(summary.summary(directory, manifest, computed_s, time.monotonic() - started, work.kept))
@@ -102,6 +113,7 @@ def _job(flags: argparse.Namespace, found: Corpus, model: Model, on: Engine) -> 
             processes=flags.decoders or engine.cores_a_worker(on),
             timeout_s=flags.decode_timeout_seconds,
             memory_mb=flags.decode_memory_mb,
+            segment_seconds=flags.segment_seconds,
         ),
     )
 
@@ -129,6 +141,31 @@ def _verdict(limit: str, totals: dict[str, int | float], failures: dict[str, int
 
 
 @contextmanager
+def _interruptible() -> Iterator[list[int]]:
+    """Ctrl-C and SIGTERM end the run in order, so that locks and temporary files go; the second one ends it at once.
+
+    Yields the list of signals that came: an engine that runs our code wraps exceptions, KeyboardInterrupt too.
+    """
+    came: list[int] = []
+
+    def interrupt(number: int, frame: object) -> None:
+        if came:
+            os._exit(128 + number)
+        came.append(number)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield came
+        return
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
 def _about(flag: str) -> Iterator[None]:
     """What is found wrong within is about a flag's value: shown with its name, exit status 2."""
     from pipeline.layout import OutputError
@@ -145,8 +182,9 @@ def _say(error: Exception, status: int, verbose: bool) -> int:
     """Print an error as a user needs it; its traceback only where it was asked for."""
     if verbose:
         traceback.print_exception(error)
-    text = str(error).strip() or type(error).__name__
-    print(f"error: {text}", file=sys.stderr)
+    from pipeline import engine
+
+    print(f"error: {engine.told(error)}", file=sys.stderr)
     return status
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from pipeline import storage
 from pipeline.layout import FAILURES, MANIFEST
 from pipeline.manifest import Manifest
 from pipeline.progress import duration
 from pipeline.reasons import REASONS
+from pipeline.resume import Opened
 from vggish_core import standin
 
 
@@ -36,6 +37,21 @@ def summary(directory: str, manifest: Manifest, computed_s: float, elapsed_s: fl
         _warning(manifest),
     ]
     return "\n".join(line for line in lines if line)
+
+
+def recovered(opened: Opened) -> Iterator[str]:
+    """What an interrupted run had left, or somebody lost, and what became of it -> lines for the user; mostly none."""
+    if opened.finished:
+        yield f"The last run was stopped while it committed {_shards(opened.finished)}; that is done now."
+    if opened.adopted:
+        yield f"The last run was stopped with {_shards(opened.adopted)} ready, not yet committed: kept."
+    if opened.lost:
+        names = ", ".join(opened.lost[:3]) + (f" and {len(opened.lost) - 3} more" if len(opened.lost) > 3 else "")
+        yield f"Missing or damaged in the output: {names}. Their clips are computed again."
+
+
+def _shards(count: int) -> str:
+    return f"{count:,} shard" + ("s" if count != 1 else "")
 
 
 def _warning(manifest: Manifest) -> str:

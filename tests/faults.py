@@ -56,7 +56,7 @@ class Faults:
                 due = self._due()
                 if due and not self.after:
                     if self._error is Killed:
-                        Path(uri).with_name(f".{uuid.uuid4().hex}.tmp").write_bytes(b"half")
+                        Path(f"{uri}.{uuid.uuid4().hex[:8]}.tmp").write_bytes(b"half")
                     raise self._error()
                 with original(uri) as file:
                     yield file
