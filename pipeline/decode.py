@@ -20,7 +20,7 @@ from pipeline import compression, storage
 from pipeline import decoder_protocol as protocol
 from pipeline.settings import FrontEnd
 from pipeline.stretch import Examples, Result, Source, Stretch, min_known
-from pipeline.types import Reading
+from pipeline.types import Probe, Reading
 from vggish_core.audio import AudioError, AudioReader, open_audio
 
 BLOCK_FRAMES = 1 << 16
@@ -52,6 +52,19 @@ def read(reading: Reading, front_end: FrontEnd, progress: Progress) -> Iterator[
         left = [position for position in attempt.left if position not in failed]
 
 
+def probe(uri: str, progress: Progress) -> Probe | None:
+    """A file -> what its header says; None if it does not open or say its length: reading it will tell why."""
+    try:
+        with ExitStack() as stack:
+            audio = stack.enter_context(open_audio(_open(uri, stack, progress)))
+            if audio.frames is None:
+                return None
+            return Probe(audio.frames, audio.sample_rate_hz, audio.seekable_exactly)
+    except Exception as error:
+        explain(error)
+        return None
+
+
 class _Pass:
     """One opening of the file for some segments of a reading.
 
@@ -72,7 +85,7 @@ class _Pass:
     def read(self) -> Iterator[Item]:
         """Everything that comes of the file. Raises what is wrong with it."""
         with ExitStack() as stack:
-            audio = stack.enter_context(open_audio(self._open(stack)))
+            audio = stack.enter_context(open_audio(_open(self._reading.uri, stack, self._progress)))
             self.exact = audio.seekable_exactly
             frames = audio.frames if self.exact else None
             source = Source(audio.sample_rate_hz, audio.channels, audio.format, frames)
@@ -113,19 +126,6 @@ class _Pass:
                         reading.remove(stretch)
                         break
 
-    def _open(self, stack: ExitStack) -> str | BinaryIO:
-        """The local file's path; or the remote, or unpacked, file, which the stack closes."""
-        uri = self._reading.uri
-        packed = compression.kind_of(uri) is not None
-        if storage.is_local(uri) and not packed:
-            return storage.absolute(uri)
-        file = stack.enter_context(storage.open_read(uri))
-        if not packed:
-            return file
-        free = shutil.disk_usage(tempfile.gettempdir()).free
-        watched = cast(BinaryIO, _Watched(file, self._progress))
-        return stack.enter_context(compression.unpacked(watched, uri, max_bytes=free // 2))
-
     def _go_to(self, audio: AudioReader, frame: int) -> None:
         """Go on to a frame, or the file's end: by seeking where that is exact, else by decoding what lies before it."""
         if audio.seekable_exactly and frame != audio.position:
@@ -146,6 +146,19 @@ class _Pass:
         if outcome.segment in self.active:
             self.active.remove(outcome.segment)
         return outcome
+
+
+def _open(uri: str, stack: ExitStack, progress: Progress) -> str | BinaryIO:
+    """The local file's path; or the remote, or unpacked, file, which the stack closes."""
+    packed = compression.kind_of(uri) is not None
+    if storage.is_local(uri) and not packed:
+        return storage.absolute(uri)
+    file = stack.enter_context(storage.open_read(uri))
+    if not packed:
+        return file
+    free = shutil.disk_usage(tempfile.gettempdir()).free
+    watched = cast(BinaryIO, _Watched(file, progress))
+    return stack.enter_context(compression.unpacked(watched, uri, max_bytes=free // 2))
 
 
 class _Watched:

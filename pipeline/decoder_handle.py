@@ -99,8 +99,8 @@ class Decoder:
     def running(self) -> bool:
         return self._process.poll() is None
 
-    def ask(self, reading: Reading) -> None:
-        """Hand over a reading; `receive` its results until `Done`.
+    def ask(self, request: Reading | protocol.Question) -> None:
+        """Hand over a request; `receive` its results until `Done`.
 
         Raises:
           DecoderError: if the process has died meanwhile.
@@ -108,7 +108,7 @@ class Decoder:
         self._log.seek(0)
         self._log.truncate()  # both ends share the position
         try:
-            self._connection.send(reading)
+            self._connection.send(request)
         except OSError as error:
             raise self._death() from error
 

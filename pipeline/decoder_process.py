@@ -1,4 +1,4 @@
-"""A decoder process: `Reading`s in, their examples, endings and failures out, over a socket.
+"""A decoder process: `Reading`s in, their examples, endings and failures out, over a socket; and headers of files.
 
 `pipeline.decoders` starts it as `python -m pipeline.decoder_process FD`, FD being one end of a socket pair. It is
 expendable: what a file does to it concerns that file only. It ends when the socket closes; when a decoder hangs and
@@ -23,9 +23,10 @@ from pipeline import decode, storage
 from pipeline import decoder_protocol as protocol
 from pipeline.settings import FrontEnd
 from pipeline.stretch import Examples
-from pipeline.types import Reading
+from pipeline.types import Probe, Reading
 
 Read = Callable[[Reading, FrontEnd, decode.Progress], Iterator[decode.Item]]
+Ask = Callable[[str, decode.Progress], Probe | None]
 DECODERS = ("soundfile", "av")
 """Imported before the memory limit is set: their libraries take 100 MB of addresses, which is not the file's fault."""
 HEARTBEAT_S = 1.0
@@ -36,16 +37,17 @@ class GoneError(Exception):
     """The pool's end of the socket is closed: nobody waits for results."""
 
 
-def main(read: Read = decode.read) -> None:
+def main(read: Read = decode.read, ask: Ask = decode.probe) -> None:
     """Serve one socket until it closes.
 
     Args:
       read: what becomes of a reading; another function in tests of decoders that misbehave.
+      ask: what becomes of a question about a file's header; likewise.
     """
     connection = Connection(int(sys.argv[1]))
     log = _isolate()
     try:
-        _serve(connection, read, log)
+        _serve(connection, read, ask, log)
     except (GoneError, EOFError):
         os._exit(0)  # at once: what a broken decoder left behind may not survive an orderly end
     except MemoryError:
@@ -80,7 +82,7 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
-def _serve(connection: Connection, read: Read, log: BinaryIO) -> None:
+def _serve(connection: Connection, read: Read, ask: Ask, log: BinaryIO) -> None:
     session: protocol.Session = connection.recv()
     os.chdir(session.directory)
     for name in DECODERS:
@@ -90,26 +92,35 @@ def _serve(connection: Connection, read: Read, log: BinaryIO) -> None:
     watchdog = Watchdog(session.timeout_s, log)
     while True:
         try:
-            reading: Reading = connection.recv()
+            request: Reading | protocol.Question = connection.recv()
         except OSError as error:
             raise GoneError from error
-        if not storage.is_local(reading.uri):
+        if not storage.is_local(request.uri):
             _import_storage(session.memory_mb)
-        _Answer(connection, watchdog).send(read, reading, session.front_end)
+        answer = _Answer(connection, watchdog)
+        if isinstance(request, Reading):
+            answer.send(read(request, session.front_end, answer.progress))
+        else:
+            answer.send(_probed(ask, request.uri, answer.progress))
+
+
+def _probed(ask: Ask, uri: str, progress: decode.Progress) -> Iterator[protocol.Probed]:
+    probe = ask(uri, progress)
+    if probe is not None:
+        yield protocol.Probed(probe.frames, probe.sample_rate_hz, probe.seekable)
 
 
 class _Answer:
-    """What is sent of one reading. The watchdog sees the time that the reading takes, not that of waiting to send."""
+    """What is sent of one request. The watchdog sees the time that its work takes, not that of waiting to send."""
 
     def __init__(self, connection: Connection, watchdog: Watchdog) -> None:
         self._connection = connection
         self._watchdog = watchdog
         self._sent = time.monotonic()
 
-    def send(self, read: Read, reading: Reading, front_end: FrontEnd) -> None:
-        """Read, and send everything that comes of it, to the end."""
+    def send(self, items: Iterator[decode.Item | protocol.Probed]) -> None:
+        """Send everything that comes, to the end."""
         busy = 0.0
-        items = read(reading, front_end, self._progress)
         while True:
             self._watchdog.arm()
             start = time.monotonic()
@@ -119,12 +130,13 @@ class _Answer:
             if item is None:
                 return
 
-    def _progress(self) -> None:
+    def progress(self) -> None:
+        """Work goes on, with nothing to send yet."""
         self._watchdog.arm()
         if time.monotonic() - self._sent >= HEARTBEAT_S:
             self._put(protocol.Alive())
 
-    def _put(self, item: decode.Item | protocol.Alive | protocol.Done) -> None:
+    def _put(self, item: decode.Item | protocol.Alive | protocol.Probed | protocol.Done) -> None:
         self._watchdog.rest()
         try:
             if isinstance(item, Examples):

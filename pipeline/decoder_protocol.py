@@ -1,8 +1,8 @@
 """What a pool and its decoder processes say to each other over a socket, and how it is framed.
 
-To the decoder: a `Session` once, then one `Reading` after the other. From the decoder: headers, which are JSON, so that
-nothing that a damaged process may send is ever unpickled; a block's header is followed by its examples as raw float32.
-A segment is named by its position in the reading.
+To the decoder: a `Session` once, then one `Reading` or `Question` after the other. From the decoder: headers, which are
+JSON, so that nothing that a damaged process may send is ever unpickled; a block's header is followed by its examples as
+raw float32. A segment is named by its position in the reading.
 """
 
 from __future__ import annotations
@@ -45,6 +45,13 @@ class Session:
     memory_mb: int
     timeout_s: float
     directory: str
+
+
+@dataclass(frozen=True)
+class Question:
+    """Asks what a file's header says; the answer is `Probed`, or nothing if the file cannot be opened, and `Done`."""
+
+    uri: str
 
 
 @dataclass(frozen=True)
@@ -97,14 +104,23 @@ class Failed:
 
 
 @dataclass(frozen=True)
+class Probed:
+    """What a file's header says; the fields of `pipeline.types.Probe`."""
+
+    frames: int
+    sample_rate_hz: int
+    seekable: bool
+
+
+@dataclass(frozen=True)
 class Done:
-    """The reading is over; `busy_s` seconds of it were spent here rather than waiting for the consumer."""
+    """The reading, or question, is over; it took `busy_s` seconds here, without those of waiting for the consumer."""
 
     busy_s: float
 
 
-Message = Ready | Alive | Started | Block | Ended | Failed | Done
-_KINDS = {cls.__name__: cls for cls in (Ready, Alive, Started, Block, Ended, Failed, Done)}
+Message = Ready | Alive | Started | Block | Ended | Failed | Probed | Done
+_KINDS = {cls.__name__: cls for cls in (Ready, Alive, Started, Block, Ended, Failed, Probed, Done)}
 
 
 def send(connection: Connection, message: Message) -> None:
@@ -136,6 +152,8 @@ def receive(connection: Connection) -> Message:
             raise ProtocolError(f"the decoder sent {name}.{field.name} = {value!r}, which is no {field.type}")
     if isinstance(message, Block) and not 1 <= message.count <= MAX_BLOCK_EXAMPLES:
         raise ProtocolError(f"the decoder announced a block of {message.count} examples")
+    if isinstance(message, Probed) and (message.frames < 0 or message.sample_rate_hz < 1):
+        raise ProtocolError(f"the decoder sent {message}")
     return message
 
 

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from pipeline import decoder_protocol as protocol
 from pipeline.decoder_handle import Decoder, DecoderError
-from pipeline.types import Ending, ExampleBlock, Extracted, Failure, Reading, Segment
+from pipeline.types import Ending, ExampleBlock, Extracted, Failure, Probe, Reading, Segment
 
 READINGS_A_PROCESS = 1000
 """After so many a process is replaced, in case a decoding library leaks."""
@@ -21,7 +21,7 @@ class Results(Protocol):
 
     cancelled: bool
 
-    def put(self, item: Extracted) -> None:
+    def put(self, item: Extracted | Probe) -> None:
         """Take a result; blocks while there is no room; raises `CancelledError` if nobody wants it."""
 
 
@@ -59,6 +59,22 @@ class Slot:
         if self._decoder is not None:
             self._decoder.kill()
             self._decoder = None
+
+
+def probe(question: protocol.Question, slot: Slot, results: Results) -> None:
+    """Put what the header of a file says; nothing, if that cannot be had, were it because the process dies of it.
+
+    Raises:
+      DecoderStartError, CancelledError: as `Run.read`.
+    """
+    try:
+        decoder = slot.decoder()
+        decoder.ask(question)
+        while not isinstance(message := decoder.receive(lambda: results.cancelled), protocol.Done):
+            if isinstance(message, protocol.Probed):
+                results.put(Probe(message.frames, message.sample_rate_hz, message.seekable))
+    except DecoderError:
+        slot.kill()
 
 
 class Run:
@@ -135,7 +151,7 @@ class Run:
                 self.busy_s += message.busy_s
                 attempt.check_done()
                 return
-            if isinstance(message, protocol.Ready | protocol.Alive):
+            if isinstance(message, protocol.Ready | protocol.Alive | protocol.Probed):
                 continue
             position, segment = attempt.check(message)
             if isinstance(message, protocol.Block):

@@ -19,9 +19,10 @@ from collections import deque
 from collections.abc import Sequence
 
 from pipeline.decoder_handle import COMMAND, CancelledError, Decoder
-from pipeline.decoder_slot import Run, Slot
+from pipeline.decoder_protocol import Question
+from pipeline.decoder_slot import Run, Slot, probe
 from pipeline.settings import Decoding, FrontEnd
-from pipeline.types import ExampleBlock, Extracted, Reading
+from pipeline.types import ExampleBlock, Extracted, Probe, Reading
 
 QUEUED_EXAMPLES = 256
 """Examples that a reading may have waiting for its consumer: 6 MB."""
@@ -31,7 +32,21 @@ class PoolClosedError(RuntimeError):
     """The pool was closed while somebody waited for a reading."""
 
 
-class Job:
+class _Order:
+    """Something that was submitted to a pool."""
+
+    def __init__(self) -> None:
+        self._results = _Results()
+
+    def close(self) -> None:
+        """Give up what was not taken: the decoder is free for others."""
+        self._results.cancel()
+
+    def __del__(self) -> None:
+        self._results.cancel()
+
+
+class Job(_Order):
     """What comes of a submitted reading: an iterator of `ExampleBlock`s, and one `Ending` or `Failure` a segment.
 
     Blocks of one segment come in order; those of segments that overlap in time come interleaved.
@@ -42,37 +57,47 @@ class Job:
     """
 
     def __init__(self, reading: Reading) -> None:
+        super().__init__()
         self.reading = reading
-        self.busy_s = 0.0
-        self._results = _Results()
+
+    @property
+    def busy_s(self) -> float:
+        return self._results.busy_s
 
     def __iter__(self) -> Job:
         return self
 
     def __next__(self) -> Extracted:
-        return self._results.get(self)
+        item = self._results.get()
+        if item is None:
+            raise StopIteration
+        assert not isinstance(item, Probe)
+        return item
 
-    def close(self) -> None:
-        """Give up what was not taken: the decoder is free for others."""
-        self._results.cancel()
 
-    def __del__(self) -> None:
-        self._results.cancel()
+class Probing(_Order):
+    """What comes of a question about a file's header."""
+
+    def result(self) -> Probe | None:
+        """Wait -> what the header says; None if that cannot be had. To be called once."""
+        item = self._results.get()
+        assert item is None or isinstance(item, Probe)
+        return item
 
 
 class _Results:
-    """The bounded queue between a decoder's thread and a reading's consumer."""
+    """The bounded queue between a decoder's thread and a consumer."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._items: deque[Extracted] = deque()
+        self._items: deque[Extracted | Probe] = deque()
         self._examples = 0
         self._ended = False
         self._error: BaseException | None = None
-        self._busy_s = 0.0
+        self.busy_s = 0.0
         self.cancelled = False
 
-    def put(self, item: Extracted) -> None:
+    def put(self, item: Extracted | Probe) -> None:
         """Add a result when there is room. Raises `CancelledError` if nobody will take it."""
         size = len(item.examples) if isinstance(item, ExampleBlock) else 0
         with self._changed:
@@ -87,10 +112,11 @@ class _Results:
         """Nothing more comes; `error` is raised to the consumer."""
         with self._changed:
             if not self._ended:
-                self._ended, self._error, self._busy_s = True, error, busy_s
+                self._ended, self._error, self.busy_s = True, error, busy_s
                 self._changed.notify_all()
 
-    def get(self, job: Job) -> Extracted:
+    def get(self) -> Extracted | Probe | None:
+        """The next result; None at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._items or self._ended or self.cancelled)
             if self._items:
@@ -101,8 +127,7 @@ class _Results:
                 return item
             if self._error is not None:
                 raise self._error
-            job.busy_s = self._busy_s
-            raise StopIteration
+            return None
 
     def cancel(self) -> None:
         with self._changed:
@@ -124,7 +149,7 @@ class DecoderPool:
         self.front_end = front_end
         self.decoding = decoding
         self._command = command
-        self._waiting: deque[tuple[Reading, _Results]] = deque()
+        self._waiting: deque[tuple[Reading | Question, _Results]] = deque()
         self._current: set[_Results] = set()
         self._changed = threading.Condition()
         self._closed = False
@@ -135,17 +160,26 @@ class DecoderPool:
     def submit(self, reading: Reading) -> Job:
         """Queue a reading behind all that were submitted before."""
         job = Job(reading)
+        self._submit(reading, job._results)
+        return job
+
+    def probe(self, uri: str) -> Probing:
+        """Queue a question about the header of a file, likewise: headers are as hostile as what follows them."""
+        probing = Probing()
+        self._submit(Question(uri), probing._results)
+        return probing
+
+    def _submit(self, request: Reading | Question, results: _Results) -> None:
         with self._changed:
             if self._closed:
                 raise PoolClosedError("the decoder pool is closed")
-            self._waiting.append((reading, job._results))
+            self._waiting.append((request, results))
             if len(self._waiting) > self._idle and len(self._threads) < self.decoding.processes:
                 # Daemon threads: the interpreter's end does not wait for them; `atexit` closes shared pools.
                 thread = threading.Thread(target=self._serve, name="decoder", daemon=True)
                 self._threads.append(thread)
                 thread.start()
             self._changed.notify()
-        return job
 
     def close(self) -> None:
         """End all processes. Consumers that still wait get a `PoolClosedError`."""
@@ -169,22 +203,26 @@ class DecoderPool:
         """A decoder's thread."""
         slot = Slot(lambda: Decoder(self.front_end, self.decoding, self._command))
         while (task := self._take()) is not None:
-            reading, results = task
-            run = Run(reading, slot, results)
+            request, results = task
             try:
-                run.read()
-                results.end(run.busy_s)
+                if isinstance(request, Reading):
+                    run = Run(request, slot, results)
+                    run.read()
+                    results.end(run.busy_s)
+                else:
+                    probe(request, slot, results)
+                    results.end(0.0)
             except CancelledError:
                 slot.kill()
             except BaseException as error:  # for the consumer to see; this thread goes on
                 slot.kill()
-                results.end(run.busy_s, error)
+                results.end(0.0, error)
             finally:
                 with self._changed:
                     self._current.discard(results)
         slot.end()
 
-    def _take(self) -> tuple[Reading, _Results] | None:
+    def _take(self) -> tuple[Reading | Question, _Results] | None:
         with self._changed:
             self._idle += 1
             self._changed.wait_for(lambda: self._waiting or self._closed)

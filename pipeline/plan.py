@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from pipeline import compression
 from pipeline.ledger import LedgerEntry
-from pipeline.types import Clip, ClipKey, Reading, Segment
+from pipeline.types import Clip, ClipKey, Probe, Reading, Segment
 from vggish_core import params
 
 CLIPS_OF_A_SHARD = 1000
@@ -29,25 +29,14 @@ does opening a file."""
 CLIPS_OF_A_READING = 64
 """At most; a reading has to fit into an element of 64 KB."""
 
+BELIEVED_BYTES_PER_S = 50
+"""A header that promises more than a second for so many bytes is not planned by: it may be wrong, and one decoder that
+reads on finds out. Silence as FLAC takes 100 to 200 bytes a second."""
+
 MIN_COST_BYTES = 64_000
 """What a clip costs beside its bytes (opening, a batch that is not full), and what one of unknown size is taken for."""
 CUT_BYTES_PER_S = 16_000
 """What a second of a clip that is cut out of a file is taken for: MP3 at 128 kbit/s."""
-
-
-@dataclass(frozen=True)
-class Probe:
-    """What the header of an audio file says.
-
-    Attributes:
-      frames: samples of each channel.
-      sample_rate_hz: in Hz.
-      seekable: whether seeking gives exactly the samples that reading would.
-    """
-
-    frames: int
-    sample_rate_hz: int
-    seekable: bool
 
 
 @dataclass(frozen=True)
@@ -117,6 +106,18 @@ def needs_probe(clip: Clip, segment_seconds: float) -> bool:
     if clip.end_s is not None and clip.end_s - clip.start_s <= segment_seconds:
         return False
     return clip.size_bytes > SPLIT_BYTES_PER_S * segment_seconds
+
+
+def split(
+    reading: Reading, probe: Probe | None, segment_seconds: float, hop_frames: int = params.EXAMPLE_HOP_FRAMES
+) -> Iterator[Reading]:
+    """A reading and what its file's header says, if it says anything -> the same segments, long ones as parts."""
+    clips = [segment.clip for segment in reading.segments]
+    size_bytes = max(clip.size_bytes for clip in clips)
+    if probe is None or probe.frames / probe.sample_rate_hz > size_bytes / BELIEVED_BYTES_PER_S:
+        yield reading
+        return
+    yield from readings(clips, {reading.uri: probe}, segment_seconds, hop_frames)
 
 
 def segments_of(clip: Clip, examples_total: int, segment_examples: int) -> tuple[Segment, ...]:

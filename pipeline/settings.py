@@ -41,11 +41,13 @@ class Decoding:
       processes: decoder processes of one worker process.
       timeout_s: a decoder without progress for so long is killed.
       memory_mb: limit of a decoder process's own allocations, beyond what it has after its imports.
+      segment_seconds: longer recordings in formats that seek exactly are decoded in parts of at most so much audio.
     """
 
     processes: int = 2
     timeout_s: float = 120.0
     memory_mb: int = 1024
+    segment_seconds: float = 600.0
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from pipeline import embed, plan, plan_file, progress, settings, shards
 from pipeline.extract import ExtractDoFn
+from pipeline.split import SplitDoFn
 from pipeline.types import Ending, Extracted, Failure, Outcome
 
 
@@ -30,6 +31,7 @@ class ExtractExamples(beam.PTransform):
     def expand(self, readings: beam.PCollection) -> beam.PCollection:
         return (
             readings
+            | "Split long" >> beam.ParDo(SplitDoFn(self.front_end, self.decoding))
             | "Shuffle references" >> beam.Reshuffle()
             | "Extract" >> beam.ParDo(ExtractDoFn(self.front_end, self.decoding))
         )

@@ -72,6 +72,21 @@ class Reading:
 
 
 @dataclass(frozen=True)
+class Probe:
+    """What the header of an audio file says.
+
+    Attributes:
+      frames: samples of each channel.
+      sample_rate_hz: in Hz.
+      seekable: whether seeking gives exactly the samples that reading would.
+    """
+
+    frames: int
+    sample_rate_hz: int
+    seekable: bool
+
+
+@dataclass(frozen=True)
 class ExampleBlock:
     """Consecutive log-mel examples of a segment: float32 [k, 96, 64], k >= 1; never crosses a shuffle."""
 

@@ -1,0 +1,168 @@
+"""Long recordings in parts: which are split, where, and that no byte of the output tells."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import soundfile
+
+from pipeline import decode, plan
+from pipeline.decoders import DecoderPool, PoolClosedError
+from pipeline.settings import Decoding, FrontEnd
+from pipeline.split import SplitDoFn, Splitter
+from pipeline.types import Clip, Failure, Probe, Reading, Segment
+from tests.command import embed, failures, manifest, shard_bytes
+from tests.test_decoders import HOSTILE
+
+RATE = 8000
+EXACT = {
+    "wav": ("WAV", "PCM_16"),
+    "flac": ("FLAC", "PCM_16"),
+    "aiff": ("AIFF", "PCM_16"),
+    "w64": ("W64", "PCM_16"),
+    "caf": ("CAF", "PCM_16"),
+    "rf64": ("RF64", "FLOAT"),
+}
+"""Formats that are split: extension -> container and codec."""
+
+
+def whole(uri: str | Path, size_bytes: int = 10_000_000) -> Reading:
+    return Reading(str(uri), (Segment(Clip("a", str(uri), size_bytes=size_bytes)),))
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[DecoderPool]:
+    with DecoderPool(FrontEnd(), Decoding(processes=2, timeout_s=60.0, memory_mb=64), HOSTILE) as pool:
+        yield pool
+
+
+def test_a_header_says_what_the_file_holds(tmp_path: Path) -> None:
+    for name, (container, subtype) in EXACT.items():
+        path = tmp_path / f"a.{name}"
+        soundfile.write(path, np.zeros((12345, 2)), 22050, subtype, format=container)
+        assert decode.probe(str(path), lambda: None) == Probe(12345, 22050, True)
+    soundfile.write(tmp_path / "a.ogg", np.zeros((12345, 2)), 22050)
+    assert decode.probe(str(tmp_path / "a.ogg"), lambda: None) == Probe(12345, 22050, False)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"only words " * 100])
+def test_what_does_not_open_says_nothing(tmp_path: Path, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / "a.wav").write_bytes(content)
+    assert decode.probe(str(tmp_path / "a.wav"), lambda: None) is None
+
+
+@pytest.mark.parametrize("uri", ["none", "segfault", "killed", "balloon", "garbage", "raise"])
+def test_hostile_headers_are_not_split_and_harm_nobody(pool: DecoderPool, uri: str) -> None:
+    splitter = Splitter(pool, 600.0, 96, depth=2)
+    good = whole(f"{1250 * 96 * 160}")  # 1,250 examples and less than another: two parts
+    hostile = whole(uri)
+    parts = [part for reading in (good, hostile, good) for part in splitter.push(reading)]
+    parts += splitter.drain()
+    assert [part.uri for part in parts] == [good.uri, good.uri, hostile.uri, good.uri, good.uri]
+    assert parts[2] is hostile
+    assert [(s.index, s.first_example, s.examples) for part in parts[:2] for s in part.segments] == [
+        (0, 0, 624),
+        (1, 624, None),
+    ]
+
+
+def test_a_header_that_hangs_is_given_up() -> None:
+    with DecoderPool(FrontEnd(), Decoding(processes=1, timeout_s=0.5), HOSTILE) as pool:
+        assert pool.probe("hang").result() is None
+        assert pool.probe("7").result() == Probe(7, 16000, True)
+
+
+def test_closing_the_pool_ends_the_wait_for_a_header() -> None:
+    pool = DecoderPool(FrontEnd(), Decoding(processes=1, timeout_s=1000), HOSTILE)
+    probing = pool.probe("hang")
+    while not psutil.Process().children():
+        time.sleep(0.01)
+    pool.close()
+    with pytest.raises(PoolClosedError):
+        probing.result()
+
+
+def test_short_readings_pass_at_once_and_ask_nothing() -> None:
+    with DecoderPool(FrontEnd(), Decoding(processes=1), ["/no/such/decoder"]) as pool:
+        splitter = Splitter(pool, 600.0, 96, depth=2)
+        for reading in (whole("a.wav", 4_000_000), whole("a.wav.gz")):
+            assert list(splitter.push(reading)) == [reading]
+
+
+def test_a_promise_that_the_bytes_cannot_hold_is_not_planned_by() -> None:
+    ten_days = Probe(864_000 * 44100, 44100, True)
+    assert list(plan.split(whole("a.flac"), ten_days, 600.0)) == [whole("a.flac")]
+    assert len(list(plan.split(whole("a.flac", 150 * 864_000), ten_days, 600.0))) > 1000
+
+
+def test_the_step_passes_failures_and_gives_up_what_was_asked(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.zeros(60 * RATE), RATE)
+    size = (tmp_path / "a.wav").stat().st_size
+    step = SplitDoFn(FrontEnd(), Decoding(processes=1, segment_seconds=20.0))
+    step.setup()
+    try:
+        step.start_bundle()
+        failure = Failure(Clip("x", "x"), "find", "no_audio", "none")
+        assert list(step.process(failure)) == [failure]
+        assert list(step.process(whole(tmp_path / "a.wav", size))) == []
+        step.start_bundle()  # as the runner does after a failure
+        assert list(step.finish_bundle()) == []
+        step.start_bundle()
+        list(step.process(whole(tmp_path / "a.wav", size)))
+        parts = [windowed.value for windowed in step.finish_bundle()]
+        assert [part.segments[0].first_example for part in parts] == [0, 15, 31, 46]
+        list(step.process(replace(parts[0], uri="b")))
+    finally:
+        step.teardown()
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A minute of noise in each format that can be split, and in one that cannot; one header promises too much."""
+    folder = tmp_path_factory.mktemp("long")
+    noise = np.random.default_rng(1).normal(0, 0.1, 60 * RATE)
+    for name, (container, subtype) in EXACT.items():
+        soundfile.write(folder / f"minute-{name}.{name}", noise, RATE, subtype, format=container)
+    soundfile.write(folder / "minute-mp3.mp3", noise, RATE)
+    cut = (folder / "minute-wav.wav").read_bytes()
+    (folder / "shortened.wav").write_bytes(cut[: len(cut) // 2])
+    flac = (folder / "minute-flac.flac").read_bytes()
+    (folder / "truncated.flac").write_bytes(flac[: len(flac) // 2])
+    return folder
+
+
+@pytest.mark.usefixtures("standin_weights")
+def test_parts_change_no_byte_of_the_output(recordings: Path, tmp_path: Path) -> None:
+    listing = tmp_path / "list.csv"
+    rows = [f"{path},,," for path in sorted(recordings.iterdir())]
+    rows += [f"{recordings}/minute-flac.flac,middle,3.3,58.7", f"{recordings}/minute-wav.wav,past,30,90"]
+    listing.write_text("\n".join(["uri,id,start_seconds,end_seconds", *rows]) + "\n")
+    for name, seconds in (("one", "600"), ("parts", "5")):
+        done = embed(tmp_path / name, "--manifest", listing, "--segment_seconds", seconds, "--max_failures", "2")
+        assert done.status == 0, done.err
+    assert shard_bytes(tmp_path / "one") == shard_bytes(tmp_path / "parts")
+    assert manifest(tmp_path / "one")["totals"]["written"] == 9
+    reasons = {name.rpartition("/")[2]: line["reason"] for name, line in failures(tmp_path / "parts").items()}
+    assert reasons == {"truncated": "truncated", "past": "past_end"}
+    assert failures(tmp_path / "one") == failures(tmp_path / "parts")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("standin_weights")
+def test_an_hour_in_parts_is_the_hour_in_one(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    with soundfile.SoundFile(tmp_path / "hour.flac", "w", 44100, 1, "PCM_16") as file:
+        for _ in range(3600):
+            file.write(rng.normal(0, 0.1, 44100))
+    for name, seconds in (("one", "4000"), ("parts", "600")):
+        done = embed(tmp_path / name, "--input", tmp_path / "hour.flac", "--segment_seconds", seconds, timeout=900)
+        assert done.status == 0, done.err
+    assert manifest(tmp_path / "one")["totals"]["examples"] == 3749
+    assert shard_bytes(tmp_path / "one") == shard_bytes(tmp_path / "parts")
