@@ -102,7 +102,7 @@ def _job(flags: argparse.Namespace, found: Corpus, model: Model, on: Engine) -> 
     directory = storage.absolute(flags.output)
     with _about("--output"):
         before = None if flags.overwrite else manifest.read(directory)
-    size = sum(clip.size_bytes for clip in found.clips)
+    size = sum(map(plan.cost_bytes, found.clips))
     # An output that grows keeps its number of shards: a clip's shard depends on it.
     by_default = before.num_shards if before else plan.default_num_shards(len(found.clips) + len(found.failures), size)
     return settings.Job(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import numpy as np
 
 from pipeline import decoder_protocol as protocol
 from pipeline.decoder_protocol import MAX_BLOCK_EXAMPLES
+from pipeline.plan import examples_in
 from pipeline.settings import FrontEnd
 from pipeline.types import Segment
 from vggish_core import examples, params
@@ -29,16 +29,6 @@ class Examples:
 
 
 Result = Examples | protocol.Ended | protocol.Failed
-
-
-def promised_examples(duration_s: float, hop_frames: int) -> int:
-    """How many examples a clip of a stated duration has: as in the released AudioSet records at the default hop.
-
-    >>> promised_examples(10.0, 96), promised_examples(10.0, 100), promised_examples(0.97, 96)
-    (10, 10, 0)
-    """
-    frames = math.floor(round(100 * duration_s - 2, 6))  # rounded: 100 * 0.98 is not quite 98
-    return 0 if frames < params.NUM_FRAMES else 1 + (frames - params.NUM_FRAMES) // hop_frames
 
 
 @dataclass(frozen=True)
@@ -80,7 +70,7 @@ class Stretch:
             self._duration_s = clip.end_s - clip.start_s
             self._clip_stop = round((clip.end_s if clip.cut else self._duration_s) * rate)
             if self._limit is None:
-                self._limit = max(0, promised_examples(self._duration_s, hop) - segment.first_example)
+                self._limit = max(0, examples_in(self._duration_s, hop) - segment.first_example)
         stop = None if segment.examples is None else segment.first_example + segment.examples
         start, end = examples.input_range(rate, hop, segment.first_example, stop)
         self.begin = self._origin + start

@@ -22,8 +22,9 @@ from hypothesis import strategies as st
 from pipeline import decode
 from pipeline import decoder_protocol as protocol
 from pipeline.decoder_handle import PACKAGES
+from pipeline.plan import examples_in
 from pipeline.settings import FrontEnd
-from pipeline.stretch import Examples, promised_examples
+from pipeline.stretch import Examples
 from pipeline.types import Clip, Reading, Segment
 from vggish_core.examples import num_examples, waveform_to_examples
 
@@ -128,7 +129,7 @@ def test_clips_cut_from_a_recording_are_waveforms_of_their_own(files: dict[str, 
         piece = samples[round(clip.start_s * 44100) : stop]
         expected = waveform_to_examples(piece, 44100)
         if clip.end_s is not None:
-            expected = expected[: promised_examples(clip.end_s - clip.start_s, 96)]
+            expected = expected[: examples_in(clip.end_s - clip.start_s, 96)]
         assert np.array_equal(result.examples, expected)
         assert ended(result).audio_s == len(piece) / 44100
 
@@ -161,9 +162,9 @@ def test_segments_of_a_clip_are_its_examples_bit_for_bit(
 @settings(max_examples=50, deadline=None)
 def test_a_promise_is_what_so_much_audio_gives(hundredths: int, hop: int, rate: int) -> None:
     duration = hundredths / 100
-    assert promised_examples(duration, hop) == num_examples(round(duration * rate), rate, hop)
+    assert examples_in(duration, hop) == num_examples(round(duration * rate), rate, hop)
     if hop == 96:
-        assert promised_examples(duration, hop) == max(0, (hundredths - 2) // 96)
+        assert examples_in(duration, hop) == max(0, (hundredths - 2) // 96)
 
 
 def test_a_clip_past_its_file_s_end_fails_and_its_neighbours_do_not(tmp_path: Path) -> None:
