@@ -1,0 +1,109 @@
+"""The speed and memory table: `python -m benchmarks.run [--quick] [--json FILE] [--only GROUP ...]`.
+
+Every row is a ratio of figures that were measured in the same run, in interleaved rounds, and is judged by the rounds'
+median. The full table takes about 40 minutes on two cores; --quick about two, prints and judges nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import front_end, network, report, small, whole
+from benchmarks.measure import Row
+
+os.environ.setdefault("NO_GCE_CHECK", "true")  # Beam would ask the network whether this is a cloud machine
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How much is measured."""
+
+    rounds: int
+    front_end_clips: int
+    rate_examples: int
+    distance_examples: int
+    seeds: int
+    training_steps: int
+    records: int
+    scale: whole.Scale
+
+
+FULL = Counts(5, 10, 1024, 256, 3, 40, 5000, whole.Scale(5, 600, 60, 6000, 1024))
+QUICK = Counts(1, 2, 256, 64, 1, 0, 1000, whole.Scale(1, 24, 3, 48, 128))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measures, prints, writes; the exit status: 0, or 1 if a row of the full table misses its bar."""
+    flags = _parser().parse_args(argv)
+    counts = QUICK if flags.quick else FULL
+    with tempfile.TemporaryDirectory(prefix="vggish-benchmark-", dir=flags.folder) as folder:
+        rows = measure(Path(folder), counts, flags.only or list(_groups(Path(folder), counts)))
+    table = report.Table.of_now(rows, quick=flags.quick, rounds=counts.rounds)
+    print(report.as_text(table))
+    if flags.json:
+        Path(flags.json).write_text(json.dumps(table.to_json(), indent=1) + "\n", encoding="utf-8")
+    return 0 if flags.quick or all(row.reached for row in rows) else 1
+
+
+def measure(folder: Path, counts: Counts, only: Sequence[str]) -> list[Row]:
+    """The rows of the groups asked for, told as they come."""
+    rows: list[Row] = []
+    for name, group in _groups(folder, counts).items():
+        if name in only:
+            print(f"{name} ...", flush=True)
+            found = group()
+            rows += found
+            for one in found:
+                print(f"  {report.line(one)}", flush=True)
+    return rows
+
+
+def _groups(folder: Path, counts: Counts) -> dict[str, Callable[[], list[Row]]]:
+    from vggish_core import standin
+
+    def weights(name: str) -> Path:
+        return standin.files() / name
+
+    def checkpoint() -> Path:
+        return weights(standin.CHECKPOINT_FILE)
+
+    def pca() -> Path:
+        return weights(standin.PCA_FILE)
+
+    rounds, scale = counts.rounds, counts.scale
+    return {
+        small.HELP: lambda: small.help_rows(rounds),
+        small.RECORDS: lambda: small.record_rows(folder, rounds, counts.records),
+        front_end.GROUP: lambda: front_end.rows(folder, rounds, counts.front_end_clips),
+        network.RATE: lambda: network.rate_rows(checkpoint(), rounds, counts.rate_examples),
+        network.BFLOAT16: lambda: network.bfloat16_rows(checkpoint(), pca(), rounds, counts.rate_examples),
+        network.DISTANCE: lambda: network.distance_rows(
+            folder, counts.distance_examples, counts.seeds, counts.training_steps
+        ),
+        whole.WHOLE: lambda: whole.speed_rows(folder, checkpoint(), pca(), scale),
+        whole.WORKERS: lambda: whole.worker_rows(folder, checkpoint(), scale),
+        whole.MEMORY: lambda: whole.memory_rows(folder, scale),
+    }
+
+
+GROUPS = ("help", "records", "front_end", "embedder", "bfloat16", "distance", "whole", "workers", "memory")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="little of everything, to see that it works")
+    parser.add_argument("--json", metavar="FILE", help="write the table there as JSON")
+    parser.add_argument("--only", nargs="+", choices=GROUPS, metavar="GROUP", help=f"of {', '.join(GROUPS)}")
+    parser.add_argument("--folder", help="where to make temporary files, 500 MB (default: the system's)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
