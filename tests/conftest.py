@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.in_process import embed_here  # noqa: F401 - a fixture
+
 os.environ.setdefault("NO_GCE_CHECK", "true")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 

@@ -1,0 +1,28 @@
+"""A decoder process that misbehaves in the midst of files whose names say so: `python -m tests.hostile.named FD`.
+
+A file called "VERB ..." is read as any other up to its first examples, and then the process does what VERB says
+(`tests.hostile.decoder.misbehave`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline import decode, decoder_process
+from pipeline.settings import FrontEnd
+from pipeline.stretch import Examples
+from pipeline.types import Reading
+from tests.hostile.decoder import misbehave
+
+
+def read(reading: Reading, front_end: FrontEnd, progress: decode.Progress) -> Iterator[decode.Item]:
+    """As the real decoder, until there are examples."""
+    for item in decode.read(reading, front_end, progress):
+        yield item
+        if isinstance(item, Examples):
+            misbehave(Path(reading.uri).name.partition(" ")[0])
+
+
+if __name__ == "__main__":
+    decoder_process.main(read)

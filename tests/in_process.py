@@ -1,0 +1,51 @@
+"""The command within the test's own process, with digests of examples in place of VGGish. Not a test itself.
+
+Everything else is the pipeline as it is: flags, lists, decoder processes, Beam's runner, shards, the commit. An example
+that differs in one bit has another digest, so that equal outputs show equal examples more strictly than VGGish's eight
+bits would.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline import models, run
+from pipeline.settings import Model
+from tests.command import STANDIN, Done
+
+Embed = Callable[..., Done]
+"""(output, flags...) -> the finished command."""
+
+
+def digests(examples: np.ndarray) -> np.ndarray:
+    """Examples float32 [k, 96, 64] -> uint8 [k, 128]."""
+    rows = [hashlib.sha512(example.tobytes()).digest() for example in np.ascontiguousarray(examples)]
+    return np.array([list(row + row[::-1]) for row in rows], np.uint8)
+
+
+@pytest.fixture
+def embed_here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Embed:
+    """The command as a function."""
+
+    def resolved(model: Model) -> Model:
+        return model
+
+    def load(model: Model, check: bool = False) -> models.EmbedFunction:
+        return digests
+
+    monkeypatch.setattr(models, "resolve_checkpoint", resolved)
+    monkeypatch.setattr(models, "resolve_pca", resolved)
+    monkeypatch.setattr(models, "load", load)
+    monkeypatch.setattr("pipeline.embed._workers", {})
+
+    def embed(output: Path, *flags: str | Path) -> Done:
+        capfd.readouterr()
+        status = run.main(["--output", str(output), *STANDIN, "--progress", "off", *map(str, flags)])
+        return Done(status, *capfd.readouterr())
+
+    return embed
