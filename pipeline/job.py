@@ -1,8 +1,8 @@
 """Work on a corpus -> a finished output, as a sequence of committed pieces.
 
 The in-process runner writes nothing before it has embedded everything, so a job on this machine is cut into pieces that
-take about two minutes each (`--piece_seconds`); an engine that recovers by itself gets the whole job as one piece. Every piece is one graph
-and one commit, so that at any moment all but the current piece is safe.
+take about two minutes each (`--piece_seconds`); an engine that recovers by itself gets the whole job as one piece.
+Every piece is one graph and one commit, so that at any moment all but the current piece is safe.
 """
 
 from __future__ import annotations

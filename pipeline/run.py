@@ -19,6 +19,7 @@ from pipeline import options
 if TYPE_CHECKING:
     from pipeline.corpus import Corpus
     from pipeline.engine import Engine
+    from pipeline.manifest import Manifest
     from pipeline.settings import Job, Model
 
 OK, FAILED, UNUSABLE = 0, 1, 2
@@ -74,7 +75,7 @@ def _run(flags: argparse.Namespace, beam_flags: list[str]) -> int:
         manifest = commit.finish(directory, work.clips_in)
     computed_s = manifest.totals["audio_seconds"] - before
     print(summary.summary(directory, manifest, computed_s, time.monotonic() - started, work.kept))
-    return _verdict(flags.max_failures, manifest.totals, manifest.failures)
+    return _verdict(flags.max_failures, directory, manifest)
 
 
 def _model(flags: argparse.Namespace, on: Engine) -> Model:
@@ -126,17 +127,22 @@ def _load(model: Model) -> None:
         embed.shared_worker(model, check=True)
 
 
-def _verdict(limit: str, totals: dict[str, int | float], failures: dict[str, int]) -> int:
+def _verdict(limit: str, directory: str, manifest: Manifest) -> int:
     """The exit status: 1 if more clips failed than --max_failures allows."""
+    from pipeline import summary
+
+    totals = manifest.totals
     allowed = options.failures_allowed(limit, int(totals["clips_in"]))
     if totals["failed"] <= allowed:
         return OK
-    top = ", ".join(f"{count:,} {reason}" for reason, count in list(failures.items())[:3])
+    found = f"{totals['failed']:,} of {totals['clips_in']:,} clips failed"
     print(
-        f"error: {totals['failed']:,} of {totals['clips_in']:,} clips failed ({top}), more than --max_failures {limit} "
-        f"({allowed:,})\n  All others are written. Mend the files and run again with --retry_failed, or allow more.",
+        f"error: {found}, more than --max_failures {limit} ({allowed:,})",
+        *summary.top_failures(directory, manifest.failures),
+        sep="\n",
         file=sys.stderr,
     )
+    print("  All others are written. Mend the files and run again with --retry_failed, or allow more.", file=sys.stderr)
     return FAILED
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 
 from pipeline import storage
-from pipeline.layout import FAILURES, MANIFEST
+from pipeline.layout import FAILURES, MANIFEST, join
 from pipeline.manifest import Manifest
 from pipeline.progress import duration
 from pipeline.reasons import REASONS
@@ -48,6 +49,20 @@ def recovered(opened: Opened) -> Iterator[str]:
     if opened.lost:
         names = ", ".join(opened.lost[:3]) + (f" and {len(opened.lost) - 3} more" if len(opened.lost) > 3 else "")
         yield f"Missing or damaged in the output: {names}. Their clips are computed again."
+
+
+def top_failures(directory: str, counts: Mapping[str, int], most: int = 3) -> Iterator[str]:
+    """The most frequent reasons with an example each -> lines; the examples are read from `failures.jsonl`."""
+    wanted = list(counts)[:most]
+    examples: dict[str, str] = {}
+    with storage.open_read(join(directory, FAILURES)) as file:
+        for line in map(json.loads, file):
+            if not line["skipped"] and line["reason"] in wanted:
+                examples.setdefault(line["reason"], f"{line['uri'] or line['id']}: {line['message']}")
+                if len(examples) == len(wanted):
+                    break
+    for reason in wanted:
+        yield f"  {counts[reason]:,} {reason}: {examples.get(reason, '')}"
 
 
 def _shards(count: int) -> str:

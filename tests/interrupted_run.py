@@ -1,9 +1,9 @@
-"""The command with a network that costs nothing, for tests that start and kill it many times. Not a test itself.
+"""The command with a network that costs nothing, for tests that run it many times, and kill it. Not a test itself.
 
 `python -m tests.interrupted_run LOG FLAGS` is `python -m pipeline.run FLAGS` where examples become their own values
-instead of going through VGGish, each example taking some time; everything else is the pipeline as it is. What is
-computed is noted in LOG, a line each: `piece N` when a piece of N clips begins, `clip ID` when a clip was embedded,
-`commit` when a piece was committed.
+instead of going through VGGish, and pieces keep their first size however busy the machine is; everything else is the
+pipeline as it is. LOG gets a line for what happens: `start`, `piece N` when a piece of N clips begins, `clip ID` when a
+clip has been decoded, `commit` when a piece was committed.
 """
 
 from __future__ import annotations
@@ -11,35 +11,27 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from pipeline import commit, embed, job, models, run, settings
+from pipeline import commit, embed, job, models, run
 from pipeline.types import Clip, Ending, Extracted
 
-EXAMPLE_S = float(os.environ.get("TEST_EXAMPLE_SECONDS", "0.002"))
+FLAGS = ["--checkpoint", "standin", "--pca_params", "standin", "--progress", "off"]
+"""Of every such run; where the weights would be is not looked at."""
 
 
 def values_of(examples: np.ndarray) -> np.ndarray:
-    """Examples [k, 96, 64] -> uint8 [k, 128] that follow from each alone."""
-    time.sleep(EXAMPLE_S * len(examples))
+    """Examples [k, 96, 64] -> uint8 [k, 128] that follow from each alone; takes as long as TEST_EXAMPLE_SECONDS says."""
+    time.sleep(float(os.environ.get("TEST_EXAMPLE_SECONDS", "0")) * len(examples))
     halves = examples.reshape(len(examples), 128, 48).sum(axis=2)
     return np.asarray(np.clip(np.round(halves * 4 + 128), 0, 255).astype(np.uint8))
 
 
-def main() -> int:
-    log = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-
-    def note(line: str) -> None:
-        os.write(log, line.encode() + b"\n")
-
-    def resolved(model: settings.Model) -> settings.Model:
-        return model
-
-    def load(model: settings.Model, check: bool = False) -> Any:
-        return values_of
-
+def replacements(note: Callable[[str], None]) -> list[tuple[object, str, Any]]:
+    """What to replace in the pipeline: (owner, name, value)."""
     push, run_piece, commit_shards = embed.Session.push, job.run_piece, commit.commit
 
     def noted_push(self: embed.Session, item: Extracted) -> Any:
@@ -56,12 +48,28 @@ def main() -> int:
         note("commit")
         return result
 
-    models.load = load
-    models.resolve_checkpoint = models.resolve_pca = resolved  # type: ignore[assignment]
-    embed.Session.push = noted_push  # type: ignore[method-assign]
-    job.run_piece = noted_piece
-    commit.commit = noted_commit
-    return run.main(sys.argv[2:])
+    return [
+        (models, "load", lambda model, check=False: values_of),
+        (models, "resolve_checkpoint", lambda model: model),
+        (models, "resolve_pca", lambda model: model),
+        (embed.Session, "push", noted_push),
+        (job, "run_piece", noted_piece),
+        (commit, "commit", noted_commit),
+        (job.Pace, "learn", lambda self, cost_bytes, seconds: None),
+    ]
+
+
+def main() -> int:
+    """The command; its first argument is the log."""
+    log = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+    def note(line: str) -> None:
+        os.write(log, line.encode() + b"\n")
+
+    note("start")
+    for owner, name, value in replacements(note):
+        setattr(owner, name, value)
+    return run.main([*FLAGS, *sys.argv[2:]])
 
 
 if __name__ == "__main__":

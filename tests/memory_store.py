@@ -126,9 +126,10 @@ class _Upload(io.BytesIO):
 
     def close(self) -> None:
         if not self.closed:
+            data = self.getvalue()
+            super().close()  # also if the call fails: it is not made again when this is collected
             MemoryStore.call("close")
-            MemoryStore.objects[self._path] = (self.getvalue(), next(MemoryStore.clock))
-        super().close()
+            MemoryStore.objects[self._path] = (data, next(MemoryStore.clock))
 
 
 class _Download(io.BytesIO):

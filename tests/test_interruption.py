@@ -1,0 +1,319 @@
+"""The command killed, refused, out of space, and run again: nothing is lost, nothing is done twice that need not be."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from pipeline import verify
+from tests import interrupted_run, outputs
+from tests.command import REPOSITORY, embed, run
+
+CLIPS, SECONDS = 35, 1.5
+PIECE = ["--num_shards", "4", "--piece_seconds", "1"]  # 500 kB: seven of the clips, which count as 64 kB each
+KILLS_IN_SLOW_TEST = 20
+
+
+@pytest.fixture(scope="module")
+def audio(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("audio")
+    rng = np.random.default_rng(6)
+    for number in range(CLIPS):
+        soundfile.write(folder / f"{number:03d}.wav", rng.normal(0, 0.1, round(SECONDS * 16000)), 16000)
+    (folder / "broken.wav").write_bytes(b"no audio")
+    return folder
+
+
+class Run:
+    """The command in a process group of its own, and its log."""
+
+    def __init__(self, log: Path, *arguments: str | Path, example_s: float = 0.02) -> None:
+        self.log = log
+        command = [sys.executable, "-m", "tests.interrupted_run", log, *arguments, "--max_failures", "1"]
+        self.process = subprocess.Popen(
+            [str(item) for item in command],
+            cwd=REPOSITORY,
+            env={**os.environ, "TEST_EXAMPLE_SECONDS": str(example_s)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def lines(self) -> list[str]:
+        return self.log.read_text().splitlines() if self.log.exists() else []
+
+    def wait_for(self, enough: Callable[[list[str]], bool]) -> bool:
+        """Until the log says so; False if the command ended first."""
+        while not enough(self.lines()):
+            if self.process.poll() is not None:
+                return False
+            time.sleep(0.005)
+        return True
+
+    def signal(self, number: int) -> tuple[int, str]:
+        """Sends the whole group a signal -> exit status, what was said."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, number)
+        return self.end()
+
+    def end(self) -> tuple[int, str]:
+        said = self.process.communicate(timeout=100)[1]
+        return self.process.returncode, said
+
+
+@pytest.fixture(scope="module")
+def whole(audio: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """What an uninterrupted run in one piece writes."""
+    folder = tmp_path_factory.mktemp("whole")
+    status, said = Run(folder / "log", "--input", audio, "--output", folder / "out", "--num_shards", "4").end()
+    assert status == 0, said
+    return outputs.content(folder / "out")
+
+
+def left_over(output: Path) -> list[str]:
+    """Files that a finished output should not have."""
+    kept = set(outputs.content(output)) | {"manifest.json"}
+    return [str(path.relative_to(output)) for path in output.rglob("*") if path.is_file()
+            and str(path.relative_to(output)) not in kept]  # fmt: skip
+
+
+def no_faults(output: Path) -> None:
+    if (output / "manifest.json").exists():
+        report = verify.verify_output(str(output))
+        assert not report.fault_count, verify.fault_lines(report)
+
+
+def computed(lines: list[str]) -> tuple[list[str], list[str], int]:
+    """A run's log -> clips decoded in committed pieces, in the one that was interrupted, and that one's size."""
+    done: list[str] = []
+    current: list[str] = []
+    size = 0
+    for line in lines:
+        word, _, rest = line.partition(" ")
+        if word == "piece":
+            current, size = [], int(rest)
+        elif word == "clip":
+            current.append(rest)
+        elif word == "commit":
+            done, current, size = done + current, [], 0
+    return done, current, size
+
+
+def kill_and_resume(audio: Path, folder: Path, whole: dict[str, bytes], kills: int, seed: int) -> int:
+    """Kills runs at seeded moments until it has killed so many; each that ends is compared. Returns clips lost."""
+    rng = random.Random(seed)
+    killed = lost = number = 0
+    wasted: Counter[str] = Counter()
+    committed: Counter[str] = Counter()
+    while killed < kills or number == 0 or wasted:
+        output = folder / f"out{number}"
+        this = Run(folder / f"log{killed}-{number}", "--input", audio, "--output", output, *PIECE)
+        lines, delay = rng.randrange(1, 22), rng.uniform(0, 0.3)
+        ended = killed == kills or not this.wait_for(lambda found, wanted=lines: len(found) >= wanted)
+        if not ended:
+            time.sleep(delay)
+            status, said = this.signal(signal.SIGKILL)
+            ended = status != -signal.SIGKILL
+            killed += not ended
+        if ended:
+            status, said = this.end() if this.process.returncode is None else (this.process.returncode, "")
+            assert status == 0, said
+        no_faults(output)
+        done, half, size = computed(this.lines())
+        assert len(half) <= size
+        committed.update(done)
+        wasted.update(half)
+        lost += len(half)
+        if ended:
+            assert outputs.content(output) == whole
+            assert not left_over(output)
+            # What a commit noted was never computed again; what was, was in a piece that a kill had hit.
+            assert max(committed.values()) == 1
+            assert set(committed) | set(wasted) == {path.stem for path in audio.glob("[0-9]*.wav")}
+            number, committed, wasted = number + 1, Counter(), Counter()
+            if killed == kills:
+                break
+    return lost
+
+
+def test_killed_and_resumed_gives_the_same_bytes(audio: Path, tmp_path: Path, whole: dict[str, bytes]) -> None:
+    kill_and_resume(audio, tmp_path, whole, kills=3, seed=1)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_killed_at_twenty_moments(audio: Path, tmp_path: Path, whole: dict[str, bytes]) -> None:
+    lost = kill_and_resume(audio, tmp_path, whole, kills=KILLS_IN_SLOW_TEST, seed=20)
+    assert lost <= KILLS_IN_SLOW_TEST * 7  # a piece a kill
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.usefixtures("standin_weights")
+def test_killed_with_the_network_itself(audio: Path, tmp_path: Path) -> None:
+    assert embed(tmp_path / "whole", "--input", audio, "--num_shards", "4", timeout=300).status == 0
+    command = [sys.executable, "-m", "pipeline.run", "--input", audio, "--output", tmp_path / "out", *PIECE]
+    process = subprocess.Popen(
+        [*map(str, command), "--checkpoint", "standin", "--pca_params", "standin"],
+        cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    while not list(tmp_path.glob("out/embeddings-*")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    no_faults(tmp_path / "out")
+    assert embed(tmp_path / "out", "--input", audio, *PIECE, timeout=300).status == 0
+    assert outputs.content(tmp_path / "out") == outputs.content(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_stopped_in_order(audio: Path, tmp_path: Path, number: int, status: int) -> None:
+    output = tmp_path / "out"
+    this = Run(tmp_path / "log", "--input", audio, "--output", output, *PIECE)
+    assert this.wait_for(lambda lines: "commit" in lines and lines[-1].startswith("clip"))
+    assert this.signal(number) == (status, "\nStopped. What was committed is kept: the same command continues.\n")
+    assert not (output / "_state" / "lock.json").exists()
+    assert not processes_of(this.process.pid)
+    no_faults(output)
+
+
+def processes_of(group: int) -> list[str]:
+    """Command lines of what still runs in a process group."""
+    found = subprocess.run(["ps", "-eo", "pgid=,stat=,args="], capture_output=True, text=True, check=True)
+    rows = [line.split(None, 2) for line in found.stdout.splitlines()]
+    return [row[2] for row in rows if row[0] == str(group) and "Z" not in row[1]]
+
+
+def test_of_two_runs_one_is_refused_until_the_first_is_dead(
+    audio: Path, tmp_path: Path, whole: dict[str, bytes]
+) -> None:
+    output = tmp_path / "out"
+    # Started together: neither knows of the other. One gets the lock; the other is told who has it.
+    both = [Run(tmp_path / name, "--input", audio, "--output", output, *PIECE, example_s=2) for name in ("a", "b")]
+    while all(this.process.poll() is None for this in both):
+        time.sleep(0.02)
+    refused = both[0] if both[0].process.poll() is not None else both[1]
+    holder = both[1] if refused is both[0] else both[0]
+    status, said = refused.end()
+    assert status == 2
+    assert f"is being written by process {holder.process.pid} on " in said
+    assert holder.signal(signal.SIGKILL)[0] == -signal.SIGKILL
+    status, said = Run(tmp_path / "c", "--input", audio, "--output", output, *PIECE, example_s=0).end()
+    assert status == 0, said
+    assert outputs.content(output) == whole
+    assert not left_over(output)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Callable[[str], None]]:
+    """Mounts a file system of its own on `tmp_path/disk`; the function that it gives remounts it with options."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=10m", "none", place], capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"a tmpfs cannot be mounted here: {mounted.stderr.strip()}")
+
+    def remount(options: str) -> None:
+        until = time.monotonic() + 20
+        while True:
+            done = subprocess.run(["mount", "-o", f"remount,{options}", place], capture_output=True, text=True)
+            if not done.returncode:
+                return
+            assert time.monotonic() < until, done.stderr  # busy while a file is open for writing
+            time.sleep(0.01)
+
+    yield remount
+    subprocess.run(["umount", "--lazy", place], check=True)
+
+
+def test_a_disk_that_fills_up(
+    audio: Path, tmp_path: Path, whole: dict[str, bytes], disk: Callable[[str], None]
+) -> None:
+    output = tmp_path / "disk" / "out"
+    disk("size=48k")
+    flags = ["--input", audio, "--output", output, *PIECE]
+    status, said = Run(tmp_path / "log", *flags).end()
+    assert status == 1
+    assert "No space left on device" in said
+    assert "run the same command again; it continues" in said
+    assert "Traceback" not in said
+    assert len(said.strip().splitlines()) == 1
+    no_faults(output)
+    disk("size=10m")
+    status, said = Run(tmp_path / "log2", *flags).end()
+    assert status == 0, said
+    assert outputs.content(output) == whole
+    assert not left_over(output)
+
+
+def test_an_output_that_becomes_read_only(
+    audio: Path, tmp_path: Path, whole: dict[str, bytes], disk: Callable[[str], None]
+) -> None:
+    output = tmp_path / "disk" / "out"
+    flags = ["--input", audio, "--output", output, *PIECE]
+    this = Run(tmp_path / "log", *flags, example_s=0.2)
+    assert this.wait_for(lambda lines: "commit" in lines and lines[-1].startswith("piece"))
+    disk("ro")
+    status, said = this.end()
+    assert status == 1
+    assert "Read-only file system" in said
+    assert len(said.strip().splitlines()) == 1
+    no_faults(output)
+    disk("rw")
+    done_before = set(computed(this.lines())[0])
+    assert done_before
+    again = Run(tmp_path / "log2", *flags)
+    status, said = again.end()
+    assert status == 0, said
+    assert not done_before & set(computed(again.lines())[0])
+    assert outputs.content(output) == whole
+    assert not left_over(output)
+
+
+def test_a_store_whose_every_third_call_fails(
+    audio: Path, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from itertools import cycle
+
+    from pipeline import lock, storage_errors
+    from pipeline import run as command
+    from tests.memory_store import MemoryStore
+
+    for owner, name, value in interrupted_run.replacements(lambda line: None):
+        monkeypatch.setattr(owner, name, value)
+    monkeypatch.setattr(storage_errors, "FIRST_PAUSE_S", 0.0)
+    monkeypatch.setattr(lock, "SETTLE_S", 0.0)
+    MemoryStore.reset()
+    MemoryStore.failing = cycle((200, 200, 503))
+    flags = ["--input", str(audio), "--output", "memory://bucket/out", "--num_shards", "4", "--max_failures", "1"]
+    assert command.main([*interrupted_run.FLAGS, *flags]) == 0
+    found = {name.partition("/out/")[2]: data for name, (data, _) in MemoryStore.objects.items()}
+    found.pop("manifest.json")
+    assert found == whole
+    assert len(MemoryStore.calls) > 100
+    MemoryStore.reset()
+
+
+def test_too_many_failures_are_an_error_after_all_is_written(audio: Path, tmp_path: Path) -> None:
+    done = run("tests.interrupted_run", tmp_path / "log", "--input", audio, "--output", tmp_path / "out",
+               "--max_failures", "0")  # fmt: skip
+    assert done.status == 1
+    assert "1 of 36 clips failed, more than --max_failures 0 (0)" in done.err
+    assert f"  1 not_audio: {audio}/broken.wav: " in done.err
+    assert len(list((tmp_path / "out").glob("embeddings-*"))) == 1
+    no_faults(tmp_path / "out")
