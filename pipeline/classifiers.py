@@ -21,7 +21,7 @@ def logistic(num_classes: int) -> keras.Model:
     return _model("logistic", [embeddings, mask], [clip], score(embeddings))
 
 
-def attention(num_classes: int, hidden: int = 1024, wide: int = 2048, dropout: float = 0.5) -> keras.Model:
+def attention(num_classes: int, hidden: int = 1024, dropout: float = 0.5) -> keras.Model:
     """Two networks whose probabilities are averaged; they err differently. Inputs and outputs as `build`.
 
     One attends: every frame is scored, and a clip's probability is the mean of its frames' under weights that are a
@@ -31,8 +31,7 @@ def attention(num_classes: int, hidden: int = 1024, wide: int = 2048, dropout: f
 
     Args:
       num_classes: c.
-      hidden: units of the two layers on every frame.
-      wide: units of the two layers on the statistics.
+      hidden: units of the two layers on every frame; the two layers on the statistics have twice as many.
       dropout: share of units left out in training.
     """
     embeddings, mask, present = _inputs()
@@ -47,21 +46,26 @@ def attention(num_classes: int, hidden: int = 1024, wide: int = 2048, dropout: f
     deviation = ops.sqrt(ops.sum(squares, axis=1) / ops.sum(present, axis=1) + 1e-3)
     extremes = [ops.max(embeddings + absent, axis=1), ops.min(embeddings - absent, axis=1)]
     statistics = _normalized(ops.concatenate([mean, deviation, *extremes], axis=-1))
-    summarised = _scores(_dense(_dense(statistics, wide, dropout), wide, dropout), num_classes)
+    summarised = _scores(_dense(_dense(statistics, 2 * hidden, dropout), 2 * hidden, dropout), num_classes)
     return _model("attention", [embeddings, mask], [attended, summarised], frames)
 
 
-CLASSIFIERS: dict[str, Callable[[int], keras.Model]] = {"attention": attention, "logistic": logistic}
+CLASSIFIERS: dict[str, Callable[..., keras.Model]] = {"attention": attention, "logistic": logistic}
 
 
-def build(name: str, num_classes: int) -> keras.Model:
+def build(name: str, num_classes: int, **sizes: int) -> keras.Model:
     """A name and a number of classes c -> a model that is not yet trained.
 
     Its inputs are embeddings float32 [b, t, 128] and a mask bool [b, t], True where there is a frame (one a clip at
     least). Its outputs are probabilities of the classes: "clip" float32 [b, c], the mean of "members" [b, m, c], each
     of which is trained for itself, and "frames" [b, t, c].
+
+    Args:
+      name: one of `CLASSIFIERS`.
+      num_classes: c.
+      sizes: `hidden`, of "attention".
     """
-    return CLASSIFIERS[name](num_classes)
+    return CLASSIFIERS[name](num_classes, **sizes)
 
 
 def multi_label_loss(labels: Any, members: Any) -> Any:

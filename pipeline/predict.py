@@ -8,6 +8,7 @@ Audio goes through the pipeline with the settings of the embeddings that the mod
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -25,6 +26,7 @@ import numpy as np
 from pipeline import ledger, provenance, storage
 from pipeline.command import Parser, run_command
 from pipeline.dataset import frame_starts, matching_files
+from pipeline.layout import FAILURES
 from pipeline.options import FlagError, positive_int
 from pipeline.records import Record, RecordError, read_records
 from pipeline.saved_model import Description, ModelError, load, read_description
@@ -80,6 +82,8 @@ def predict(model: keras.Model, record: Record, hop_s: float, uri: str = "") -> 
 def embed(patterns: Sequence[str], output: str, description: Description, flags: Namespace) -> None:
     """Audio -> records in `output`, by the pipeline, with the settings that the model's embeddings were made with.
 
+    Clips that could not be embedded are named on standard error.
+
     Raises:
       FlagError: the pipeline ended without embeddings; it has said why.
     """
@@ -94,9 +98,13 @@ def embed(patterns: Sequence[str], output: str, description: Description, flags:
         arguments += [f"--{kind}", getattr(flags, kind) or ("standin" if known == standin.NAME else known)]
     for name in ("hop_seconds", "precision"):
         arguments += [f"--{name}", str(made_by.settings[name])]
-    status = run.main([*arguments, "--max_failures", "100%", "--short_clips", flags.short_clips])
+    with contextlib.redirect_stdout(io.StringIO()):  # its summary speaks of files that are about to go
+        status = run.main([*arguments, "--max_failures", "100%", "--short_clips", flags.short_clips])
     if status:
         raise FlagError("the audio was not embedded (see above)")
+    with storage.open_read(f"{output}/{FAILURES}") as file:
+        for failure in map(json.loads, file):
+            print(f"{failure['uri']}: {failure['reason']}: {failure['message']}", file=sys.stderr)
 
 
 def are_records(uri: str) -> bool:

@@ -67,13 +67,19 @@ def train(flags: Namespace) -> Ranking:
 
     fitting = _fitting(flags, training)
     numbers = {"train": len(training), "validation": len(held_out)}
-    told = {"fitting": asdict(fitting), "clips": numbers, "patterns": {"train": flags.train, "eval": flags.eval}}
+    sizes = {"hidden": flags.hidden} if flags.hidden else {}
+    told = {
+        "fitting": asdict(fitting),
+        "sizes": sizes,
+        "clips": numbers,
+        "patterns": {"train": flags.train, "eval": flags.eval},
+    }
     description = Description(flags.classifier, classes, made, fitting.frames, told)
     description.refuse_others(provenance.of(flags.eval), f"--eval {flags.eval}")
     _open_folder(folder, description, flags.overwrite)
     print(f"{len(training):,} clips to train on, {len(held_out):,} held out of them, {len(classes.indices)} classes")
 
-    model = _fit(flags.classifier, training, held_out, fitting, folder)
+    model = _fit(flags.classifier, sizes, training, held_out, fitting, folder)
     del clips, training, held_out
     from pipeline.fitting import read_history, scores
 
@@ -134,7 +140,9 @@ def plot(classes: Classes, ranking: Ranking) -> bytes:
     return buffer.getvalue()
 
 
-def _fit(classifier: str, training: Clips, held_out: Clips, fitting: Fitting, folder: Path) -> Any:
+def _fit(
+    classifier: str, sizes: dict[str, int], training: Clips, held_out: Clips, fitting: Fitting, folder: Path
+) -> Any:
     from vggish_core.quiet import import_tensorflow
 
     import_tensorflow()
@@ -144,7 +152,7 @@ def _fit(classifier: str, training: Clips, held_out: Clips, fitting: Fitting, fo
     from pipeline.fitting import fit
 
     keras.utils.set_random_seed(fitting.seed)
-    model = classifiers.build(classifier, training.labels.shape[1])
+    model = classifiers.build(classifier, training.labels.shape[1], **sizes)
     fit(model, training, held_out, fitting, folder)
     return model
 
@@ -241,6 +249,7 @@ def _parser() -> Parser:
     parser.add_argument("--model", required=True, metavar="DIR", help="folder to write; one that is not there yet")
     parser.add_argument("--only", metavar="NAMES", help='a subset of the classes: "Dog,Rain"; quote names with commas')
     parser.add_argument("--classifier", choices=sorted(DEFAULTS), default="attention", help="default: %(default)s")
+    parser.add_argument("--hidden", type=positive_int, help="units of the attention network (default: 1024)")
     parser.add_argument("--epochs", type=positive_int, help="default: 16, logistic 40")
     parser.add_argument("--batch_size", type=positive_int, default=256, help="default: %(default)s")
     parser.add_argument("--learning_rate", type=positive_float, help="default: 0.001, logistic 0.01")
@@ -266,6 +275,8 @@ def _share(text: str) -> float:
 
 def _main(argv: Sequence[str]) -> None:
     flags = _parser().parse_args(argv)
+    if flags.hidden and flags.classifier != "attention":
+        raise FlagError(f"--hidden {flags.hidden}: --classifier {flags.classifier} has no hidden units; leave it out")
     ranking = train(flags)
     summary = ranking.summary()
     print(f"mAP {summary['mAP']:.4f}, AUC {summary['AUC']:.4f}, d' {summary['d_prime']:.3f}")
