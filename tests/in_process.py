@@ -28,19 +28,23 @@ def digests(examples: np.ndarray) -> np.ndarray:
     return np.array([list(row + row[::-1]) for row in rows], np.uint8)
 
 
+def _resolved(model: Model) -> Model:
+    return model
+
+
+def _load(model: Model, check: bool = False) -> models.EmbedFunction:
+    return digests
+
+
+CHEAP_NETWORK = {"resolve_checkpoint": _resolved, "resolve_pca": _resolved, "load": _load}
+"""What stands in for functions of `pipeline.models`."""
+
+
 @pytest.fixture
 def embed_here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Embed:
     """The command as a function."""
-
-    def resolved(model: Model) -> Model:
-        return model
-
-    def load(model: Model, check: bool = False) -> models.EmbedFunction:
-        return digests
-
-    monkeypatch.setattr(models, "resolve_checkpoint", resolved)
-    monkeypatch.setattr(models, "resolve_pca", resolved)
-    monkeypatch.setattr(models, "load", load)
+    for name, function in CHEAP_NETWORK.items():
+        monkeypatch.setattr(models, name, function)
     monkeypatch.setattr("pipeline.embed._workers", {})
 
     def embed(output: Path, *flags: str | Path) -> Done:
