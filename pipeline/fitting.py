@@ -62,14 +62,14 @@ class MixedBatches(keras.utils.PyDataset):
     def begin(self, epoch: int) -> None:
         """Sets which epoch the batches are of."""
         self._epoch = epoch
-        self._order = self._generator(-1).permutation(len(self._clips))
+        self._order = self.generator(-1).permutation(len(self._clips))
 
     def __len__(self) -> int:
         return max(1, len(self._clips) // self._fitting.batch_size)  # of the rest, others in every epoch
 
     def __getitem__(self, index: int) -> tuple[tuple[np.ndarray, np.ndarray], dict[str, np.ndarray]]:
         size = self._fitting.batch_size
-        generator = self._generator(index)
+        generator = self.generator(index)
         positions = self._order[index * size : (index + 1) * size]
         values, mask, labels = self._cut(positions, generator)
         if self._fitting.mixup:
@@ -85,8 +85,9 @@ class MixedBatches(keras.utils.PyDataset):
         values, mask = self._clips.padded(positions, self._fitting.frames, generator.integers(0, spare + 1))
         return values, mask, self._clips.labels[positions].astype(np.float32)
 
-    def _generator(self, index: int) -> np.random.Generator:
-        return np.random.default_rng([self._fitting.seed, self._epoch, index + 1])
+    def generator(self, index: int) -> np.random.Generator:
+        """Random numbers for batch `index` of the epoch, -1 for its order, -2 for the network."""
+        return np.random.default_rng([self._fitting.seed, self._epoch, index + 2])
 
 
 class Validation(keras.callbacks.Callback):
@@ -107,6 +108,7 @@ class Validation(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self._batches.begin(epoch)
+        _seed_dropout(self.model, self._batches.generator(-2))
         lines = read_history(self._folder)[:epoch]  # an epoch that was interrupted before its checkpoint is run again
         _write_history(self._folder, lines)
 
@@ -129,6 +131,13 @@ class Validation(keras.callbacks.Callback):
         if since_best >= self._patience:
             self._report(f"no better for {since_best} epochs: stopping")
             self.model.stop_training = True
+
+
+def _seed_dropout(model: keras.Model, generator: np.random.Generator) -> None:
+    """Starts dropout's random numbers anew: checkpoints do not hold them, and an epoch is to depend on its number."""
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Dropout):
+            layer.seed_generator.state.assign(generator.integers(0, 2**31, 2).astype(np.uint32))
 
 
 def _merit(line: dict[str, Any]) -> tuple[float, float]:
