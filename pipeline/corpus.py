@@ -33,6 +33,7 @@ class Work:
       drops: clips whose records are to go.
       kept: clips that the output holds and keeps.
       clips_in: clips that the output will account for.
+      gone: clips that the output holds and the inputs do not.
     """
 
     clips: Sequence[Clip]
@@ -40,6 +41,7 @@ class Work:
     drops: Sequence[Clip]
     kept: int
     clips_in: int
+    gone: int = 0
 
 
 def compare(corpus: Corpus, ledger: Iterable[LedgerEntry], retry_failed: bool = False, prune: bool = False) -> Work:
@@ -56,7 +58,7 @@ def compare(corpus: Corpus, ledger: Iterable[LedgerEntry], retry_failed: bool = 
     todo = plan.todo(corpus.clips, entries.values(), retry_failed, {failure.clip.key for failure in corpus.failures})
     kept = todo.kept + len(corpus.failures) - len(new_failures) + (0 if prune else len(todo.gone))
     work = len(todo.run) + len(new_failures)
-    return Work(todo.run, new_failures, todo.gone if prune else (), kept, kept + work)
+    return Work(todo.run, new_failures, todo.gone if prune else (), kept, kept + work, len(todo.gone))
 
 
 def _known(failure: Failure, entry: LedgerEntry | None) -> bool:

@@ -152,6 +152,11 @@ def _add_policies(group: Any) -> None:
 
 def _add_running(group: Any) -> None:
     group.add_argument(
+        "--check",
+        action="store_true",
+        help="change nothing: try a sample and the output's storage, tell what a run would do and take",
+    )
+    group.add_argument(
         "--runner",
         default="DirectRunner",
         metavar="NAME",

@@ -57,8 +57,10 @@ def _run(flags: argparse.Namespace, beam_flags: list[str]) -> int:
     task = _job(flags, found, _model(flags, on), on)
     directory = task.output.directory
     with _about("--output"):
-        resume.inspect(directory, task, flags.overwrite)
+        before = resume.inspect(directory, task, flags.overwrite)
     _load(task.model)
+    if flags.check:
+        return _check(flags, found, task, on, before)
     with _about("--output"):
         held = lock.Lock(directory)
     with held:
@@ -66,16 +68,27 @@ def _run(flags: argparse.Namespace, beam_flags: list[str]) -> int:
         for line in summary.recovered(opened):
             print(line, file=sys.stderr)
         work = corpus.compare(found, commit.committed_ledger(directory), flags.retry_failed, flags.prune)
-        before = opened.manifest.totals["audio_seconds"]
+        before_s = opened.manifest.totals["audio_seconds"]
         with tempfile.TemporaryDirectory(prefix="vggish-tallies-") as tallies:
             with progress.ProgressLine(len(work.clips), lambda: progress.total(tallies), flags.progress):
                 shown = tallies if on.local else None
                 job.execute(task, work, on, opened.manifest, shown, flags.piece_seconds, held.confirm)
         held.confirm()
         manifest = commit.finish(directory, work.clips_in)
-    computed_s = manifest.totals["audio_seconds"] - before
+    computed_s = manifest.totals["audio_seconds"] - before_s
     print(summary.summary(directory, manifest, computed_s, time.monotonic() - started, work.kept))
     return _verdict(flags.max_failures, directory, manifest)
+
+
+def _check(flags: argparse.Namespace, found: Corpus, task: Job, on: Engine, before: Manifest | None) -> int:
+    """Tell what the run would do; change nothing."""
+    from pipeline import commit, corpus, trial
+
+    with _about("--output"):
+        held = commit.committed_ledger(task.output.directory) if before else ()
+        work = corpus.compare(found, held, flags.retry_failed, flags.prune)
+        print(trial.report(task, work, before is not None, flags.piece_seconds, on))
+    return OK
 
 
 def _model(flags: argparse.Namespace, on: Engine) -> Model:
