@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -11,6 +13,8 @@ import numpy as np
 from pipeline import storage
 from pipeline.settings import Model
 from vggish_core import weights
+
+_log = logging.getLogger(__name__)
 
 EmbedFunction = Callable[[np.ndarray], np.ndarray]
 """Examples float32 [k, 96, 64] -> values [k, 128], uint8 or float32."""
@@ -23,9 +27,10 @@ def resolve_checkpoint(model: Model) -> Model:
       WeightsError, CheckpointError: if it is missing or does not fit.
     """
     found = weights.resolve(model.checkpoint, "checkpoint", storage.open_read)
-    from vggish_core.checkpoints import CheckpointVariables
+    if not (_takes_prepared(model) and _is_prepared(found.sha256)):
+        from vggish_core.checkpoints import CheckpointVariables
 
-    CheckpointVariables(found.path)
+        CheckpointVariables(found.path)
     given = _absolute(model.checkpoint)
     return replace(model, checkpoint=given, checkpoint_name=found.name, checkpoint_sha256=found.sha256)
 
@@ -50,27 +55,61 @@ def load(model: Model, check: bool = False) -> EmbedFunction:
 
     Args:
       model: with the sha256s of its weights, which have to be the same here.
-      check: compare the fast kernel with the plain graph first.
+      check: compare the fast kernel with the plain graph first, if that was not done before on this machine.
 
     Raises:
       WeightsError, CheckpointError, PcaError: if weights are missing, others than at submission, or do not fit.
       UnsupportedProcessorError: for a precision that this processor does not have.
       KernelError: if the fast kernel is too far from the plain graph.
     """
-    from vggish_core.model import Embedder, check_kernel
     from vggish_core.postprocess import Postprocessor
 
     found = weights.resolve(model.checkpoint, "checkpoint", storage.open_read, model.checkpoint_sha256)
-    # One thread a call: the worker makes as many calls at the same time as it has cores, and none waits for a part.
-    embedder = Embedder(found.path, model.batch_size, model.precision, model.convolutions, threads=1)
-    if check:
-        check_kernel(embedder)
+    embed = (_prepared(found) if _takes_prepared(model) else None) or _embedder(model, found.path, check)
     if model.embeddings == "raw":
-        return embedder.embed
+        return embed
     pca = weights.resolve(model.pca_params, "pca_params", storage.open_read, model.pca_sha256)
     postprocessor = Postprocessor(pca.path)
     finish = postprocessor.postprocess if model.embeddings == "quantized" else postprocessor.pca
-    return lambda examples: finish(embedder.embed(examples))
+    return lambda examples: finish(embed(examples))
+
+
+def _takes_prepared(model: Model) -> bool:
+    """Whether the Winograd kernel computes: not where there may be a GPU, which `Embedder` looks for."""
+    gpu = sys.platform != "linux" or any(map(os.path.exists, ("/dev/nvidia0", "/dev/kfd", "/dev/dxg")))
+    return model.convolutions == "winograd" and model.precision == "float32" and not gpu
+
+
+def _is_prepared(sha256: str) -> bool:
+    from vggish_core import prepared
+
+    return prepared.is_known(sha256)
+
+
+def _prepared(checkpoint: weights.Weights) -> EmbedFunction | None:
+    """The network from what was prepared and checked of its checkpoint, without TensorFlow; None without a cache."""
+    from vggish_core import prepared
+    from vggish_core.winograd import WinogradNetwork
+
+    try:
+        return WinogradNetwork(prepared.factors(checkpoint.path, checkpoint.sha256), threads=1)
+    except prepared.RefusedError as error:
+        from vggish_core.model import KernelError
+
+        raise KernelError(str(error)) from error
+    except prepared.PreparationError as error:
+        _log.warning("the checkpoint has to be prepared at every start: %s", error)
+        return None
+
+
+def _embedder(model: Model, path: str, check: bool) -> EmbedFunction:
+    from vggish_core.model import Embedder, check_kernel
+
+    # One thread a call: the worker makes as many calls at the same time as it has cores, and none waits for a part.
+    embedder = Embedder(path, model.batch_size, model.precision, model.convolutions, threads=1)
+    if check:
+        check_kernel(embedder)
+    return embedder.embed
 
 
 def _absolute(given: str) -> str:

@@ -29,7 +29,7 @@ _lock = threading.Lock()
 
 def compiled(function: Callable[..., Any], signature: Any) -> Callable[..., Any]:
     """Compiles a function for one signature, or loads it as compiled before; it runs without holding the GIL."""
-    directory = cache_directory() / "kernels" / _code_version()
+    directory = cache_directory() / "kernels" / code_version()
     with _lock, _numba_cache(directory):
         kept = _writable(directory)
         return numba.njit(signature, nogil=True, cache=kept)(function)
@@ -63,7 +63,8 @@ def _numba_cache(directory: Path) -> Iterator[None]:
 
 
 @lru_cache(maxsize=1)
-def _code_version() -> str:
+def code_version() -> str:
+    """Stands for Numba's version and the text of the modules that generate code."""
     digest = hashlib.sha256(numba.__version__.encode())
     for name in _GENERATORS:
         spec = importlib.util.find_spec(name)

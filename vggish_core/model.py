@@ -10,7 +10,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from vggish_core.checkpoints import (
 )
 from vggish_core.processor import require_bfloat16
 from vggish_core.quiet import import_slim, import_tensorflow, without_layer_warnings
+
+if TYPE_CHECKING:
+    from vggish_core.winograd import WinogradNetwork
 
 tf = import_tensorflow()
 tf1 = tf.compat.v1
@@ -122,6 +125,7 @@ class Embedder:
     Attributes:
       convolutions: the kernel in use.
       batch_size, precision, variables: as given; variables by name.
+      winograd: the network of that kernel, if it is in use.
 
     Raises:
       CheckpointError: if the checkpoint is unreadable or not VGGish's.
@@ -145,11 +149,12 @@ class Embedder:
         if threads is not None and threads < 1:
             raise ValueError(f"threads is {threads}; it must be 1 or more")
         self.variables = checked(checkpoint if isinstance(checkpoint, Mapping) else CheckpointVariables(checkpoint))
+        self.winograd: WinogradNetwork | None = None
         self._network: Callable[[np.ndarray], np.ndarray]
         if self.convolutions == "winograd":
             from vggish_core.winograd import WinogradNetwork
 
-            self._network = WinogradNetwork(self.variables, threads)
+            self._network = self.winograd = WinogradNetwork(self.variables, threads)
         else:
             _hold_tensorflow_to(threads)
             self._network = partial(_in_batches, SlimNetwork(self.variables, batch_size, precision, threads))

@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -39,20 +40,47 @@ EARLY_EXAMPLES = 2
 EARLY, LATE = CONVOLUTIONS[:3], CONVOLUTIONS[3:]
 
 
+@dataclass(frozen=True)
+class Factors:
+    """What the kernels read of a checkpoint, by layer, each array flat float32 from the beginning of a cache line.
+
+    Attributes:
+      weights: as they lie in memory for a `RegisterTile`; those of convolutions but the first are transformed.
+      biases: of the layers.
+    """
+
+    weights: dict[str, np.ndarray]
+    biases: dict[str, np.ndarray]
+
+
+def prepare(variables: Mapping[str, np.ndarray], tile: RegisterTile) -> Factors:
+    """Variables by name, "vggish/conv1/weights" and so on -> the factors for a tile, 350 MB."""
+    weights = {FIRST: _flat(variables[f"vggish/{FIRST}/weights"])}
+    for convolution in CONVOLUTIONS:
+        filters = transform_filters(variables[f"vggish/{convolution.name}/weights"])
+        weights[convolution.name] = _flat(panels(filters, tile))
+    for dense in DENSE:
+        weights[dense.name] = _flat(dense_panels(variables[f"vggish/{dense.name}/weights"], tile))
+    return Factors(weights, {name: _flat(variables[f"vggish/{name}/biases"]) for name in weights})
+
+
 class WinogradNetwork:
     """VGGish with Winograd convolutions: examples float32 [n, 96, 64] -> raw embeddings float32 [n, 128].
 
     Any number of Python threads may call it at the same time.
 
     Args:
-      variables: of the checkpoint, by name, "vggish/conv1/weights" and so on; not kept.
+      variables: of the checkpoint, by name, which are not kept; or what `prepare` made of them for the same tile.
       threads: of one call; None: as many as there are processors for this process. 1 computes in the caller's thread:
         the choice for whoever makes as many calls at a time as there are processors. It changes no bits.
       tile: shape of the products' innermost part; None: what suits the processor. It changes no bits.
     """
 
     def __init__(
-        self, variables: Mapping[str, np.ndarray], threads: int | None = None, tile: RegisterTile | None = None
+        self,
+        variables: Mapping[str, np.ndarray] | Factors,
+        threads: int | None = None,
+        tile: RegisterTile | None = None,
     ) -> None:
         self.threads = available_processors() if threads is None else threads
         if self.threads < 1:
@@ -61,13 +89,8 @@ class WinogradNetwork:
         self._kernels = kernels(self._tile)
         self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="winograd") if self.threads > 1 else None
         self._workspaces: list[_Workspace] = []
-        self._weights: dict[str, np.ndarray] = {FIRST: _flat(variables[f"vggish/{FIRST}/weights"])}
-        for convolution in CONVOLUTIONS:
-            filters = transform_filters(variables[f"vggish/{convolution.name}/weights"])
-            self._weights[convolution.name] = _flat(panels(filters, self._tile))
-        for dense in DENSE:
-            self._weights[dense.name] = _flat(dense_panels(variables[f"vggish/{dense.name}/weights"], self._tile))
-        self._biases = {name: _flat(variables[f"vggish/{name}/biases"]) for name in self._weights}
+        self.factors = variables if isinstance(variables, Factors) else prepare(variables, self._tile)
+        self._weights, self._biases = self.factors.weights, self.factors.biases
 
     def __call__(self, examples: np.ndarray) -> np.ndarray:
         """Examples float32 [n, 96, 64] -> raw embeddings float32 [n, 128], without activation; n may be 0."""
