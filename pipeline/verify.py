@@ -8,9 +8,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing import get_context
 
 import numpy as np
@@ -18,6 +19,11 @@ import numpy as np
 from pipeline import promises, storage
 from pipeline.checks import FileReport, Rules, check_file
 from pipeline.layout import OutputError, basename
+from pipeline.options import FlagError, check_beam_flags, positive_int, unknown_flag
+from vggish_core.weights import WeightsError
+
+Checker = Callable[[Sequence[tuple[str, Rules]]], list[FileReport]]
+"""Files and their rules -> their reports, in order."""
 
 SMALL_BYTES = 64 << 20
 """Less than this is checked in one process: starting others would take longer."""
@@ -43,22 +49,26 @@ class Report:
         return len(self.faults) + sum(file.fault_count for file in self.files)
 
 
-def verify_output(directory: str, manifest_uri: str = "", jobs: int = 1) -> Report:
+def verify_output(directory: str, manifest_uri: str = "", check: Checker | None = None) -> Report:
     """An output -> what was found in every record, shard, ledger and the manifest.
+
+    Args:
+      directory, manifest_uri: the output, and its manifest if that lies elsewhere.
+      check: files and their rules -> their reports, in order; by default in this process.
 
     Raises:
       OutputError: there is no manifest, or it is not one.
     """
     promise = promises.read(directory, manifest_uri)
     report = Report(notes=promise.notes, faults=promise.faults)
-    report.files = check_files(promise.files, jobs)
+    report.files = (check or check_files)(promise.files)
     for file in report.files:
         promises.compare_shard(promise, file)
     report.faults += promises.failures_faults(promise)
     return report
 
 
-def verify_files(patterns: Sequence[str], hop_seconds: float = 0.96, jobs: int = 1) -> Report:
+def verify_files(patterns: Sequence[str], hop_seconds: float = 0.96, check: Checker | None = None) -> Report:
     """Record files of any origin -> what was found in them; OutputError for a pattern that matches nothing."""
     rules = Rules(hop_frames=round(hop_seconds * 100))
     uris: list[str] = []
@@ -67,15 +77,15 @@ def verify_files(patterns: Sequence[str], hop_seconds: float = 0.96, jobs: int =
         if not found:
             raise OutputError(f"no file matches {pattern}", "Name record files, or an output without --manifest none.")
         uris += found
-    return Report(check_files([(uri, rules) for uri in uris], jobs))
+    return Report((check or check_files)([(uri, rules) for uri in uris]))
 
 
-def check_files(files: Sequence[tuple[str, Rules]], jobs: int) -> list[FileReport]:
+def check_files(files: Sequence[tuple[str, Rules]], jobs: int = 1) -> list[FileReport]:
     """Files and their rules -> their reports, in order, from up to `jobs` processes."""
     if min(jobs, len(files)) <= 1 or sum(_size(uri) for uri, _ in files) < SMALL_BYTES:
-        return [_check(file) for file in files]
+        return [check_one(file) for file in files]
     with ProcessPoolExecutor(min(jobs, len(files)), get_context("spawn")) as pool:
-        return list(pool.map(_check, files))
+        return list(pool.map(check_one, files))
 
 
 def _size(uri: str) -> int:
@@ -85,7 +95,8 @@ def _size(uri: str) -> int:
         return 0
 
 
-def _check(file: tuple[str, Rules]) -> FileReport:
+def check_one(file: tuple[str, Rules]) -> FileReport:
+    """A file and its rules -> its report; that it cannot be read is a fault like others."""
     try:
         return check_file(*file)
     except OSError as error:
@@ -145,22 +156,55 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--hop_seconds", type=float, default=0.96, metavar="S", help="with --manifest none (default: %(default)s)"
     )
+    result.add_argument(
+        "--audit", type=positive_int, metavar="N", help="also compute N random clips from their audio and compare bytes"
+    )
+    result.add_argument("--seed", type=int, default=0, help="which clips --audit takes (default: %(default)s)")
+    result.add_argument("--checkpoint", default="", metavar="FILE", help="for --audit, if the manifest's name is stale")
+    result.add_argument("--pca_params", default="", metavar="FILE", help="likewise")
+    result.add_argument(
+        "--runner", metavar="NAME", help="check the files in a Beam pipeline; further flags are Beam's (default: none)"
+    )
     result.add_argument("--jobs", type=int, metavar="N", help="processes (default: one a core)")
     return result
 
 
+def _checker(flags: argparse.Namespace, beam_flags: Sequence[str]) -> Checker:
+    """What checks the files: processes of this machine, or the engine that --runner names."""
+    if flags.runner is None:
+        if beam_flags:
+            raise FlagError(unknown_flag(beam_flags[0], [*vars(flags), "--runner"]))
+        return partial(check_files, jobs=flags.jobs or os.cpu_count() or 1)
+    from pipeline import engine, verify_transforms
+
+    check_beam_flags(beam_flags)
+    return partial(verify_transforms.check_files, on=engine.choose(flags.runner, beam_flags))
+
+
+def _add_audit(report: Report, flags: argparse.Namespace) -> None:
+    from pipeline.audit import audit
+
+    found = audit(flags.output[0], flags.audit, flags.seed, flags.checkpoint, flags.pca_params, flags.manifest)
+    report.faults += found.faults
+    report.notes += found.notes
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
-    flags = parser().parse_args(arguments)
-    jobs = flags.jobs or os.cpu_count() or 1
+    flags, beam_flags = parser().parse_known_args(arguments)
     try:
+        check = _checker(flags, beam_flags)
         if flags.manifest == "none":
-            report = verify_files(flags.output, flags.hop_seconds, jobs)
+            if flags.audit:
+                raise OutputError("--audit needs a manifest", "Leave --manifest none out, or --audit.")
+            report = verify_files(flags.output, flags.hop_seconds, check)
         elif len(flags.output) > 1:
             raise OutputError(f"{len(flags.output)} folders were named", "Name one, or files with --manifest none.")
         else:
-            report = verify_output(flags.output[0], flags.manifest, jobs)
-    except (OutputError, OSError) as error:
+            report = verify_output(flags.output[0], flags.manifest, check)
+            if flags.audit:
+                _add_audit(report, flags)
+    except (OutputError, FlagError, WeightsError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(table(report))

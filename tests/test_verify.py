@@ -4,6 +4,7 @@ import json
 import random
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -296,7 +297,9 @@ def test_several_processes_find_the_same(output: Path, monkeypatch: pytest.Monke
     narrow_a_frame(output, random.Random(5))
     alone = verify.fault_lines(verify.verify_output(str(output)))
     monkeypatch.setattr(verify, "SMALL_BYTES", 0)
-    assert verify.fault_lines(verify.verify_output(str(output), jobs=2)) == alone != []
+    assert (
+        verify.fault_lines(verify.verify_output(str(output), check=partial(verify.check_files, jobs=2))) == alone != []
+    )
 
 
 @pytest.mark.parametrize("arguments", [["nowhere"], ["nothing-*", "--manifest", "none"], ["a", "b"]])

@@ -1,0 +1,132 @@
+"""Clips computed again from their audio: equal, or told; and the check of files on Beam."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from pipeline import audit, embed, run, verify
+from pipeline.layout import OutputError
+from pipeline.records import parse, to_sequence_example
+from pipeline.tfrecord import read_tfrecord, write_tfrecord
+from tests import command, interrupted_run
+
+
+@pytest.fixture(autouse=True)
+def cheap_network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    for owner, name, value in interrupted_run.replacements(lambda line: None):
+        monkeypatch.setattr(owner, name, value)
+    monkeypatch.setattr(embed, "_workers", {})
+
+
+@pytest.fixture(scope="module")
+def audio(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("audio")
+    rng = np.random.default_rng(9)
+    for number in range(12):
+        soundfile.write(folder / f"{number:03d}.wav", rng.normal(0, 0.1, (2 + number % 3) * 44100), 44100)
+    return folder
+
+
+@pytest.fixture
+def corpus(audio: Path, tmp_path: Path) -> Path:
+    """A copy of the audio, and of it `tmp_path/out`."""
+    shutil.copytree(audio, tmp_path / "audio")
+    flags = ["--input", str(tmp_path / "audio"), "--output", str(tmp_path / "out"), "--num_shards", "3"]
+    assert run.main([*interrupted_run.FLAGS, *flags]) == 0
+    return tmp_path / "audio"
+
+
+@pytest.fixture
+def any_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The network that costs nothing has no weights to compare."""
+    monkeypatch.setattr(audit, "_found", lambda manifest, kind, given: "standin")
+
+
+@pytest.mark.usefixtures("any_weights")
+def test_all_clips_are_equal(corpus: Path, tmp_path: Path) -> None:
+    found = audit.audit(str(tmp_path / "out"), 100, 0)
+    assert (found.equal, found.faults) == (12, [])
+    assert found.notes == ["audit: 12 clips computed again, 12 equal (seed 0)"]
+
+
+@pytest.mark.usefixtures("any_weights")
+def test_what_is_not_equal_is_told(corpus: Path, tmp_path: Path) -> None:
+    shard = max((tmp_path / "out").glob("embeddings-*"), key=lambda path: path.stat().st_size)
+    with shard.open("rb") as file:
+        held = [parse(data) for data in read_tfrecord(file)]
+    held[0].values[1, 5] ^= 3
+    with shard.open("wb") as file:
+        write_tfrecord(file, [to_sequence_example(r.id, r.start_s, r.end_s, r.labels, r.values) for r in held])
+    found = audit.audit(str(tmp_path / "out"), 100, 0)
+    assert found.equal == 11
+    (line,) = found.faults
+    assert line.startswith(f"{held[0].id}: {corpus}/{held[0].id}.wav gives another record now: 1 of ")
+    assert "the first is 1, by up to" in line
+
+
+@pytest.mark.usefixtures("any_weights")
+def test_audio_that_is_gone_or_changed_is_no_fault_of_the_output(corpus: Path, tmp_path: Path) -> None:
+    (corpus / "003.wav").unlink()
+    soundfile.write(corpus / "004.wav", np.zeros(44100 * 3), 44100)
+    found = audit.audit(str(tmp_path / "out"), 100, 0)
+    assert (found.equal, found.faults) == (10, [])
+    assert any(note.startswith("note: 003: not comparable") and "is gone" in note for note in found.notes)
+    assert any(note.startswith("note: 004: not comparable") and "was changed since" in note for note in found.notes)
+    shutil.rmtree(corpus)
+    assert audit.audit(str(tmp_path / "out"), 5, 0).faults == [
+        "audit: the audio of none of the clips is there as it was"
+    ]
+
+
+def test_other_weights_are_refused_with_both_sums(corpus: Path, tmp_path: Path, standin_weights: Path) -> None:
+    path = tmp_path / "out" / "manifest.json"
+    content = json.loads(path.read_text())
+    content["models"]["checkpoint"] = {"name": "standin", "sha256": "0" * 64}
+    path.write_text(json.dumps(content))
+    with pytest.raises(OutputError, match=r"has the sha256 [0-9a-f]{64}, the output was made with 0{64}"):
+        audit.audit(str(tmp_path / "out"), 5, 0)
+
+
+def test_the_seed_decides_which(corpus: Path, tmp_path: Path) -> None:
+    from pipeline import promises
+
+    out = str(tmp_path / "out")
+    manifest = promises.read(out).manifest
+    drawn = [[entry.id for entry in audit.choose(out, manifest, 4, seed)] for seed in range(20)]
+    assert drawn[3] == [entry.id for entry in audit.choose(out, manifest, 4, 3)]
+    assert {len(ids) for ids in drawn} == {4}
+    assert len(set().union(*drawn)) == 12
+
+
+def test_on_beam_the_table_is_the_same(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert verify.main([str(out)]) == 0
+    alone = capsys.readouterr().out
+    assert verify.main([str(out), "--runner", "DirectRunner"]) == 0
+    assert capsys.readouterr().out == alone
+    shard = max(out.glob("embeddings-*"), key=lambda path: path.stat().st_size)
+    data = bytearray(shard.read_bytes())
+    data[100] ^= 1
+    shard.write_bytes(data)
+    assert verify.main([str(out)]) == 1
+    alone = capsys.readouterr().out
+    assert "FAULT" in alone
+    assert verify.main([str(out), "--runner", "DirectRunner"]) == 1
+    assert capsys.readouterr().out == alone
+    assert verify.main([str(out), "--runners", "DirectRunner"]) == 2
+    assert "--runners is no flag" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("standin_weights")
+def test_with_the_network_itself(audio: Path, tmp_path: Path) -> None:
+    done = command.embed(tmp_path / "out", "--input", audio, "--num_shards", "3")
+    assert done.status == 0, done.err
+    done = command.run("pipeline.verify", tmp_path / "out", "--audit", "5", "--seed", "2")
+    assert done.status == 0, done.out + done.err
+    assert "audit: 5 clips computed again, 5 equal (seed 2)" in done.out
