@@ -1,0 +1,63 @@
+"""The whole graph in Beam's in-process runner: its counters and distributions, by the names that docs/design.md has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from pipeline import commit, embed, engine, plan, plan_file, resume, transforms
+from pipeline.types import Clip, Failure
+from tests import interrupted_run, outputs
+
+DESIGN = Path(__file__).resolve().parents[1] / "docs" / "design.md"
+
+
+def metrics_of(result: Any) -> tuple[dict[str, int], dict[str, Any]]:
+    """A finished run -> counters and distributions by "namespace/name"."""
+    found = result.metrics().query()
+    named = [
+        {f"{m.key.metric.namespace}/{m.key.metric.name}": m.committed for m in found[kind]}
+        for kind in ("counters", "distributions")
+    ]
+    return named[0], named[1]
+
+
+def test_metrics_are_beams_own_and_documented(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for owner, name, value in interrupted_run.replacements(lambda line: None):
+        monkeypatch.setattr(owner, name, value)
+    monkeypatch.setattr(embed, "_workers", {})
+    rng = np.random.default_rng(0)
+    clips = []
+    for name, seconds in (("two", 2), ("ten", 10), ("hundred", 100), ("short", 0.5)):
+        soundfile.write(tmp_path / f"{name}.wav", rng.normal(0, 0.1, round(seconds * 16000)), 16000)
+        clips.append(Clip(name, str(tmp_path / f"{name}.wav")))
+    clips.append(Clip("gone", str(tmp_path / "gone.wav")))
+    job = outputs.job(tmp_path / "out", num_shards=2)
+    opened = resume.start(job.output.directory, job)
+    listed = Failure(Clip("listed", ""), "plan", "no_audio", "a row without audio")
+    parts = plan_file.write(str(tmp_path / "plan"), [*plan.readings(clips), listed])
+    attempt = commit.attempt_name(opened.manifest)
+    result = engine.run(engine.choose("DirectRunner", []), lambda root: transforms.build(root, parts, job, attempt))
+    counters, distributions = metrics_of(result)
+    assert counters.pop("extract/decode_ms") > 0
+    batches = counters.pop("embed/batches")
+    assert {name: count for name, count in counters.items() if name.split("/")[0] in ("extract", "embed")} == {
+        "extract/clips": 5,
+        "extract/examples": 2 + 10 + 104,
+        "extract/audio_ms": 112_000,
+        "extract/failed_missing": 1,
+        "extract/skipped_too_short": 1,
+        "embed/examples": 2 + 10 + 104,
+    }
+    fill = distributions["embed/batch_fill"]
+    assert (fill.sum, fill.count) == (116, batches)
+    assert fill.max <= 64
+    assert distributions["embed/inference_ms"].count == batches
+    text = DESIGN.read_text()
+    for name in ("clips", "failed_REASON", "skipped_REASON", "examples", "audio_ms", "decode_ms", "batches",
+                 "batch_fill", "inference_ms"):  # fmt: skip
+        assert f"`{name}`" in text
