@@ -25,6 +25,8 @@ from vggish_core.audio import AudioError, AudioReader, open_audio
 
 BLOCK_FRAMES = 1 << 16
 """Sample frames that are decoded at a time."""
+TRIED_SAMPLES = 1 << 20
+"""At a file's start, of all channels, in which seeking is tried: two of FLAC's blocks at their largest."""
 
 Item = Result | protocol.Started
 Progress = Callable[[], None]
@@ -35,14 +37,24 @@ def read(reading: Reading, front_end: FrontEnd, progress: Progress) -> Iterator[
     """A reading -> for each segment, named by its position: `Started`, its `Examples`, and `Ended` or `Failed`.
 
     Segments that overlap in time come interleaved. What is wrong with a file fails the segments that were being read
-    at that place; those that come later in a file that seeks exactly are read on their own, behind it.
+    at that place; those that come later in a file that seeks exactly are read on their own, behind it. A file in which
+    seeking fails, for its table of places is damaged say, is read on from its start instead.
     """
     left = list(range(len(reading.segments)))
+    started: set[int] = set()
+    seeks = True
     while left:
-        attempt = _Pass(reading, left, front_end, progress)
+        attempt = _Pass(reading, left, front_end, progress, seeks)
         try:
-            yield from attempt.read()
+            for item in attempt.read():
+                if not isinstance(item, protocol.Started) or item.segment not in started:
+                    yield item
+                if isinstance(item, protocol.Started):
+                    started.add(item.segment)
             return
+        except _SeekError:
+            left, seeks = attempt.left, False
+            continue
         except Exception as error:
             reason, message = explain(error)
         failed = attempt.active or left  # none: the file could not even be opened
@@ -59,10 +71,32 @@ def probe(uri: str, progress: Progress) -> Probe | None:
             audio = stack.enter_context(open_audio(_open(uri, stack, progress)))
             if audio.frames is None:
                 return None
-            return Probe(audio.frames, audio.sample_rate_hz, audio.seekable_exactly)
+            frames, rate = audio.frames, audio.sample_rate_hz
+            return Probe(frames, rate, audio.seekable_exactly and _seeks_truly(audio))
     except Exception as error:
         explain(error)
         return None
+
+
+def _seeks_truly(audio: AudioReader) -> bool:
+    """Try, near the start, whether seeking finds what reading does: a damaged FLAC header can have it count wrongly."""
+    through = _take(audio, TRIED_SAMPLES // audio.channels)
+    middle = len(through) // 2 + 1
+    audio.seek(middle)
+    return np.array_equal(_take(audio, len(through) - middle), through[middle:])
+
+
+def _take(audio: AudioReader, count: int) -> np.ndarray:
+    """The next samples float32 [<= count, channels]; fewer only at the file's end."""
+    parts = [np.empty((0, audio.channels), np.float32)]
+    while count > 0 and (block := next(audio.blocks(min(count, BLOCK_FRAMES)), None)) is not None:
+        parts.append(block)
+        count -= len(block)
+    return np.concatenate(parts)
+
+
+class _SeekError(Exception):
+    """A file that should seek does not."""
 
 
 class _Pass:
@@ -74,19 +108,22 @@ class _Pass:
       exact: whether the file seeks exactly; False until it is open.
     """
 
-    def __init__(self, reading: Reading, positions: list[int], front_end: FrontEnd, progress: Progress) -> None:
+    def __init__(
+        self, reading: Reading, positions: list[int], front_end: FrontEnd, progress: Progress, seeks: bool
+    ) -> None:
         self.left = positions
         self.active: list[int] = []
         self.exact = False
         self._reading = reading
         self._front_end = front_end
         self._progress = progress
+        self._seeks = seeks
 
     def read(self) -> Iterator[Item]:
         """Everything that comes of the file. Raises what is wrong with it."""
         with ExitStack() as stack:
             audio = stack.enter_context(open_audio(_open(self._reading.uri, stack, self._progress)))
-            self.exact = audio.seekable_exactly
+            audio.seekable_exactly = self.exact = audio.seekable_exactly and self._seeks
             frames = audio.frames if self.exact else None
             source = Source(audio.sample_rate_hz, audio.channels, audio.format, frames)
             stretches = []
@@ -129,7 +166,10 @@ class _Pass:
     def _go_to(self, audio: AudioReader, frame: int) -> None:
         """Go on to a frame, or the file's end: by seeking where that is exact, else by decoding what lies before it."""
         if audio.seekable_exactly and frame != audio.position:
-            audio.seek(frame)
+            try:
+                audio.seek(frame)
+            except AudioError as error:
+                raise _SeekError from error
         while audio.position < frame:
             before = audio.position
             audio.seek(min(frame, before + BLOCK_FRAMES))

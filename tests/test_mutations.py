@@ -9,11 +9,14 @@ from pathlib import Path
 import psutil
 import pytest
 
+from pipeline import records
 from pipeline.decoders import DecoderPool
 from pipeline.extract import extract
 from pipeline.reasons import REASONS
 from pipeline.settings import Decoding, FrontEnd
 from pipeline.types import Clip, Ending, ExampleBlock, Failure, Reading, Segment
+from tests.command import failures, manifest
+from tests.in_process import Embed
 from tests.mutations import mutated, sources
 
 DECODING = Decoding(processes=2, timeout_s=30, memory_mb=512)
@@ -79,3 +82,46 @@ def test_three_thousand_damaged_files_have_one_outcome_each(shared_data: Path, t
     counts, largest = run(shared_data, tmp_path, 3000, seed=2)
     print(counts, f"largest decoder {largest >> 20} MB")
     assert largest < 1 << 30
+
+
+def by_id(output: Path) -> dict[str, tuple[float | None, bytes]]:
+    """The records of an output: id -> its end, and its embeddings' bytes."""
+    found = records.read_records(f"{output}/embeddings-*")
+    return {record.id: (record.end_s, record.values.tobytes()) for record in found}
+
+
+def through_the_job(embed: Embed, paths: list[Path], folder: Path, count: int, seed: int) -> Counter[str]:
+    """Embed damaged files whole, and in parts of a second -> how often each outcome came."""
+    (folder / "audio").mkdir()
+    for name, data in mutated(paths, count, seed):
+        (folder / "audio" / name).with_suffix(".audio").write_bytes(data)
+    outputs = {seconds: folder / f"out-{seconds}" for seconds in ("600", "1")}
+    for seconds, output in outputs.items():
+        flags = ["--input", f"{folder}/audio/**", "--segment_seconds", seconds, "--max_failures", "100%"]
+        done = embed(output, *flags, "--decode_timeout_seconds", "30", "--num_shards", "2")
+        assert done.status == 0, done.err
+        totals = manifest(output)["totals"]
+        assert totals["clips_in"] == count == totals["written"] + totals["failed"] + totals["skipped"]
+        assert len(failures(output)) == totals["failed"] + totals["skipped"]
+    whole, parts = ({name: line["reason"] for name, line in failures(out).items()} for out in outputs.values())
+    # Where a stretch is there twice, parts find every sample, and reading on stumbles.
+    assert all("repeat" in name for name in set(whole) - set(parts))
+    assert set(parts) <= set(whole)
+    of_whole, of_parts = (by_id(output) for output in outputs.values())
+    assert all(of_parts[name] == values for name, values in of_whole.items())
+    return Counter({"written": count - len(whole)}) + Counter(whole.values())
+
+
+def test_a_job_accounts_for_damaged_files_whole_and_in_parts(
+    shared_data: Path, tmp_path: Path, embed_here: Embed
+) -> None:
+    paths = [path for path in sources(shared_data) if path.suffix in (".flac", ".wav")]
+    counts = through_the_job(embed_here, paths, tmp_path, 40, seed=3)
+    assert counts["written"] >= 5
+    assert len(counts) >= 4
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_a_job_accounts_for_three_thousand_damaged_files(shared_data: Path, tmp_path: Path, embed_here: Embed) -> None:
+    print(through_the_job(embed_here, sources(shared_data), tmp_path, 3000, seed=4))
