@@ -37,9 +37,8 @@ def test_a_runner_beam_does_not_have_is_refused() -> None:
 
 
 def test_errors_of_steps_are_told_without_the_engines_words() -> None:
-    class Full(Exception): ...
-
-    assert engine.told(Full("a: no space. Make some. [while running 'Write/Shard']")) == "a: no space. Make some."
-    text = 'Traceback (most recent call last):\n  File "x.py", line 1\npipeline.layout.OutputError: a: no space. Make some.'
-    assert engine.told(RuntimeError(text + " [while running 'W']\n")) == "a: no space. Make some."
+    said = "a: no space. Make some."
+    assert engine.told(OSError(f"{said} [while running 'Write/Shard']")) == said
+    text = f'Traceback (most recent call last):\n  File "x.py", line 1\npipeline.layout.OutputError: {said}'
+    assert engine.told(RuntimeError(text + " [while running 'W']\n")) == said
     assert engine.told(KeyError()) == "KeyError"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -128,6 +130,26 @@ def test_overwriting_waits_for_nobody(tmp_path: Path, decoded: list[str], capsys
     assert outputs.content(output) == before
     assert embed_folder(audio, output, "--overwrite") == 0
     assert outputs.content(output) == before
+
+
+def test_a_run_whose_lock_was_taken_over_commits_nothing_more(
+    tmp_path: Path, decoded: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from pipeline import job
+
+    make(tmp_path / "audio", range(12))
+    run_piece = job.run_piece
+
+    def taken_over(*arguments: Any) -> Any:
+        result = run_piece(*arguments)
+        lock = tmp_path / "out" / "_state" / "lock.json"
+        lock.write_text(json.dumps({**json.loads(lock.read_text()), "token": "another", "pid": 1}))
+        return result
+
+    monkeypatch.setattr(job, "run_piece", taken_over)
+    assert embed_folder(tmp_path / "audio", tmp_path / "out") == 1
+    assert "is being written by process 1 on " in capsys.readouterr().err
+    assert not list((tmp_path / "out").glob("embeddings-*"))
 
 
 def test_a_lost_shard_is_told_and_made_anew(
