@@ -278,6 +278,20 @@ def test_a_directory_is_unreadable(tmp_path: Path) -> None:
     assert failed(read(tmp_path, [Clip("a", "a")])[0]).reason == "unreadable"
 
 
+def test_a_flac_file_whose_header_misleads_seeking_is_read_on(files: dict[str, Path], tmp_path: Path) -> None:
+    """The header says another size of blocks than there are: places cannot be computed from numbers of blocks."""
+    data = bytearray(files["noise.flac"].read_bytes())
+    assert data[8:12] == b"\x10\x00\x10\x00"
+    data[8:12] = b"\x08\x00\x08\x00"
+    path = tmp_path / "noise.flac"
+    path.write_bytes(data)
+    assert decode.probe(str(path), lambda: None) is None
+    clips = [Clip("a", "a", 1.0, 3.0, cut=True), Clip("b", "a", 6.0, 8.0, cut=True)]
+    for result, sound in zip(read(path, clips), read(files["noise.flac"], clips), strict=True):
+        assert np.array_equal(result.examples, sound.examples)
+        assert ended(result) == ended(sound)
+
+
 WRAPPERS = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress, "deflate": zlib.compress}
 
 
