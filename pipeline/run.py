@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import signal
 import sys
@@ -32,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = sys.argv[1:] if argv is None else list(argv)
     verbose = "--verbose" in arguments
-    with _interruptible() as interrupted:
+    with _interruptible(verbose) as interrupted:
         try:
             return _run(*options.parse(arguments))
         except options.FlagError as error:
@@ -160,7 +161,7 @@ def _verdict(limit: str, directory: str, manifest: Manifest) -> int:
 
 
 @contextmanager
-def _interruptible() -> Iterator[list[int]]:
+def _interruptible(verbose: bool) -> Iterator[list[int]]:
     """Ctrl-C and SIGTERM end the run in order, so that locks and temporary files go; the second one ends it at once.
 
     Yields the list of signals that came: an engine that runs our code wraps exceptions, KeyboardInterrupt too.
@@ -171,17 +172,23 @@ def _interruptible() -> Iterator[list[int]]:
         if came:
             os._exit(128 + number)
         came.append(number)
+        if not verbose:  # what an engine's threads say when they are stopped is no news
+            logging.disable(logging.CRITICAL)
+            threading.excepthook = lambda _: None
         raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread():
         yield came
         return
+    hook = threading.excepthook
     before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield came
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        threading.excepthook = hook
+        logging.disable(logging.NOTSET)
 
 
 @contextmanager
