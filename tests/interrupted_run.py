@@ -24,7 +24,7 @@ FLAGS = ["--checkpoint", "standin", "--pca_params", "standin", "--progress", "of
 
 
 def values_of(examples: np.ndarray) -> np.ndarray:
-    """Examples [k, 96, 64] -> uint8 [k, 128] that follow from each alone; takes as long as TEST_EXAMPLE_SECONDS says."""
+    """Examples [k, 96, 64] -> uint8 [k, 128] that follow from each alone; TEST_EXAMPLE_SECONDS is what one takes."""
     time.sleep(float(os.environ.get("TEST_EXAMPLE_SECONDS", "0")) * len(examples))
     halves = examples.reshape(len(examples), 128, 48).sum(axis=2)
     return np.asarray(np.clip(np.round(halves * 4 + 128), 0, 255).astype(np.uint8))
