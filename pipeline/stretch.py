@@ -73,6 +73,8 @@ class Stretch:
                 self._limit = max(0, examples_in(self._duration_s, hop) - segment.first_example)
         stop = None if segment.examples is None else segment.first_example + segment.examples
         start, end = examples.input_range(rate, hop, segment.first_example, stop)
+        if stop is not None and end is not None:  # up to the next one, though a long hop leaves out what is between
+            end = max(end, -(-stop * hop * rate // 100))
         self.begin = self._origin + start
         self.end = min_known(self._clip_stop, None if end is None else self._origin + end)
         wanted = 1 if self._limit == 0 and self._pad else self._limit
