@@ -67,10 +67,10 @@ def versions() -> dict[str, str]:
     return found
 
 
-def line(row: Row) -> str:
+def line(row: Row, judged: bool = True) -> str:
     """A row for the terminal."""
     sign = "≥" if row.at_least else "≤"
-    mark = "reached" if row.reached else "MISSED "
+    mark = ("reached" if row.reached else "MISSED ") if judged else "       "
     spread = f" ({min(row.rounds):.3g} to {max(row.rounds):.3g})" if len(row.rounds) > 1 else ""
     detail = "; ".join(f"{name} {_figure(value)}" for name, value in row.detail.items())
     return f"{mark}  {row.value:8.3g} {row.unit:5} {sign} {row.bar:<5g} {row.name}{spread}" + (
@@ -83,7 +83,7 @@ def as_text(table: Table) -> str:
     found = ", ".join(f"{name} {value}" for name, value in table.versions.items())
     where = f"{table.date}, {table.processor}, {table.cores} cores; {found}"
     how = "little of everything, judging nothing" if table.quick else f"medians of {table.rounds} interleaved rounds"
-    return "\n".join(["", where, how, *map(line, table.rows)])
+    return "\n".join(["", where, how, *(line(row, not table.quick) for row in table.rows)])
 
 
 def as_markdown(table: Table) -> str:

@@ -37,6 +37,8 @@ class Scale:
     loop_clips: int
     many_clips: int
     bare_examples: int
+    kernels: tuple[str, ...] = KERNELS
+    warm_up: bool = True
 
 
 def command(clips: Path, output: Path, *more: str) -> list[str]:
@@ -57,14 +59,14 @@ def speed_rows(folder: Path, checkpoint: Path, pca: Path, scale: Scale) -> list[
             "bare": lambda: spent(lambda: bare(examples)) * factor,
             "loop": lambda: spent(loop) * (scale.clips / scale.loop_clips),
         }
-        for kernel in KERNELS:
+        for kernel in scale.kernels:
             for what, clips in (("whole", large), ("start", few)):
                 measures[f"{kernel} {what}"] = partial(_run, clips, folder / "output", "--convolutions", kernel)
-        for measure in measures.values():
+        for measure in measures.values() if scale.warm_up else ():
             measure()  # compiles, makes caches
         costs = interleaved(scale.rounds, measures)
     result = []
-    for kernel in KERNELS:
+    for kernel in scale.kernels:
         result += _speed_rows(kernel, costs, scale)
     return result
 
