@@ -17,7 +17,7 @@ from pipeline.decoders import DecoderPool, PoolClosedError
 from pipeline.settings import Decoding, FrontEnd
 from pipeline.split import SplitDoFn, Splitter
 from pipeline.types import Clip, Failure, Probe, Reading, Segment
-from tests.command import embed, failures, manifest, shard_bytes
+from tests.command import failures, manifest, shard_bytes
 from tests.in_process import Embed
 from tests.test_decoders import HOSTILE
 
@@ -155,14 +155,14 @@ def test_parts_change_no_byte_of_the_output(recordings: Path, tmp_path: Path, em
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("standin_weights")
-def test_an_hour_in_parts_is_the_hour_in_one(tmp_path: Path) -> None:
+@pytest.mark.timeout(900)
+def test_an_hour_in_parts_is_the_hour_in_one(tmp_path: Path, embed_here: Embed) -> None:
     rng = np.random.default_rng(2)
     with soundfile.SoundFile(tmp_path / "hour.flac", "w", 44100, 1, "PCM_16") as file:
         for _ in range(3600):
             file.write(rng.normal(0, 0.1, 44100))
     for name, seconds in (("one", "4000"), ("parts", "600")):
-        done = embed(tmp_path / name, "--input", tmp_path / "hour.flac", "--segment_seconds", seconds, timeout=900)
+        done = embed_here(tmp_path / name, "--input", tmp_path / "hour.flac", "--segment_seconds", seconds)
         assert done.status == 0, done.err
     assert manifest(tmp_path / "one")["totals"]["examples"] == 3749
     assert shard_bytes(tmp_path / "one") == shard_bytes(tmp_path / "parts")
