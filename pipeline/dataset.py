@@ -187,13 +187,18 @@ def _parse(tf: Any, serialized: Any, key: str, quantized: bool, num_classes: int
     values, num_frames = sequences[key], tf.cast(lengths[key], tf.int32)
     if quantized:
         values = _bytes(tf, values, num_frames)
-    classes = context["labels"]
-    tf.debugging.assert_less(
-        classes.values, tf.constant(num_classes, tf.int64), f"a label is not below num_classes={num_classes}"
-    )
-    labels = tf.cast(tf.sparse.to_indicator(classes, num_classes), tf.float32)
+    labels = _multi_hot(tf, context["labels"], num_classes)
     ids = tf.where(context["id"] == "", context["video_id"], context["id"])  # AudioSet, or YouTube-8M before 2018
     return Batch(ids, context["start_time_seconds"], context["end_time_seconds"], values, labels, num_frames)
+
+
+def _multi_hot(tf: Any, classes: Any, num_classes: int) -> Any:
+    """Class indices, sparse [b, n] -> float32 [b, num_classes]."""
+    limit = tf.constant(num_classes, tf.int64)
+    below = tf.debugging.assert_less(classes.values, limit, f"a label is not below num_classes={num_classes}")
+    with tf.control_dependencies([below]):  # or the indicator may be first to stumble, with a message of its own
+        indices = tf.identity(classes.values)
+    return tf.cast(tf.sparse.to_indicator(classes.with_values(indices), num_classes), tf.float32)
 
 
 def _bytes(tf: Any, strings: Any, num_frames: Any) -> Any:

@@ -167,7 +167,7 @@ def _add_running(group: Any) -> None:
         type=positive_float,
         default=600.0,
         metavar="S",
-        help="longer WAV, FLAC, AIFF, CAF, W64 files are embedded in parallel parts (default: %(default)g s)",
+        help="longer WAV, RF64, FLAC, AIFF, CAF, W64 files are embedded in parallel parts (default: %(default)g s)",
     )
     group.add_argument(
         "--piece_seconds",

@@ -89,7 +89,7 @@ class ProgressLine:
       clips: how many the run will end.
       counts: called for the sum so far.
       mode: "auto", "on" or "off".
-      stream: where it is drawn.
+      stream: where it is drawn; None: standard error.
     """
 
     def __init__(

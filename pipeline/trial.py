@@ -232,7 +232,7 @@ def _failures(work: Work, trials: Sequence[Trial]) -> Iterator[str]:
         example = next(failure for failure in found if failure.reason == reason)
         about = round(count / len(trials) * len(work.clips))
         what = "skipped" if example.skipped else "failed"
-        yield f"expected   about {about:,} {what} as {reason}: {example.clip.uri}: {example.message}, say"
+        yield f"expected   about {about:,} {what} as {reason}, such as {example.clip.uri}: {example.message}"
 
 
 def _format(clip: Clip) -> str:
