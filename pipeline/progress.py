@@ -93,8 +93,9 @@ class ProgressLine:
     """
 
     def __init__(
-        self, clips: int, counts: Callable[[], Counts], mode: str = "auto", stream: TextIO = sys.stderr
+        self, clips: int, counts: Callable[[], Counts], mode: str = "auto", stream: TextIO | None = None
     ) -> None:
+        stream = stream or sys.stderr
         self._clips = clips
         self._counts = counts
         self._live = mode != "off" and stream.isatty()
