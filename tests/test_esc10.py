@@ -27,13 +27,18 @@ def embedded(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return output
 
 
+OTHER_LENGTHS = {"1-172649-F": 7, "1-17808-B": 7, "4-164661-B": 3}
+"""Examples of the clips that do not last 5 s: 7.00, 7.24 and 3.64 s."""
+
+
 def test_400_records_of_5_examples(corpus: Path, embedded: Path) -> None:
     records = list(read_records(str(embedded / "embeddings-*.tfrecord")))
     assert sorted(record.id for record in records) == sorted(
         str(path.relative_to(corpus).with_suffix("")) for path in corpus.glob("*/*.ogg")
     )
     assert len(records) == 400
-    assert {record.values.shape for record in records} == {(5, 128)}
+    for record in records:
+        assert record.values.shape == (OTHER_LENGTHS.get(Path(record.id).name, 5), 128), record.id
     totals = manifest(embedded)["totals"]
     assert (totals["clips_in"], totals["written"], totals["failed"], totals["skipped"]) == (400, 400, 0, 0)
     assert failures(embedded) == {}
