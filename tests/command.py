@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,12 @@ class Done:
     err: str
 
 
-def run(module: str, *arguments: str | Path, timeout: float = 110, **environment: str) -> Done:
-    """`python -m MODULE ARGUMENTS` in the repository's folder."""
+def run(
+    module: str, *arguments: str | Path, timeout: float = 110, prefix: Sequence[str] = (), **environment: str
+) -> Done:
+    """`PREFIX python -m MODULE ARGUMENTS` in the repository's folder."""
     process = subprocess.run(
-        [sys.executable, "-m", module, *map(str, arguments)],
+        [*prefix, sys.executable, "-m", module, *map(str, arguments)],
         cwd=REPOSITORY,
         env={**os.environ, **environment},
         stdin=subprocess.DEVNULL,
@@ -37,9 +40,11 @@ def run(module: str, *arguments: str | Path, timeout: float = 110, **environment
     return Done(process.returncode, process.stdout, process.stderr)
 
 
-def embed(output: Path, *arguments: str | Path, timeout: float = 110, **environment: str) -> Done:
+def embed(
+    output: Path, *arguments: str | Path, timeout: float = 110, prefix: Sequence[str] = (), **environment: str
+) -> Done:
     """`python -m pipeline.run` with the stand-in weights, into `output`."""
-    return run("pipeline.run", "--output", output, *STANDIN, *arguments, timeout=timeout, **environment)
+    return run("pipeline.run", "--output", output, *STANDIN, *arguments, timeout=timeout, prefix=prefix, **environment)
 
 
 def manifest(output: Path) -> dict[str, Any]:
