@@ -1,0 +1,73 @@
+"""The examples and the code in the README run, with the stand-in weights, and give what they say."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from examples import make_audio
+from pipeline.dataset import dequantize
+from pipeline.records import read_records
+from tests.command import REPOSITORY, embed, run
+from vggish_core import weights
+
+pytestmark = pytest.mark.usefixtures("standin_weights")
+
+
+@pytest.fixture(scope="module")
+def audio(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder: ten seconds of one tone, fifteen of a voice, and a file that is no audio."""
+    folder = tmp_path_factory.mktemp("audio")
+    keep = {folder / name for name in ("tones/chirp fast.wav", "voices/vowels.m4a", make_audio.BROKEN)}
+    for file in make_audio.make(folder):
+        if file not in keep:
+            file.unlink()
+    return folder
+
+
+def lines(folder: Path, name: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for file in sorted(folder.glob(name)) for line in file.read_text().splitlines()]
+
+
+def test_embed_in_your_pipeline_writes_what_the_command_computes(audio: Path, tmp_path: Path) -> None:
+    flags = ["--checkpoint", "standin", "--pca", "standin"]
+    output = tmp_path / "index"
+    done = run("examples.embed_in_your_pipeline", "--input", f"{audio}/**", "--output", output, *flags)
+    assert done.status == 0, done.err
+    assert embed(tmp_path / "out", "--input", f"{audio}/**", "--max_failures", "1").status == 0
+    records = {record.id: record for record in read_records(str(tmp_path / "out" / "embeddings-*"))}
+    found = {Path(line["uri"]).stem: line for line in lines(tmp_path, "index-embedded-*.jsonl")}
+    assert set(found) == {"chirp fast", "vowels"}
+    for clip_id, record in records.items():
+        line = found[Path(clip_id).name]
+        assert line["seconds"] == pytest.approx(record.end_s)
+        np.testing.assert_allclose(line["mean"], dequantize(record.values).mean(axis=0), atol=1e-4)
+    (failed,) = lines(tmp_path, "index-failed-*.jsonl")
+    assert (Path(failed["uri"]).name, failed["reason"]) == (make_audio.BROKEN, "not_audio")
+
+
+def test_embed_in_a_notebook(audio: Path) -> None:
+    done = run("examples.embed_in_a_notebook", audio / "tones" / "chirp fast.wav", "standin")
+    assert (done.status, done.out) == (0, "10 embeddings of 128 values, float32\n"), done.err
+
+
+def test_the_readme_in_python(audio: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    code = re.search(r"## In Python\n+```python\n(.*?)```", page, re.S)
+    assert code is not None
+    waveform, rate = soundfile.read(audio / "tones" / "chirp fast.wav")
+    monkeypatch.chdir(audio)
+    soundfile.write("dog.flac", waveform, rate)
+    resolve = weights.resolve
+    monkeypatch.setattr(weights, "resolve", lambda name, kind: resolve("standin", kind))
+    names: dict[str, Any] = {}
+    exec(code[1], names)
+    assert names["examples"].shape == (10, 96, 64)
+    assert (names["raw"].shape, names["raw"].dtype) == ((10, 128), np.float32)
+    assert (names["records"].shape, names["records"].dtype) == ((10, 128), np.uint8)
