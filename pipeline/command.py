@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import NoReturn
 
+from pipeline import flags, messages
+from pipeline.flags import FlagError
 from pipeline.layout import OutputError
-from pipeline.options import FlagError
 from pipeline.tfrecord import RecordError
 
 UNUSABLE = 2
 """Exit status for flags, records or models that cannot be used."""
 
 
-class Parser(argparse.ArgumentParser):
+class Parser(flags.Parser):
     """A parser whose description is a module's docstring, and whose errors are `FlagError`s.
 
     Args:
@@ -33,15 +34,22 @@ class Parser(argparse.ArgumentParser):
             allow_abbrev=False,
         )
 
-    def error(self, message: str) -> NoReturn:
-        raise FlagError(message)
 
+def run_command(
+    program: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None, stopped: str = "Nothing was written."
+) -> int:
+    """Runs a program on its arguments -> exit status; what a user can mend is told on standard error.
 
-def run_command(program: Callable[[Sequence[str]], None], argv: Sequence[str] | None) -> int:
-    """Runs a program on its arguments -> exit status; what a user can mend is one line on standard error."""
+    Args:
+      program: called with the arguments; None that it returns is status 0.
+      argv: the arguments; None: the process's.
+      stopped: what Ctrl-C leaves, and how to go on.
+    """
     try:
-        program(sys.argv[1:] if argv is None else argv)
+        return program(sys.argv[1:] if argv is None else argv) or 0
     except (FlagError, RecordError, OutputError, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        messages.show(error)
         return UNUSABLE
-    return 0
+    except KeyboardInterrupt:
+        print(f"\nStopped. {stopped}", file=sys.stderr)
+        return 128 + signal.SIGINT

@@ -116,7 +116,7 @@ def load_dataset(
     files = matching_files(pattern)
     first = next(read_records(pattern), None)
     if first is None:
-        raise RecordError(f"{pattern}: {len(files)} files without a record")
+        raise RecordError(f"{pattern}: {len(files)} files without a record. Name files of a finished run")
     records = _serialized(tf, files, shuffle, seed)
     records = records.batch(batch_size or CHUNK, num_parallel_calls=None)
     key, quantized = FRAMES_KEY[first.layout], first.values.dtype == np.uint8
@@ -140,7 +140,7 @@ def matching_files(pattern: str) -> list[str]:
     """
     files = sorted(file.uri for file in storage.match(pattern))
     if not files:
-        raise RecordError(f"no file matches {pattern}")
+        raise RecordError(f"no file matches {pattern}. Check the path, and quote patterns")
     return files
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.options import FlagError
+from pipeline.flags import FlagError
 
 LOCAL_RUNNERS = ("directrunner", "fnapirunner")
 IN_PROCESS = "FnApiRunner"
@@ -35,11 +35,12 @@ class Engine:
         """What the manifest says of it."""
         return {"runner": self.runner, "workers": self.workers}
 
-    def options(self, **more: Any) -> Any:
-        """-> `PipelineOptions`."""
+    def options(self, resource_hints: Sequence[str] = ()) -> Any:
+        """Resource hints, over which the user's go -> `PipelineOptions`."""
         from apache_beam.options.pipeline_options import PipelineOptions
 
-        return PipelineOptions(["--runner", self.runner, *self.arguments], **more)
+        hints = [f"--resource_hint={hint}" for hint in resource_hints]
+        return PipelineOptions(["--runner", self.runner, *hints, *self.arguments])
 
 
 def choose(runner: str, rest: Sequence[str]) -> Engine:
@@ -55,7 +56,7 @@ def choose(runner: str, rest: Sequence[str]) -> Engine:
     known = StandardOptions.KNOWN_RUNNER_NAMES
     if "." not in runner and runner.lower() not in (name.lower() for name in known):
         near = difflib.get_close_matches(runner, known, n=1, cutoff=0.5) or ["DirectRunner"]
-        raise FlagError(f"--runner {runner!r} is none of Beam's runners; did you mean {near[0]}?")
+        raise FlagError(f"--runner {runner!r} is none of Beam's runners", f"Did you mean {near[0]}?")
     local = runner.lower() in LOCAL_RUNNERS
     direct = PipelineOptions(list(rest)).view_as(DirectOptions)
     processes = direct.direct_running_mode == "multi_processing"
@@ -85,15 +86,20 @@ def told(error: BaseException) -> str:
     return re.sub(r"\s*\[while running '[^']*'\]", "", text)
 
 
-def run(on: Engine, construct: Callable[[Any], Any]) -> Any:
+def run(on: Engine, construct: Callable[[Any], Any], resource_hints: Sequence[str] = ()) -> Any:
     """An engine and a function that builds a graph on its argument, the pipeline -> the finished run's result.
+
+    Args:
+      on: where.
+      construct: gets the pipeline.
+      resource_hints: what all steps ask for of a worker, as values of Beam's `--resource_hint`; the user's go first.
 
     Raises:
       Exception: whatever the engine or a step of the graph raised.
     """
     import apache_beam as beam
 
-    pipeline = beam.Pipeline(options=on.options())
+    pipeline = beam.Pipeline(options=on.options(resource_hints))
     construct(pipeline)
     result = pipeline.run()
     result.wait_until_finish()

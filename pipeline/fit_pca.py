@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline import engine, provenance, storage
+from pipeline.beam_flags import check_beam_flags
 from pipeline.command import Parser, run_command
 from pipeline.dataset import matching_files
-from pipeline.options import FlagError, check_beam_flags
+from pipeline.flags import FlagError
 from vggish_core import params
 from vggish_core.postprocess import PcaError, whitening
 
@@ -144,7 +145,7 @@ def _check_raw(pattern: str) -> provenance.Provenance:
     made = provenance.of(pattern)
     kind = made.settings["embeddings"]
     if kind != "raw":
-        raise FlagError(f"--input {pattern}: embeddings are {kind}; a PCA is fitted to what --embeddings raw writes")
+        raise FlagError(f"--input {pattern}: embeddings are {kind}", "Give what pipeline.run --embeddings raw wrote")
     return made
 
 
@@ -160,7 +161,7 @@ def _parser() -> Parser:
 def _main(argv: Sequence[str]) -> None:
     flags, rest = _parser().parse_known_args(argv)
     if not flags.output.endswith(".npz"):
-        raise FlagError(f"--output {flags.output}: the name must end in .npz")
+        raise FlagError(f"--output {flags.output} does not end in .npz", f"Write {flags.output}.npz")
     check_beam_flags(rest)
     made = _check_raw(flags.input)
     moments = fit(matching_files(flags.input), engine.choose(flags.runner, rest), f"{flags.output}.moments")

@@ -17,6 +17,7 @@ __all__ = [
     "FAILURES",
     "MANIFEST",
     "PLAN",
+    "REPORT",
     "STAGED",
     "STATE",
     "OutputError",
@@ -26,6 +27,7 @@ __all__ = [
     "explained",
     "files_in",
     "is_draft",
+    "is_history",
     "is_ledger",
     "is_shard",
     "join",
@@ -36,16 +38,25 @@ __all__ = [
 
 MANIFEST = "manifest.json"
 FAILURES = "failures.jsonl"
+REPORT = "report.html"
 STATE = "_state"
 STAGED = f"{STATE}/staged"
 PLAN = f"{STATE}/plan"
 REMOTE_THREADS = 16
 
+_CONTINUES = (
+    "What was committed before is whole. Make sure that there is space and that it may be written to, then run the "
+    "same command again; it continues."
+)
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _SHARD = re.compile(r"embeddings-(\d{5,})-of-(\d{5,})\.tfrecord")
-_DRAFT = re.compile(r"(manifest\.json|failures\.jsonl|lock\.json|embeddings-.*|ledger-.*)\.[0-9a-f]{8}\.tmp")
+_DRAFT = re.compile(
+    r"(manifest\.json|failures\.jsonl|report\.html|lock\.json|embeddings-.*|ledger-.*|run-.*)\.[0-9a-f]{8}\.tmp"
+)
+_HISTORY = re.compile(r"run-\d{8}T\d{6}Z-[0-9a-f]{8}\.json")
 _LEDGER = re.compile(r"ledger-(\d{5,})-of-(\d{5,})\.jsonl")
 
 
@@ -89,18 +100,23 @@ def is_ledger(name: str) -> bool:
     return _LEDGER.fullmatch(name) is not None
 
 
+def is_history(name: str) -> bool:
+    """Whether a file's name (without its directory) is that of what a run took (`pipeline.history`)."""
+    return _HISTORY.fullmatch(name) is not None
+
+
 def basename(uri: str) -> str:
     """The last component of a path or URI."""
     return uri.rstrip("/").rpartition("/")[2]
 
 
 def contents(directory: str) -> list[str]:
-    """What a directory holds besides the state of an output: names of files and, locally, folders; not hidden ones."""
+    """What a directory holds besides an output's state and report: names of files and, locally, folders; no hidden ones."""
     names = set(files_in(directory))
     if storage.is_local(directory):
         with suppress(FileNotFoundError, NotADirectoryError):
             names.update(item.name for item in Path(storage.absolute(directory)).iterdir())
-    return sorted(name for name in names if name != STATE and not name.startswith("."))
+    return sorted(name for name in names if name not in (STATE, REPORT) and not name.startswith("."))
 
 
 def each(directory: str, action: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
@@ -117,17 +133,13 @@ def is_draft(name: str) -> bool:
 
 
 @contextmanager
-def explained(directory: str, doing: str) -> Iterator[None]:
+def explained(directory: str, doing: str, remedy: str = _CONTINUES) -> Iterator[None]:
     """Turns a failing storage operation into an `OutputError` that says what was being done, and where."""
     try:
         yield
     except OSError as error:
         reason = error.strerror or str(error) or type(error).__name__
-        raise OutputError(
-            f"{directory}: {doing} failed: {reason}",
-            "What was committed before is whole. Make sure that there is space and that it may be written to, "
-            "then run the same command again; it continues.",
-        ) from error
+        raise OutputError(f"{directory}: {doing} failed: {reason}", remedy) from error
 
 
 def files_in(directory: str, prefix: str = "") -> dict[str, int]:

@@ -77,8 +77,9 @@ class Lock:
         self._uri = join(directory, f"{STATE}/{name}.json")
         self._token = uuid.uuid4().hex
         self._released = threading.Event()
-        with explained(directory, "locking the output"):
+        with explained(directory, "preparing the output", "Name a folder that can be made and written to"):
             storage.mkdirs(self._state)
+        with explained(directory, "locking the output"):
             self._acquire()
         self._renewal = threading.Thread(target=self._keep_renewing, name="output lock", daemon=True)
         self._renewal.start()

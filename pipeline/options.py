@@ -1,22 +1,12 @@
-"""The command's flags: light, so that --help and flag errors come at once; Beam's own flags are checked separately."""
+"""The command's flags: light, so that --help and flag errors come at once; Beam's own are `pipeline.beam_flags`'."""
 
 from __future__ import annotations
 
 import argparse
-import difflib
-import re
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
-
-class FlagError(Exception):
-    """An unusable flag: says which, with its value, and what to do. Exit status 2."""
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise FlagError(message)
-
+from pipeline.flags import FlagError, Parser, hop_seconds, positive_float, positive_int, share_or_count
 
 EXAMPLES = """\
 examples:
@@ -35,7 +25,7 @@ Flags that are not listed here are Beam's own pipeline options and are passed on
 
 def parser() -> argparse.ArgumentParser:
     """The parser of the command's own flags, grouped by what people do."""
-    result = _Parser(
+    result = Parser(
         prog="python -m pipeline.run",
         description="Audio in, VGGish embeddings out: AudioSet-style TFRecords of every recording.",
         epilog=EXAMPLES,
@@ -206,79 +196,25 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """
     flags, rest = parser().parse_known_args(argv)
     if not flags.output:
-        raise FlagError("--output is missing: name the folder of the data set, --output embeddings say")
+        raise FlagError("--output is missing", "Name the folder of the data set: --output embeddings")
     if not flags.input and not flags.manifest:
-        raise FlagError("--input is missing: name the audio, --input 'audio/**' say (or --manifest FILE)")
+        raise FlagError("--input is missing", "Name the audio: --input 'audio/**' (or --manifest FILE)")
     if flags.manifest and flags.segments:
-        raise FlagError("--manifest and --segments both list clips: give one of them")
+        raise FlagError(f"--manifest {flags.manifest} and --segments {flags.segments} both list clips", "Give one")
     if flags.segments and not flags.class_labels:
-        raise FlagError("--segments has labels as MIDs: name AudioSet's class_labels_indices.csv with --class_labels")
+        raise FlagError(
+            f"--segments {flags.segments} has labels as MIDs, and no table says which classes these are",
+            "Name AudioSet's class_labels_indices.csv with --class_labels",
+        )
     if flags.precision == "bfloat16" and flags.convolutions == "winograd":
-        raise FlagError("--precision bfloat16 has no winograd kernel: leave --convolutions out or make it direct")
+        raise FlagError(
+            "--precision bfloat16 has no --convolutions winograd", "Leave --convolutions out or make it direct"
+        )
     if flags.convolutions is None:
         flags.convolutions = "direct" if flags.precision == "bfloat16" else "winograd"
     return flags, rest
 
 
-def check_beam_flags(rest: Sequence[str]) -> None:
-    """Raise `FlagError` for an argument that neither this command nor Beam knows, with the nearest one they do."""
-    from apache_beam.options.pipeline_options import PipelineOptions
-
-    beam_parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for cls in PipelineOptions.__subclasses__():
-        cls._add_argparse_args(beam_parser)  # the same call that Beam makes to build its own parser
-    _, unknown = beam_parser.parse_known_args(list(rest))
-    if unknown:
-        known = [option for p in (beam_parser, parser()) for action in p._actions for option in action.option_strings]
-        raise FlagError(unknown_flag(unknown[0], known))
-
-
-def unknown_flag(argument: str, known: Sequence[str]) -> str:
-    """An argument nobody knows -> one line that says so and names the nearest flag."""
-    name = argument.split("=")[0]
-    near = difflib.get_close_matches(name, known, n=1)
-    if not name.startswith("-"):
-        return f"{argument!r} stands alone: every value follows a flag, and patterns want quotes ('audio/**')"
-    return f"{name} is no flag of this command or of Beam" + (f"; did you mean {near[0]}?" if near else ": see --help")
-
-
-def positive_int(text: str) -> int:
-    """Text -> an integer of 1 or more."""
-    if not re.fullmatch(r"\d+", text) or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
-    return int(text)
-
-
-def positive_float(text: str) -> float:
-    """Text -> a number above 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return value
-
-
-def hop_seconds(text: str) -> float:
-    """Text -> a hop in seconds: a multiple of 0.01, the log-mel frames' own hop, in its shortest decimal form."""
-    value = positive_float(text)
-    if abs(value * 100 - round(value * 100)) > 1e-6 or round(value * 100) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a multiple of 0.01 s, the hop of log-mel frames")
-    return round(value * 100) / 100
-
-
-def share_or_count(text: str) -> str:
-    """Text -> itself, if it is a count ("20") or a share ("5%")."""
-    if not re.fullmatch(r"\d+|\d+(\.\d+)?%", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a count (20) nor a share (5%)")
-    return text
-
-
-def failures_allowed(limit: str, clips: int) -> int:
-    """A checked limit and the number of clips -> how many may fail.
-
-    >>> failures_allowed("5%", 150), failures_allowed("20", 150)
-    (7, 20)
-    """
-    return int(float(limit[:-1]) / 100 * clips) if limit.endswith("%") else int(limit)
+def names() -> list[str]:
+    """The command's flags."""
+    return list(parser()._option_string_actions)

@@ -16,7 +16,7 @@ import numpy as np
 from pipeline import provenance, storage
 from pipeline.command import Parser, run_command
 from pipeline.dataset import WIDTH, frame_starts
-from pipeline.options import FlagError, positive_float
+from pipeline.flags import FlagError, positive_float
 from pipeline.records import Record, RecordError, read_records, to_sequence_example, write_tfrecord
 from pipeline.types import RecordFormat
 
@@ -165,7 +165,9 @@ def _main(argv: Sequence[str]) -> None:
     parser.add_argument("--hop_seconds", type=positive_float, help="default: from the manifest beside the records")
     flags = parser.parse_args(argv)
     if flags.input.endswith(".parquet") == flags.output.endswith(".parquet"):
-        raise FlagError("--input or --output, one of them, must end in .parquet: it decides the direction")
+        raise FlagError(
+            f"--input {flags.input}, --output {flags.output}: not one of them ends in .parquet", "Name one so"
+        )
     if flags.output.endswith(".parquet"):
         count = to_parquet(flags.input, flags.output, hop_s=flags.hop_seconds)
     else:

@@ -26,8 +26,8 @@ import numpy as np
 from pipeline import ledger, provenance, storage
 from pipeline.command import Parser, run_command
 from pipeline.dataset import frame_starts, matching_files
+from pipeline.flags import FlagError, positive_int
 from pipeline.layout import FAILURES
-from pipeline.options import FlagError, positive_int
 from pipeline.records import Record, RecordError, read_records
 from pipeline.saved_model import Description, ModelError, load, read_description
 from pipeline.tfrecord import read_tfrecord
@@ -101,7 +101,7 @@ def embed(patterns: Sequence[str], output: str, description: Description, flags:
     with contextlib.redirect_stdout(io.StringIO()):  # its summary speaks of files that are about to go
         status = run.main([*arguments, "--max_failures", "100%", "--short_clips", flags.short_clips])
     if status:
-        raise FlagError("the audio was not embedded (see above)")
+        raise FlagError("the audio was not embedded", "The lines above say why")
     with storage.open_read(f"{output}/{FAILURES}") as file:
         for failure in map(json.loads, file):
             print(f"{failure['uri']}: {failure['reason']}: {failure['message']}", file=sys.stderr)
@@ -201,7 +201,7 @@ def _predictions(flags: Namespace, directory: str) -> Iterator[Prediction]:
     description = read_description(Path(flags.model))
     kinds = {pattern: are_records(matching_files(pattern)[0]) for pattern in flags.input}
     if len(set(kinds.values())) > 1:
-        raise FlagError(f"--input: {' and '.join(kinds)} are audio and records; give them to commands of their own")
+        raise FlagError(f"--input: {' and '.join(kinds)} are audio and records", "Give them to commands of their own")
     patterns, uris = flags.input, {}
     if not kinds[flags.input[0]]:
         embed(flags.input, directory, description, flags)
@@ -238,7 +238,7 @@ def _parser() -> Parser:
 def _main(argv: Sequence[str]) -> None:
     flags = _parser().parse_args(argv)
     if flags.output and not flags.output.endswith((".csv", ".json")):
-        raise FlagError(f"--output {flags.output}: the name must end in .csv or .json")
+        raise FlagError(f"--output {flags.output} does not end in .csv or .json", "The name decides the format")
     description = read_description(Path(flags.model))
     with tempfile.TemporaryDirectory(prefix="vggish-predict-") as scratch:
         predictions = list(_predictions(flags, f"{scratch}/embeddings"))

@@ -67,7 +67,9 @@ def of(pattern: str) -> Provenance:
     found = [_of_directory(directory) or _without_manifest(pattern) for directory in directories]
     for directory, other in zip(directories[1:], found[1:], strict=True):
         if different := differences(found[0], other):
-            raise RecordError(f"{directories[0]} and {directory} were made differently: {'; '.join(different)}")
+            raise RecordError(
+                f"{directories[0]} and {directory} were made differently: {'; '.join(different)}. Give one kind"
+            )
     return found[0]
 
 
@@ -98,7 +100,7 @@ def _of_directory(directory: str) -> Provenance | None:
 def _without_manifest(pattern: str) -> Provenance:
     first = next(read_records(pattern), None)
     if first is None:
-        raise RecordError(f"{pattern}: no record in the files")
+        raise RecordError(f"{pattern}: no record in the files. Name files of a finished run")
     settings = dict(PUBLISHED[first.layout])
     if first.values.dtype != np.uint8:
         return Provenance("unknown", {**settings, "embeddings": "raw"}, _named_models("unknown"))

@@ -10,12 +10,13 @@ import sys
 import tempfile
 import threading
 import time
-import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pipeline import options
+from pipeline.beam_flags import check_beam_flags
+from pipeline.flags import FlagError, failures_allowed
 
 if TYPE_CHECKING:
     from pipeline.corpus import Corpus
@@ -36,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with _interruptible(verbose) as interrupted:
         try:
             return _run(*options.parse(arguments))
-        except options.FlagError as error:
+        except FlagError as error:
             return _say(error, UNUSABLE, verbose)
         except (KeyboardInterrupt, Exception) as error:
             if not interrupted and not isinstance(error, KeyboardInterrupt):
@@ -51,9 +52,9 @@ def _run(flags: argparse.Namespace, beam_flags: list[str]) -> int:
 
     started = time.monotonic()
     quiet.logs(flags.verbose)
-    options.check_beam_flags(beam_flags)
+    check_beam_flags(beam_flags, options.names())
     on = engine.choose(flags.runner, beam_flags)
-    with _about("--input"):
+    with _about("--input", flags.manifest, flags.segments, flags.class_labels):
         found = sources.find(flags)
     task = _job(flags, found, _model(flags, on), on)
     directory = task.output.directory
@@ -146,7 +147,7 @@ def _verdict(limit: str, directory: str, manifest: Manifest) -> int:
     from pipeline import summary
 
     totals = manifest.totals
-    allowed = options.failures_allowed(limit, int(totals["clips_in"]))
+    allowed = failures_allowed(limit, int(totals["clips_in"]))
     if totals["failed"] <= allowed:
         return OK
     found = f"{totals['failed']:,} of {totals['clips_in']:,} clips failed"
@@ -192,8 +193,9 @@ def _interruptible(verbose: bool) -> Iterator[list[int]]:
 
 
 @contextmanager
-def _about(flag: str) -> Iterator[None]:
-    """What is found wrong within is about a flag's value: shown with its name, exit status 2."""
+def _about(flag: str, *lists: str | None) -> Iterator[None]:
+    """What is wrong within is about a flag's value or in one of the lists: shown with its name, exit status 2."""
+    from pipeline import messages, storage
     from pipeline.layout import OutputError
     from pipeline.sources import SourceError
     from vggish_core.weights import WeightsError
@@ -201,16 +203,16 @@ def _about(flag: str) -> Iterator[None]:
     try:
         yield
     except (OutputError, SourceError, WeightsError, ValueError, OSError) as error:
-        raise options.FlagError(f"{flag}: {error}") from error
+        found, remedy = messages.parts(error)
+        listed = any(file and found.startswith(storage.absolute(file)) for file in lists)  # says itself where
+        raise FlagError(found if listed else f"{flag}: {found}", remedy) from error
 
 
 def _say(error: Exception, status: int, verbose: bool) -> int:
     """Print an error as a user needs it; its traceback only where it was asked for."""
-    if verbose:
-        traceback.print_exception(error)
-    from pipeline import engine
+    from pipeline import messages
 
-    print(f"error: {engine.told(error)}", file=sys.stderr)
+    messages.show(error, verbose)
     return status
 
 

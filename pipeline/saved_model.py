@@ -69,11 +69,11 @@ def read_description(folder: Path) -> Description:
     """A model's folder -> what the model is; ModelError where it is none."""
     path = folder / DESCRIPTION
     if not path.is_file():
-        raise ModelError(f"{folder} has no {DESCRIPTION}: name the folder that pipeline.train wrote")
+        raise ModelError(f"{folder} has no {DESCRIPTION}. Name the folder that pipeline.train wrote")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["format_version"] != FORMAT_VERSION:
-            raise ModelError(f"{path} has format version {content['format_version']}, not {FORMAT_VERSION}: train anew")
+            raise ModelError(f"{path} has format version {content['format_version']}, not {FORMAT_VERSION}. Train anew")
         rows = content["classes"]
         classes = Classes(
             tuple(row["index"] for row in rows),
@@ -83,7 +83,7 @@ def read_description(folder: Path) -> Description:
         made_by = provenance.from_json(content["embeddings_made_by"])
         return Description(content["classifier"], classes, made_by, content["frames"], content["training"])
     except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{path} is not the description of a model ({error!r}): train anew") from None
+        raise ModelError(f"{path} is not the description of a model ({error!r}). Train anew") from None
 
 
 def load(folder: Path) -> tuple[keras.Model, Description]:
@@ -94,7 +94,7 @@ def load(folder: Path) -> tuple[keras.Model, Description]:
     """
     description = read_description(folder)
     if not (folder / NETWORK).is_file():
-        raise ModelError(f"{folder} has no {NETWORK}: its training did not end; run the same pipeline.train again")
+        raise ModelError(f"{folder} has no {NETWORK}: its training did not end. Run the same pipeline.train again")
     from vggish_core.quiet import import_tensorflow
 
     import_tensorflow()

@@ -17,7 +17,7 @@ import json
 import shutil
 import sys
 import time
-from argparse import Namespace
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from hashlib import sha256
@@ -28,9 +28,9 @@ import numpy as np
 
 from pipeline import provenance
 from pipeline.command import Parser, run_command
+from pipeline.flags import FlagError, positive_float, positive_int
 from pipeline.manifest import versions
 from pipeline.metrics import Ranking, rank
-from pipeline.options import FlagError, positive_float, positive_int
 from pipeline.saved_model import DESCRIPTION, NETWORK, Description
 from pipeline.training_data import Classes, Clips, load_clips, read_classes
 
@@ -167,10 +167,10 @@ def _usable(clips: Clips, where: str) -> Clips:
 
 def _check_labels(training: Clips, held_out: Clips, classes: Classes) -> None:
     if not len(training):
-        raise FlagError("--train: one record is not enough to train and to validate with")
+        raise FlagError("--train: one record is not enough to train and to validate with", "Give more records")
     missing = [classes.names[c] for c in np.flatnonzero(~training.labels.any(axis=0))]
     if len(missing) == len(classes.names):
-        raise FlagError("--train: no record carries a label of --classes; were labels given to pipeline.run?")
+        raise FlagError("--train: no record carries a label of --classes", "Labels come from pipeline.run --manifest")
     if missing:
         shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
         print(f"{len(missing)} classes have no clip to learn from: {shown}", file=sys.stderr)
@@ -211,13 +211,13 @@ def _open_folder(folder: Path, description: Description, overwrite: bool) -> Non
     if folder.exists() and any(folder.iterdir()):
         before = (folder / DESCRIPTION).read_text(encoding="utf-8") if (folder / DESCRIPTION).exists() else ""
         if (folder / NETWORK).exists():
-            raise FlagError(f"--model {folder} holds a trained model: name another folder, or give --overwrite")
+            raise FlagError(f"--model {folder} holds a trained model", "Name another folder, or give --overwrite")
         if not before:
-            raise FlagError(f"--model {folder} holds other files: name a folder that is empty or not there yet")
+            raise FlagError(f"--model {folder} holds other files", "Name a folder that is empty or not there yet")
         description.save(folder)
         if before != (folder / DESCRIPTION).read_text(encoding="utf-8"):
             (folder / DESCRIPTION).write_text(before, encoding="utf-8")
-            raise FlagError(f"--model {folder} holds a training of other data or flags: continue that, or --overwrite")
+            raise FlagError(f"--model {folder} holds a training of other data or flags", "Continue it, or --overwrite")
         print(f"continuing the training in {folder}")
     folder.mkdir(parents=True, exist_ok=True)
     description.save(folder)
@@ -269,14 +269,14 @@ def _not_negative(text: str) -> float:
 def _share(text: str) -> float:
     value = positive_float(text)
     if value >= 1:
-        raise FlagError(f"--validation {text!r} is not a share between 0 and 1")
+        raise ArgumentTypeError(f"{text!r} is not a share between 0 and 1")
     return value
 
 
 def _main(argv: Sequence[str]) -> None:
     flags = _parser().parse_args(argv)
     if flags.hidden and flags.classifier != "attention":
-        raise FlagError(f"--hidden {flags.hidden}: --classifier {flags.classifier} has no hidden units; leave it out")
+        raise FlagError(f"--hidden {flags.hidden}: --classifier {flags.classifier} has no hidden units", "Leave it out")
     ranking = train(flags)
     summary = ranking.summary()
     print(f"mAP {summary['mAP']:.4f}, AUC {summary['AUC']:.4f}, d' {summary['d_prime']:.3f}")
@@ -287,7 +287,7 @@ def _main(argv: Sequence[str]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns the exit status."""
-    return run_command(_main, argv)
+    return run_command(_main, argv, "The same command continues after the last whole epoch.")
 
 
 if __name__ == "__main__":

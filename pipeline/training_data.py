@@ -121,14 +121,16 @@ def read_classes(path: str) -> Classes:
         rows = list(csv.DictReader(file.read().decode("utf-8-sig").splitlines(), skipinitialspace=True))
     missing = {"index", "display_name"} - set(rows[0] if rows else ())
     if missing:
-        raise ClassesError(f"{path} has no column {', '.join(sorted(missing))}: index,mid,display_name are expected")
+        raise ClassesError(
+            f"{path} has no column {', '.join(sorted(missing))}. Columns: index, display_name, and mid if any"
+        )
     try:
         rows.sort(key=lambda row: int(row["index"]))
     except ValueError as error:
-        raise ClassesError(f"{path}: an index is not a whole number ({error})") from None
+        raise ClassesError(f"{path}: an index is not a whole number ({error}). Mend the table") from None
     indices = tuple(int(row["index"]) for row in rows)
     if len(set(indices)) != len(indices) or indices[0] < 0:
-        raise ClassesError(f"{path}: indices repeat or are negative; every class needs one of its own")
+        raise ClassesError(f"{path}: indices repeat or are negative. Every class needs one of its own")
     return Classes(indices, tuple(row["display_name"] for row in rows), tuple(row.get("mid") or "" for row in rows))
 
 

@@ -5,9 +5,9 @@ Prints a table and a line for each fault; exit status 1 if there is one, 2 if th
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
+from argparse import Namespace
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -18,9 +18,9 @@ import numpy as np
 
 from pipeline import promises, storage
 from pipeline.checks import FileReport, Rules, check_file
+from pipeline.command import Parser, run_command
+from pipeline.flags import FlagError, positive_float, positive_int, unknown_flag
 from pipeline.layout import OutputError, basename
-from pipeline.options import FlagError, check_beam_flags, positive_int, unknown_flag
-from vggish_core.weights import WeightsError
 
 Checker = Callable[[Sequence[tuple[str, Rules]]], list[FileReport]]
 """Files and their rules -> their reports, in order."""
@@ -143,45 +143,47 @@ def fault_lines(report: Report) -> list[str]:
     return lines
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command's flags."""
-    result = argparse.ArgumentParser(
-        prog="python -m pipeline.verify",
-        description="Check every record of a data set against its manifest, or of any record files by themselves.",
-    )
+    result = Parser("pipeline.verify", __doc__)
     result.add_argument("output", nargs="+", help="the data set's folder; with --manifest none: record files or globs")
     result.add_argument(
         "--manifest", default="", metavar="FILE|none", help="a manifest kept elsewhere; none: check files by themselves"
     )
     result.add_argument(
-        "--hop_seconds", type=float, default=0.96, metavar="S", help="with --manifest none (default: %(default)s)"
+        "--hop_seconds",
+        type=positive_float,
+        default=0.96,
+        metavar="S",
+        help="of the records, in seconds, with --manifest none (default: %(default)s s)",
     )
     result.add_argument(
         "--audit", type=positive_int, metavar="N", help="also compute N random clips from their audio and compare bytes"
     )
-    result.add_argument("--seed", type=int, default=0, help="which clips --audit takes (default: %(default)s)")
+    result.add_argument("--seed", type=int, default=0, metavar="N", help="of --audit's draw (default: %(default)s)")
     result.add_argument("--checkpoint", default="", metavar="FILE", help="for --audit, if the manifest's name is stale")
     result.add_argument("--pca_params", default="", metavar="FILE", help="likewise")
     result.add_argument(
         "--runner", metavar="NAME", help="check the files in a Beam pipeline; further flags are Beam's (default: none)"
     )
-    result.add_argument("--jobs", type=int, metavar="N", help="processes (default: one a core)")
+    result.add_argument("--jobs", type=positive_int, metavar="N", help="processes (default: one a core)")
     return result
 
 
-def _checker(flags: argparse.Namespace, beam_flags: Sequence[str]) -> Checker:
+def _checker(flags: Namespace, beam_flags: Sequence[str]) -> Checker:
     """What checks the files: processes of this machine, or the engine that --runner names."""
     if flags.runner is None:
         if beam_flags:
-            raise FlagError(unknown_flag(beam_flags[0], [*vars(flags), "--runner"]))
+            raise unknown_flag(beam_flags[0], list(parser()._option_string_actions))
         return partial(check_files, jobs=flags.jobs or os.cpu_count() or 1)
     from pipeline import engine, verify_transforms
+    from pipeline.beam_flags import check_beam_flags
 
     check_beam_flags(beam_flags)
     return partial(verify_transforms.check_files, on=engine.choose(flags.runner, beam_flags))
 
 
-def _add_audit(report: Report, flags: argparse.Namespace) -> None:
+def _add_audit(report: Report, flags: Namespace) -> None:
     from pipeline.audit import audit
 
     found = audit(flags.output[0], flags.audit, flags.seed, flags.checkpoint, flags.pca_params, flags.manifest)
@@ -189,29 +191,29 @@ def _add_audit(report: Report, flags: argparse.Namespace) -> None:
     report.notes += found.notes
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit status."""
-    flags, beam_flags = parser().parse_known_args(arguments)
-    try:
-        check = _checker(flags, beam_flags)
-        if flags.manifest == "none":
-            if flags.audit:
-                raise OutputError("--audit needs a manifest", "Leave --manifest none out, or --audit.")
-            report = verify_files(flags.output, flags.hop_seconds, check)
-        elif len(flags.output) > 1:
-            raise OutputError(f"{len(flags.output)} folders were named", "Name one, or files with --manifest none.")
-        else:
-            report = verify_output(flags.output[0], flags.manifest, check)
-            if flags.audit:
-                _add_audit(report, flags)
-    except (OutputError, FlagError, WeightsError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+def _main(argv: Sequence[str]) -> int:
+    flags, beam_flags = parser().parse_known_args(argv)
+    check = _checker(flags, beam_flags)
+    if flags.manifest == "none":
+        if flags.audit:
+            raise FlagError("--audit needs a manifest, --manifest is none", "Leave --manifest none out, or --audit")
+        report = verify_files(flags.output, flags.hop_seconds, check)
+    elif len(flags.output) > 1:
+        raise FlagError(f"{len(flags.output)} folders were named", "Name one, or files with --manifest none")
+    else:
+        report = verify_output(flags.output[0], flags.manifest, check)
+        if flags.audit:
+            _add_audit(report, flags)
     print(table(report))
     for line in (*report.notes, *fault_lines(report)):
         print(line)
     print("no faults" if not report.fault_count else f"{report.fault_count} faults")
     return 1 if report.fault_count else 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns its exit status."""
+    return run_command(_main, argv)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import pytest
 from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
 
 from pipeline import engine
-from pipeline.options import FlagError
+from pipeline.flags import FlagError
 
 
 @pytest.mark.parametrize("name", ["DirectRunner", "directrunner", "FnApiRunner"])

@@ -155,4 +155,4 @@ def test_quantized_records_are_refused(tmp_path: Path, capsys: pytest.CaptureFix
     assert run(["--input", pattern, "--output", str(tmp_path / "pca.npz")]) == 2
     assert "--embeddings raw" in capsys.readouterr().err
     assert run(["--input", pattern, "--output", str(tmp_path / "pca")]) == 2
-    assert "must end in .npz" in capsys.readouterr().err
+    assert "does not end in .npz" in capsys.readouterr().err

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from pipeline import options
+from pipeline import beam_flags, options
+from pipeline.flags import FlagError, failures_allowed
 
 GOOD = ["--input", "audio/**", "--output", "out"]
 
@@ -40,7 +41,7 @@ def test_bfloat16_takes_the_direct_kernel() -> None:
     ],
 )
 def test_unusable_flags_are_named_with_value_and_remedy(argv: list[str], words: list[str]) -> None:
-    with pytest.raises(options.FlagError) as error:
+    with pytest.raises(FlagError) as error:
         options.parse(argv)
     for word in words:
         assert word in str(error.value)
@@ -52,22 +53,25 @@ def test_unusable_flags_are_named_with_value_and_remedy(argv: list[str], words: 
         (["--checkpont", "x"], ["--checkpont", "--checkpoint"]),
         (["--direct_num_worker=2"], ["--direct_num_worker", "--direct_num_workers"]),
         (["b.wav", "c.wav"], ["'b.wav'", "quotes"]),
+        (["--direct_num_workers", "two"], ["--direct_num_workers", "'two'", "whole number", "Beam's"]),
     ],
 )
 def test_a_flag_nobody_knows_gets_the_nearest_one(rest: list[str], words: list[str]) -> None:
-    with pytest.raises(options.FlagError) as error:
-        options.check_beam_flags(rest)
+    with pytest.raises(FlagError) as error:
+        beam_flags.check_beam_flags(rest, options.names())
     for word in words:
         assert word in str(error.value)
 
 
 def test_beam_flags_pass() -> None:
-    options.check_beam_flags(["--direct_num_workers", "2", "--direct_running_mode=multi_threading", "--project", "p"])
+    beam_flags.check_beam_flags(
+        ["--direct_num_workers", "2", "--direct_running_mode=multi_threading", "--project", "p"]
+    )
 
 
 @pytest.mark.parametrize(("limit", "clips", "allowed"), [("5%", 400, 20), ("0", 400, 0), ("7", 3, 7), ("0.5%", 399, 1)])
 def test_failures_allowed(limit: str, clips: int, allowed: int) -> None:
-    assert options.failures_allowed(limit, clips) == allowed
+    assert failures_allowed(limit, clips) == allowed
 
 
 def test_help_imports_neither_tensorflow_nor_beam() -> None:

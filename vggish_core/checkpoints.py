@@ -31,6 +31,9 @@ for _layer, _shape in _LAYERS.items():
     VARIABLE_SHAPES[f"vggish/{_layer}/biases"] = _shape[-1:]
 
 
+_SHOWN = 4
+
+
 class CheckpointError(ValueError):
     """A checkpoint that cannot be read, or whose variables are not VGGish's; lists all that is wrong."""
 
@@ -118,7 +121,11 @@ def _require_variables(found: Mapping[str, tuple[tuple[int, ...], str]], what: s
         elif found[name][1] != "float32":
             problems.append(f"{name} is {found[name][1]}, not float32")
     if problems:
-        raise CheckpointError(f"{what} does not hold VGGish: " + "; ".join(problems))
+        more = f" and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+        raise CheckpointError(
+            f"{what} does not hold VGGish: {'; '.join(problems[:_SHOWN])}{more}. "
+            "Name one of VGGish, as released or trained further."
+        )
 
 
 def _unreadable(path: str, error: Exception) -> str:
@@ -126,7 +133,7 @@ def _unreadable(path: str, error: Exception) -> str:
     if file.is_dir():
         return f"checkpoint {path} is a folder. Name the checkpoint in it, without .index or .data-…"
     if not file.exists() and not index.exists():
-        return f"checkpoint {path} does not exist, nor does {index.name} beside it."
+        return f"checkpoint {path} does not exist, nor does {index.name} beside it. Name an existing one."
     return (
         f"checkpoint {path} cannot be read as a TensorFlow checkpoint ({str(error).splitlines()[0]}). Fetch it again."
     )

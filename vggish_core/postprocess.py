@@ -18,6 +18,7 @@ from vggish_core import params
 RELEASED_SPAN = 7500.0
 """Largest over smallest eigenvalue of the released PCA (3.77 / 0.0005)."""
 _BLOCK_ROWS = 64
+_REMEDY = "Give what pipeline.fit_pca wrote, or the released file."
 _STEPS = 255.0 / (params.QUANTIZE_MAX_VAL - params.QUANTIZE_MIN_VAL)
 
 
@@ -93,29 +94,36 @@ def _load(path: str) -> dict[str, np.ndarray]:
     try:
         loaded = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
-            raise PcaError(f"PCA parameters {path} are one array, not an npz file of two")
+            raise PcaError(f"PCA parameters {path} are one array, not an npz file of two. {_REMEDY}")
         with loaded:
             return {name: loaded[name] for name in loaded.files}
     except PcaError:
         raise
     except FileNotFoundError as error:
-        raise PcaError(f"PCA parameters {path} do not exist") from error
+        raise PcaError(f"PCA parameters {path} do not exist. Name an existing file") from error
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        message = f"PCA parameters {path} cannot be read as an npz file ({error}). Fetch them again."
+        message = f"PCA parameters {path} cannot be read as an npz file ({_reason(error)}). Fetch them again."
         raise PcaError(message) from error
+
+
+def _reason(error: Exception) -> str:
+    # NumPy takes what it does not know for a pickle, and advises to load that.
+    return "it is none" if "pickle" in str(error) else str(error)
 
 
 def _array(found: dict[str, np.ndarray], name: str, shapes: list[tuple[int, ...]], path: str) -> np.ndarray:
     if name not in found:
-        raise PcaError(f"PCA parameters {path} have no array {name}, only {', '.join(sorted(found)) or 'none'}")
+        raise PcaError(
+            f"PCA parameters {path} have no array {name}, only {', '.join(sorted(found)) or 'none'}. {_REMEDY}"
+        )
     array = found[name]
     if array.shape not in shapes:
         wanted = " or ".join(str(list(shape)) for shape in shapes)
-        raise PcaError(f"PCA parameters {path}: {name} has shape {list(array.shape)}, not {wanted}")
+        raise PcaError(f"PCA parameters {path}: {name} has shape {list(array.shape)}, not {wanted}. {_REMEDY}")
     if array.dtype.kind != "f":
-        raise PcaError(f"PCA parameters {path}: {name} is {array.dtype}, not floats")
+        raise PcaError(f"PCA parameters {path}: {name} is {array.dtype}, not floats. {_REMEDY}")
     if not np.isfinite(array).all():
-        raise PcaError(f"PCA parameters {path}: {name} holds NaN or infinite values")
+        raise PcaError(f"PCA parameters {path}: {name} holds NaN or infinite values. {_REMEDY}")
     return array.astype(np.float64)
 
 

@@ -1,0 +1,117 @@
+"""What all commands' flags have in common: their parser, the values they take, the one error about them. No imports."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+from collections.abc import Sequence
+from typing import NoReturn
+
+
+class FlagError(Exception):
+    """An unusable flag. Exit status 2.
+
+    Attributes:
+      found: what is wrong: the flag, with its value.
+      remedy: what to do about it.
+    """
+
+    def __init__(self, found: str, remedy: str = "") -> None:
+        super().__init__(found, remedy)
+        self.found = found
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.found}. {self.remedy}" if self.remedy else self.found
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are `FlagError`s that show what the flag takes."""
+
+    def error(self, message: str) -> NoReturn:
+        name, _, rest = message.removeprefix("argument ").partition(": ")
+        for action in self._actions:
+            if message.startswith("argument ") and name in ("/".join(action.option_strings), action.metavar):
+                raise FlagError(f"{name}: {_plain(rest, action)}", _taken(action))
+        if unknown := re.match("unrecognized arguments: (\\S+)", message):
+            raise unknown_flag(unknown[1], list(self._option_string_actions))
+        wanted = re.sub("^the following arguments are required: ", "missing: ", message)
+        raise FlagError(wanted, f"{self.prog} --help lists all flags")
+
+
+def _plain(message: str, action: argparse.Action) -> str:
+    """argparse's message about an action -> ours."""
+    if action.choices and (value := re.match(r"invalid choice: ('.*?'|\S+) ", message)):
+        near = difflib.get_close_matches(value[1].strip("'"), map(str, action.choices), n=1)
+        return f"{value[1]} is none of its values" + (f"; did you mean {near[0]}?" if near else "")
+    if value := re.fullmatch(r"invalid (\w+) value: ('.*')", message):
+        return f"{value[2]} is no {'whole number' if value[1] == 'int' else value[1]}"
+    if message.startswith("expected "):
+        return "the value is missing"
+    return "it takes no value" if message.startswith("ignored explicit argument") else message
+
+
+def _taken(action: argparse.Action) -> str:
+    """What an action takes, as --help says it."""
+    name = action.option_strings[-1] if action.option_strings else ""
+    if action.nargs == 0:
+        return f"Give {name} alone"
+    values = f"{{{','.join(map(str, action.choices))}}}" if action.choices else action.metavar or "VALUE"
+    about = (action.help or "") % {**vars(action), "prog": ""}
+    return f"It is {name} {values}" + (f": {about}" if about else "")
+
+
+def unknown_flag(argument: str, known: Sequence[str], of: str = "this command") -> FlagError:
+    """An argument nobody knows -> the error that says so and names the nearest flag."""
+    name = argument.split("=")[0]
+    near = difflib.get_close_matches(name, known, n=1)
+    if not name.startswith("-"):
+        return FlagError(
+            f"{argument!r} stands alone", "Every value follows a flag, and patterns want quotes: 'audio/**'"
+        )
+    if near:
+        return FlagError(f"{name} is no flag of {of}; did you mean {near[0]}?", f"Write {near[0]}")
+    return FlagError(f"{name} is no flag of {of}", "--help lists this command's flags")
+
+
+def positive_int(text: str) -> int:
+    """Text -> an integer of 1 or more."""
+    if not re.fullmatch(r"\d+", text) or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+    return int(text)
+
+
+def positive_float(text: str) -> float:
+    """Text -> a number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+def hop_seconds(text: str) -> float:
+    """Text -> a hop in seconds: a multiple of 0.01, the log-mel frames' own hop, in its shortest decimal form."""
+    value = positive_float(text)
+    if abs(value * 100 - round(value * 100)) > 1e-6 or round(value * 100) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a multiple of 0.01 s, the hop of log-mel frames")
+    return round(value * 100) / 100
+
+
+def share_or_count(text: str) -> str:
+    """Text -> itself, if it is a count ("20") or a share ("5%")."""
+    if not re.fullmatch(r"\d+|\d+(\.\d+)?%", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a count (20) nor a share (5%)")
+    return text
+
+
+def failures_allowed(limit: str, clips: int) -> int:
+    """A checked limit and the number of clips -> how many may fail.
+
+    >>> failures_allowed("5%", 150), failures_allowed("20", 150)
+    (7, 20)
+    """
+    return int(float(limit[:-1]) / 100 * clips) if limit.endswith("%") else int(limit)
