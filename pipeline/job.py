@@ -99,7 +99,9 @@ def run_piece(
     elements: list[Item] = [*readings, *(item for item in items if not isinstance(item, Clip))]
     with explained(directory, "writing the plan"):
         parts = plan_file.write(join(directory, PLAN), elements, name=attempt)
-    engine.run(on, lambda root: transforms.build(root, parts, job, attempt, progress_dir))
+    engine.run(
+        on, lambda root: transforms.build(root, parts, job, attempt, progress_dir), transforms.RESOURCE_HINTS
+    )
     for part in parts:  # those of a run that failed are removed when the output is next opened
         storage.delete(part)
     results = shards.collect(job.output.directory, attempt)

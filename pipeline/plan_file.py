@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import islice
 from typing import Any
 
@@ -46,13 +46,15 @@ def _encode(item: Item) -> str:
 def _decode(fields: dict[str, Any]) -> Item:
     kind = fields.pop("kind")
     if kind == "Reading":
-        return Reading(fields["uri"], tuple(_segments(fields["segments"])))
+        return Reading(fields["uri"], tuple(_segments(fields["segments"], fields["uri"])))
     return (Failure if kind == "Failure" else Drop)(**{**fields, "clip": _clip(fields["clip"])})
 
 
-def _segments(fields: Sequence[dict[str, Any]]) -> Iterator[Segment]:
+def _segments(fields: Sequence[dict[str, Any]], uri: str) -> Iterator[Segment]:
     for segment in fields:
-        yield Segment(**{**segment, "clip": _clip(segment["clip"])})
+        clip = _clip(segment["clip"])
+        # The same string, not just an equal one, is pickled once: 64 clips of a long name fit into an element.
+        yield Segment(**{**segment, "clip": replace(clip, uri=uri) if clip.uri == uri else clip})
 
 
 def _clip(fields: dict[str, Any]) -> Clip:

@@ -13,14 +13,20 @@ from apache_beam.utils.windowed_value import WindowedValue
 from pipeline import embed, plan, plan_file, progress, settings, shards
 from pipeline.extract import ExtractDoFn
 from pipeline.split import SplitDoFn
-from pipeline.types import Ending, Extracted, Failure, Outcome
+from pipeline.types import Drop, Ending, Extracted, Failure, Outcome
+
+RESOURCE_HINTS = ("min_ram=4GB",)
+"""What engines that choose machines are asked for: 2.5 GB while a checkpoint is prepared, decoders, Python and Beam.
+
+The network needs it, but the whole graph says it: steps that ask for different things run in different processes, and
+examples would cross from one to the other."""
 
 
 class ExtractExamples(beam.PTransform):
-    """Readings, and failures found before -> log-mel examples.
+    """Readings, and what passes unchanged -> log-mel examples.
 
-    PCollection[Reading | Failure] -> PCollection[ExampleBlock | Ending | Failure]. Long readings are split first; only
-    references cross the shuffle.
+    PCollection[Reading | Failure | Drop] -> PCollection[ExampleBlock | Ending | Failure | Drop]. Long readings are
+    split first; only references cross the shuffle.
     """
 
     def __init__(self, front_end: settings.FrontEnd, decoding: settings.Decoding) -> None:
@@ -31,9 +37,9 @@ class ExtractExamples(beam.PTransform):
     def expand(self, readings: beam.PCollection) -> beam.PCollection:
         return (
             readings
-            | "Split long" >> beam.ParDo(SplitDoFn(self.front_end, self.decoding))
+            | "Split long" >> beam.ParDo(SplitDoFn(self.front_end, self.decoding)).with_output_types(plan_file.Item)
             | "Shuffle references" >> beam.Reshuffle()
-            | "Extract" >> beam.ParDo(ExtractDoFn(self.front_end, self.decoding))
+            | "Extract" >> beam.ParDo(ExtractDoFn(self.front_end, self.decoding)).with_output_types(Extracted | Drop)
         )
 
 
@@ -80,7 +86,7 @@ class EmbedDoFn(beam.DoFn):
 
 
 class EmbedExamples(beam.PTransform):
-    """PCollection[ExampleBlock | Ending | Failure] -> PCollection[Embedding | Ending | Failure]."""
+    """PCollection[ExampleBlock | Ending | Failure | Drop] -> PCollection[Embedding | Ending | Failure | Drop]."""
 
     def __init__(self, model: settings.Model, hop_seconds: float = 0.96, progress_dir: str | None = None) -> None:
         super().__init__()
@@ -89,7 +95,8 @@ class EmbedExamples(beam.PTransform):
         self.progress_dir = progress_dir
 
     def expand(self, items: beam.PCollection) -> beam.PCollection:
-        return items | "Embed" >> beam.ParDo(EmbedDoFn(self.model, self.hop_seconds, self.progress_dir))
+        step = beam.ParDo(EmbedDoFn(self.model, self.hop_seconds, self.progress_dir))
+        return items | "Embed" >> step.with_output_types(Outcome)
 
 
 class WriteShards(beam.PTransform):
@@ -120,14 +127,20 @@ def write_shard(group: tuple[int, Iterable[Outcome]], output: settings.Output, a
     return shards.write_shard(output, shard, outcomes, attempt)
 
 
+def parts_of(_: bytes, plan_parts: list[str]) -> list[str]:
+    """The pipeline's impulse -> URIs of the plan's parts."""
+    return plan_parts
+
+
 def build(
     root: beam.Pipeline, plan_parts: Iterable[str], job: settings.Job, attempt: str, progress_dir: str | None = None
 ) -> beam.PCollection:
     """The whole graph: URIs of the plan's parts (`pipeline.plan_file`) -> staged shards."""
     outcomes = (
         root
-        | "Parts of the plan" >> beam.Create(list(plan_parts), reshuffle=False)
-        | "Read the plan" >> beam.FlatMap(plan_file.read)
+        | "Start" >> beam.Impulse()
+        | "Parts of the plan" >> beam.FlatMap(parts_of, list(plan_parts)).with_output_types(str)
+        | "Read the plan" >> beam.FlatMap(plan_file.read).with_output_types(plan_file.Item)
         | ExtractExamples(job.front_end, job.decoding)
         | EmbedExamples(job.model, job.front_end.hop_seconds, progress_dir)
     )

@@ -1,0 +1,182 @@
+"""The graph as runners see it, and what a real run of it encodes; and that graphs which would cost dearly are found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pytest
+import soundfile
+from apache_beam.portability.common_urns import resource_hints
+
+from pipeline import commit, embed, engine, models, plan, plan_file, resume, transforms
+from pipeline.settings import Job
+from pipeline.types import Clip, Drop, Embedding, Ending, ExampleBlock, Failure, Reading
+from tests import graph, outputs
+
+Build = Callable[..., Any]
+OUTLINE = [
+    ("impulse", ("Start",)),
+    ("stage", ("Parts of the plan", "Read the plan", "ExtractExamples/Split long")),
+    ("reshuffle", ("ExtractExamples/Shuffle references",)),
+    ("stage", ("ExtractExamples/Extract", "EmbedExamples/Embed", "WriteShards/Key by shard")),
+    ("group by key", ("WriteShards/Group by shard",)),
+    ("stage", ("WriteShards/Write shard",)),
+]
+"""Users see these names in their engine's pages, and engines match them when a job is updated: they stay."""
+
+
+def pipeline_of(build: Build = transforms.build, flags: tuple[str, ...] = ()) -> beam.Pipeline:
+    """The pipeline that a job constructs, as the command does it."""
+    on = engine.choose("DirectRunner", flags)
+    pipeline = beam.Pipeline(options=on.options(transforms.RESOURCE_HINTS))
+    build(pipeline, ["plan/part-0.jsonl", "plan/part-1.jsonl"], outputs.job("out"), "attempt")
+    return pipeline
+
+
+def test_only_stages_that_every_runner_knows_are_left() -> None:
+    pipeline = pipeline_of()
+    assert graph.lower(pipeline).outline() == OUTLINE
+    assert graph.faults(pipeline) == []
+
+
+def test_every_stage_asks_for_the_memory_that_the_network_needs() -> None:
+    def asked(*flags: str) -> list[dict[str, bytes]]:
+        stages = graph.lower(pipeline_of(flags=flags)).stages
+        return [dict(stage.payload.environment.resource_hints) for stage in stages if stage.payload]
+
+    urn = resource_hints.MIN_RAM_BYTES.urn
+    assert asked() == [{urn: b"4000000000"}] * 3
+    assert asked("--resource_hint", "min_ram=16GB") == [{urn: b"16000000000"}] * 3
+
+
+SEEN = beam.DoFn.StateParam(beam.transforms.userstate.BagStateSpec("seen", beam.coders.BytesCoder()))
+
+
+class _Stateful(beam.DoFn):
+    def process(self, element: Any, seen: Any = SEEN) -> Any:
+        yield element[1]
+
+
+def shuffled_examples(root: Any, parts: Any, job: Job, attempt: str) -> Any:
+    """The graph with its first shuffle where examples cross it."""
+    return (
+        root
+        | beam.Impulse()
+        | beam.FlatMap(transforms.parts_of, list(parts)).with_output_types(str)
+        | beam.FlatMap(plan_file.read).with_output_types(plan_file.Item)
+        | "Extract" >> beam.ParDo(transforms.ExtractDoFn(job.front_end, job.decoding))
+        | "Shuffle" >> beam.Reshuffle()
+        | transforms.EmbedExamples(job.model)
+        | transforms.WriteShards(job.output, attempt)
+    )
+
+
+def hinted_network(root: Any, parts: Any, job: Job, attempt: str) -> Any:
+    """The graph with a hint on the network's step alone."""
+    embed_examples = transforms.EmbedExamples(job.model).with_resource_hints(min_ram="16GB")
+    return (
+        root
+        | beam.Create(list(parts))
+        | beam.FlatMap(plan_file.read).with_output_types(plan_file.Item)
+        | transforms.ExtractExamples(job.front_end, job.decoding)
+        | embed_examples
+        | transforms.WriteShards(job.output, attempt)
+    )
+
+
+def with_more(step: Callable[[Any], Any]) -> Build:
+    """The graph and something that hangs on its end."""
+
+    def build(root: Any, *arguments: Any) -> None:
+        step(transforms.build(root, *arguments))
+
+    return build
+
+
+def side_input(staged: Any) -> Any:
+    return staged | "Compare" >> beam.Map(lambda one, every: one, beam.pvalue.AsList(staged))
+
+
+def state(staged: Any) -> Any:
+    keyed = staged | beam.Map(lambda one: (b"", one)).with_output_types(tuple[bytes, Any])
+    return keyed | "Remember" >> beam.ParDo(_Stateful())
+
+
+def exceptions_handled(staged: Any) -> Any:
+    return staged | "Check" >> beam.Map(lambda one: one).with_exception_handling()
+
+
+def pickled_keys(staged: Any) -> Any:
+    pairs = staged | beam.Map(lambda one: (one, 1)).with_output_types(tuple[Any, int])
+    return pairs | "By anything" >> beam.GroupByKey()
+
+
+@pytest.mark.parametrize(
+    ("build", "said"),
+    [
+        (shuffled_examples, "Shuffle is given"),
+        (hinted_network, "examples cross from"),
+        (hinted_network, "2 environments"),
+        (with_more(side_input), "a side input in ('Compare'"),
+        (with_more(state), "state or timers in"),
+        (with_more(exceptions_handled), "Check handles exceptions"),
+        (with_more(pickled_keys), "keys of By anything"),
+    ],
+    ids=["examples shuffled", "hint on a step", "environments", "side input", "state", "exceptions", "keys"],
+)
+def test_a_graph_that_some_engine_would_not_run_is_told(build: Build, said: str) -> None:
+    found = graph.faults(pipeline_of(build))
+    assert any(said in fault for fault in found), found
+
+
+def floats(examples: np.ndarray) -> np.ndarray:
+    """Examples [k, 96, 64] -> float32 [k, 128], as large as the network's raw embeddings."""
+    return examples.reshape(len(examples), 128, 48).sum(axis=2)
+
+
+@pytest.fixture
+def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Build], graph.Sizes]:
+    """A function that runs a graph on clips whose elements are as large as they come, and gives what was encoded."""
+    monkeypatch.setattr(models, "load", lambda model, check=False: floats)
+    monkeypatch.setattr(embed, "_workers", {})
+    folder = tmp_path.joinpath(*("a long name of a folder " * 8 for _ in range(4)))
+    folder.mkdir(parents=True)
+    long = str(folder / "long.wav")
+    soundfile.write(long, np.random.default_rng(0).normal(0, 0.1, 300 * 16000), 16000)
+    cuts = [
+        Clip(f"{'an id as long as they come ' * 8}{n}", long, n, n + 1, tuple(range(50)), cut=True)
+        for n in range(plan.CLIPS_OF_A_READING)
+    ]
+    clips = [Clip("whole", long), *cuts, Clip("gone", str(folder / "gone.wav"))]
+    listed = Failure(Clip("listed", ""), "plan", "no_audio", "a row without audio")
+
+    def run(build: Build) -> graph.Sizes:
+        job = outputs.job(tmp_path / "out", num_shards=2, embeddings="raw")
+        opened = resume.start(job.output.directory, job)
+        items = [*plan.readings(clips), listed, Drop(Clip("dropped", ""))]
+        parts = plan_file.write(str(tmp_path / "plan"), items)
+        on = engine.choose("DirectRunner", [])
+        attempt = commit.attempt_name(opened.manifest)
+        with graph.encoded_sizes() as sizes:
+            engine.run(on, lambda root: build(root, parts, job, attempt), transforms.RESOURCE_HINTS)
+        return sizes
+
+    return run
+
+
+def test_no_large_element_crosses_a_shuffle(measured: Callable[[Build], graph.Sizes]) -> None:
+    sizes = measured(transforms.build)
+    assert set(sizes) == {Reading, Failure, Drop, Embedding, Ending}
+    assert max(sizes[Embedding]) > 64 * 128 * 4  # a full batch of raw embeddings
+    assert max(sizes[Reading]) > 20_000  # as many segments as a reading has
+    assert graph.oversized(sizes) == []
+
+
+def test_examples_that_cross_a_shuffle_are_found_by_a_run_too(measured: Callable[[Build], graph.Sizes]) -> None:
+    sizes = measured(shuffled_examples)
+    assert max(sizes[ExampleBlock]) > 96 * 64 * 4
+    assert "ExampleBlock crossed a shuffle" in graph.oversized(sizes)
