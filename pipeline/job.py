@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from pipeline import commit, engine, plan, plan_file, shards, storage
+from pipeline import commit, engine, history, plan, plan_file, shards, storage
 from pipeline.corpus import Work
 from pipeline.layout import PLAN, explained, join
 from pipeline.manifest import Manifest
@@ -26,6 +26,9 @@ FIRST_BYTES_PER_S = 500_000.0
 hour of MP3 or six minutes of WAV, which no processor needs two minutes for."""
 GROWTH = 4.0
 """A piece is at most so many times larger than the one before."""
+
+Keep = Callable[[Sequence[Clip | Failure | Drop], list[shards.ShardResult]], None]
+"""Takes a piece, and what was staged of it."""
 
 
 class JobError(Exception):
@@ -59,6 +62,8 @@ def execute(
     progress_dir: str | None = None,
     piece_s: float = PIECE_S,
     confirm: Callable[[], None] = lambda: None,
+    log: history.Log | None = None,
+    keep: Keep | None = None,
 ) -> None:
     """Do the work piece by piece.
 
@@ -69,6 +74,8 @@ def execute(
       progress_dir: where local workers leave their tallies.
       piece_s: how long a piece is to take, where work is cut into pieces.
       confirm: called before each commit; raises if the output is no longer this run's.
+      log: told what each piece took.
+      keep: takes what was staged of a piece, where that is not to be committed at once.
 
     Raises:
       JobError, OutputError: if it cannot go on. Committed pieces stay.
@@ -77,14 +84,25 @@ def execute(
     for piece in pieces(work, job.output.num_shards, pace, whole=not on.local):
         start = time.monotonic()
         attempt = commit.attempt_name(manifest)
-        results = run_piece(job, piece, on, attempt, progress_dir)
+        results = run_piece(job, piece, on, attempt, progress_dir, log)
         confirm()
-        commit.commit(job.output.directory, results)
+        if keep:
+            keep(piece, results)
+        else:
+            computed, before = time.monotonic(), manifest.totals
+            manifest = commit.commit(job.output.directory, results)
+            if log:
+                log.committed(before, manifest.totals, start, computed)
         pace.learn(sum(map(_cost, piece)), time.monotonic() - start)
 
 
 def run_piece(
-    job: Job, items: Sequence[Clip | Failure | Drop], on: engine.Engine, attempt: str, progress_dir: str | None
+    job: Job,
+    items: Sequence[Clip | Failure | Drop],
+    on: engine.Engine,
+    attempt: str,
+    progress_dir: str | None,
+    log: history.Log | None = None,
 ) -> list[shards.ShardResult]:
     """Items -> the staged shards that they fall into.
 
@@ -99,13 +117,15 @@ def run_piece(
     elements: list[Item] = [*readings, *(item for item in items if not isinstance(item, Clip))]
     with explained(directory, "writing the plan"):
         parts = plan_file.write(join(directory, PLAN), elements, name=attempt)
-    engine.run(
+    result = engine.run(
         on, lambda root: transforms.build(root, parts, job, attempt, progress_dir), transforms.RESOURCE_HINTS
     )
+    if log:
+        log.ran(result)
     for part in parts:  # those of a run that failed are removed when the output is next opened
         storage.delete(part)
-    results = shards.collect(job.output.directory, attempt)
-    wanted = {plan.shard_of(_clip_of(item).id, job.output.num_shards) for item in items}
+    results = shards.collect(job.output.directory, attempt, job.output.staging)
+    wanted = {plan.shard_of(clip_of(item).id, job.output.num_shards) for item in items}
     if missing := sorted(wanted - {result.entry.index for result in results}):
         raise JobError(f"the engine ended without {len(missing)} shards, {missing[0]} say. Run the same command again.")
     return results
@@ -114,7 +134,7 @@ def run_piece(
 def pieces(work: Work, num_shards: int, pace: Pace, whole: bool) -> Iterator[Sequence[Clip | Failure | Drop]]:
     """Work -> what each piece does, in the order of the output; the pace may change between pieces."""
     items: list[Clip | Failure | Drop] = [*work.clips, *work.failures, *map(Drop, work.drops)]
-    items.sort(key=lambda item: plan.place_of(_clip_of(item), num_shards))
+    items.sort(key=lambda item: plan.place_of(clip_of(item), num_shards))
     start = 0
     while start < len(items):
         costs = (_cost(items[index]) for index in range(start, len(items)))
@@ -123,7 +143,7 @@ def pieces(work: Work, num_shards: int, pace: Pace, whole: bool) -> Iterator[Seq
         start += count
 
 
-def _clip_of(item: Clip | Failure | Drop) -> Clip:
+def clip_of(item: Clip | Failure | Drop) -> Clip:
     return item if isinstance(item, Clip) else item.clip
 
 

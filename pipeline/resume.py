@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline import manifest as manifests
-from pipeline import shards, storage
+from pipeline import local_files, shards, storage, task_state
 from pipeline.commit import commit, finish_pending, fitting, sha256, shard_uris, write_failures
 from pipeline.layout import (
     FAILURES,
     MANIFEST,
     PLAN,
+    REPORT,
     STAGED,
     STATE,
     OutputError,
@@ -22,6 +23,7 @@ from pipeline.layout import (
     explained,
     files_in,
     is_draft,
+    is_history,
     is_ledger,
     is_shard,
     join,
@@ -55,12 +57,14 @@ class Opened:
       finished: shards of an interrupted commit that was finished now.
       adopted: shards that an interrupted run had staged, and that are kept.
       lost: names of shards that were missing or damaged; their clips are to be computed again.
+      of_tasks: shards that an array of tasks held, and that are kept.
     """
 
     manifest: Manifest
     finished: int = 0
     adopted: int = 0
     lost: tuple[str, ...] = ()
+    of_tasks: int = 0
 
 
 def inspect(directory: str, job: Job, overwrite: bool = False) -> Manifest | None:
@@ -72,6 +76,8 @@ def inspect(directory: str, job: Job, overwrite: bool = False) -> Manifest | Non
       SettingsDiffer: the output's fingerprint is another one.
       OutputError: the directory holds something else, or cannot be read.
     """
+    if storage.is_local(directory) and (why_not := local_files.why_not_a_folder(storage.absolute(directory))):
+        raise OutputError(f"{directory} cannot be written: {why_not}", "Name a folder, new or of a data set")
     with explained(directory, "reading the output"):
         if overwrite:
             return None
@@ -127,6 +133,7 @@ def start(directory: str, job: Job, overwrite: bool = False, engine: Mapping[str
             manifests.write(directory, replace(fresh, clearing=True))
             _remove_unnamed(directory, fresh, all_numbers=True)
             _remove_staged(directory)
+            task_state.remove(directory)
         manifests.write(directory, fresh)
     return Opened(fresh)
 
@@ -149,6 +156,7 @@ def recover(directory: str) -> Opened | None:
             clearing, found = found.clearing, replace(found, clearing=False)
             if clearing:  # what is staged is of the data set that was to be replaced
                 _remove_staged(directory)
+                task_state.remove(directory)
             _remove_unnamed(directory, found, all_numbers=clearing)
             write_failures(directory, found)
             manifests.write(directory, found)
@@ -197,8 +205,9 @@ def _remove_unnamed(directory: str, manifest: Manifest, all_numbers: bool) -> No
         left_over = [name for name in found if all_numbers or ending in name]
         drafts = [name for name in files_in(place) if is_draft(name)]
         each(directory, storage.delete, [join(place, name) for name in (*left_over, *drafts)])
-    if all_numbers and storage.exists(join(directory, FAILURES)):
-        storage.delete(join(directory, FAILURES))
+    if all_numbers:
+        history = [join(STATE, name) for name in files_in(join(directory, STATE)) if is_history(name)]
+        each(directory, storage.delete, [join(directory, name) for name in (FAILURES, REPORT, *history)])
 
 
 def _remove_staged(directory: str) -> None:

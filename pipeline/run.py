@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -19,10 +19,11 @@ from pipeline.beam_flags import check_beam_flags
 from pipeline.flags import FlagError, failures_allowed
 
 if TYPE_CHECKING:
-    from pipeline.corpus import Corpus
+    from pipeline.corpus import Corpus, Work
     from pipeline.engine import Engine
     from pipeline.manifest import Manifest
     from pipeline.settings import Job, Model
+    from pipeline.task_run import Execute
 
 OK, FAILED, UNUSABLE = 0, 1, 2
 
@@ -48,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(flags: argparse.Namespace, beam_flags: list[str]) -> int:
     # Heavy imports come after the flags were found to be sound.
-    from pipeline import commit, corpus, engine, job, lock, progress, quiet, resume, sources, summary
+    from pipeline import commit, corpus, engine, history, job, lock, progress, quiet, resume, sources, summary, task_run
 
     started = time.monotonic()
     quiet.logs(flags.verbose)
@@ -60,6 +61,8 @@ def _run(flags: argparse.Namespace, beam_flags: list[str]) -> int:
     directory = task.output.directory
     with _about("--output"):
         before = resume.inspect(directory, task, flags.overwrite)
+    if flags.task:
+        return _task(flags, found, task, on, started)
     _load(task.model)
     if flags.check:
         return _check(flags, found, task, on, before)
@@ -67,6 +70,7 @@ def _run(flags: argparse.Namespace, beam_flags: list[str]) -> int:
         held = lock.Lock(directory)
     with held:
         opened = resume.start(directory, task, flags.overwrite, on.describe())
+        opened = task_run.adopted(directory, opened)
         for line in summary.recovered(opened):
             print(line, file=sys.stderr)
         work = corpus.compare(found, commit.committed_ledger(directory), flags.retry_failed, flags.prune)
@@ -74,12 +78,48 @@ def _run(flags: argparse.Namespace, beam_flags: list[str]) -> int:
         with tempfile.TemporaryDirectory(prefix="vggish-tallies-") as tallies:
             with progress.ProgressLine(len(work.clips), lambda: progress.total(tallies), flags.progress):
                 shown = tallies if on.local else None
-                job.execute(task, work, on, opened.manifest, shown, flags.piece_seconds, held.confirm)
+                log = history.Log(task, on.describe(), started)
+                job.execute(task, work, on, opened.manifest, shown, flags.piece_seconds, held.confirm, log)
         held.confirm()
         manifest = commit.finish(directory, work.clips_in)
     computed_s = manifest.totals["audio_seconds"] - before_s
     print(summary.summary(directory, manifest, computed_s, time.monotonic() - started, work.kept))
     return _verdict(flags.max_failures, directory, manifest)
+
+
+def _task(flags: argparse.Namespace, found: Corpus, job: Job, on: Engine, started: float) -> int:
+    """`--task`: one task's shards, and the end of the array if it is the last; or that end alone."""
+    from pipeline import summary, task_run, task_state
+    from pipeline.tasks import Task
+
+    count = flags.task.count if isinstance(flags.task, Task) else 0
+    array = task_run.Array(job, found, task_state.terms(found, flags.retry_failed, flags.prune, count), on)
+    computed_s, kept = 0.0, len(found.clips) + len(found.failures)
+    if isinstance(flags.task, Task):
+        _load(job.model)
+        part = task_run.compute(array, flags.task, _executor(flags, on))
+        computed_s, kept = part.computed_s, part.kept
+        print(summary.task(flags.task, part, time.monotonic() - started))
+        manifest = None if part.missing else task_run.finish_if_last(array)
+        if manifest is None:
+            return OK
+    else:
+        manifest = task_run.finish(array)
+    print(summary.summary(array.directory, manifest, computed_s, time.monotonic() - started, kept))
+    return _verdict(flags.max_failures, array.directory, manifest)
+
+
+def _executor(flags: argparse.Namespace, on: Engine) -> Execute:
+    """What does a task's work, and shows how far it is."""
+    from pipeline import job, progress
+
+    def execute(staged: Job, work: Work, manifest: Manifest, confirm: Callable[[], None], keep: job.Keep) -> None:
+        with tempfile.TemporaryDirectory(prefix="vggish-tallies-") as tallies:
+            with progress.ProgressLine(len(work.clips), lambda: progress.total(tallies), flags.progress):
+                shown = tallies if on.local else None
+                job.execute(staged, work, on, manifest, shown, flags.piece_seconds, confirm, keep=keep)
+
+    return execute
 
 
 def _check(flags: argparse.Namespace, found: Corpus, task: Job, on: Engine, before: Manifest | None) -> int:

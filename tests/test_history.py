@@ -1,0 +1,71 @@
+"""What a run writes down of its pieces: their sums are the output's, and they decide none of its bytes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from examples import make_audio
+from pipeline import history, resume
+from pipeline.layout import OutputError
+from tests import outputs
+from tests.in_process import Embed
+
+
+@pytest.fixture
+def audio(tmp_path: Path) -> Path:
+    make_audio.make(tmp_path / "audio")
+    return tmp_path / "audio"
+
+
+def test_the_pieces_of_a_run_add_up_to_its_output(tmp_path: Path, audio: Path, embed_here: Embed) -> None:
+    output = tmp_path / "out"
+    done = embed_here(output, "--input", audio, "--piece_seconds", "0.5", "--max_failures", "100%")
+    assert done.status == 0, done.err
+    totals = json.loads((output / "manifest.json").read_text())["totals"]
+    (run,) = history.read(str(output))
+    assert len(run.pieces) > 1
+    assert sum(piece.clips for piece in run.pieces) == totals["clips_in"]
+    assert sum(piece.failed for piece in run.pieces) == totals["failed"]
+    assert sum(piece.examples for piece in run.pieces) == totals["examples"]
+    assert sum(piece.audio_seconds for piece in run.pieces) == pytest.approx(totals["audio_seconds"], abs=0.1)
+    for piece in run.pieces:
+        assert 0 < piece.commit_s <= piece.seconds <= piece.at_s
+    assert any(piece.inference_s is not None for piece in run.pieces)  # none where no clip had an example
+    assert sum(piece.decode_s or 0 for piece in run.pieces) > 0
+    assert [piece.at_s for piece in run.pieces] == sorted(piece.at_s for piece in run.pieces)
+
+    assert embed_here(output, "--input", audio, "--max_failures", "100%").status == 0  # nothing to do: nothing noted
+    assert len(history.read(str(output))) == 1
+
+
+def test_an_overwritten_output_forgets_its_runs(tmp_path: Path) -> None:
+    job = outputs.job(tmp_path)
+    outputs.write(job, [outputs.clip(1)])
+    log = history.Log(job, {"runner": "FnApiRunner", "workers": 1}, 0.0)
+    none = dict.fromkeys(("clips_in", "failed", "examples", "audio_seconds"), 0.0)
+    log.committed(none, {**none, "clips_in": 1}, 0.0, 0.0)
+    (run,) = history.read(str(tmp_path))
+    assert (run.engine["runner"], run.pieces[0].clips, run.pieces[0].decode_s) == ("FnApiRunner", 1, None)
+    (tmp_path / "report.html").write_text("of the data set that goes")
+    resume.start(str(tmp_path), job, overwrite=True)
+    assert history.read(str(tmp_path)) == []
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_a_file_that_is_no_history_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "_state" / "run-20260102T030405Z-0a1b2c3d.json"
+    path.parent.mkdir()
+    path.write_text('{"pieces": 7}')
+    with pytest.raises(OutputError, match=path.name):
+        history.read(str(tmp_path))
+
+
+def test_an_engine_that_tells_no_counters_is_no_error() -> None:
+    def refuses() -> None:
+        raise NotImplementedError("no metrics here")
+
+    assert history.worked(SimpleNamespace(metrics=refuses)) == {}
