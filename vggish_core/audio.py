@@ -20,8 +20,9 @@ import numpy as np
 
 from vggish_core import params
 
-BLOCK_FRAMES = 1 << 17
-"""Sample frames of a block by default; much smaller ones cost a third more time."""
+BLOCK_FRAMES = 1 << 16
+"""Sample frames of a block by default: what is made of a block stays in the processor's cache. Half as many, or twice,
+cost 2 to 4 % more time from file to examples."""
 MAX_BLOCK_SAMPLES = 1 << 20
 """Samples over all channels in a block at most: a file of 1,000 channels gets shorter blocks."""
 BINARY_MAGIC = (b"\x1aE\xdf\xa3", b"\x30\x26\xb2\x75\x8e\x66\xcf\x11")
@@ -72,6 +73,7 @@ class AudioReader(ABC):
       channels: 1 or more.
       format: container and codec, "WAV/PCM_16" or "mov,mp4/aac" say.
       frames: sample frames that the file promises; None where it does not say. Not to be relied on for lossy formats.
+      integers: whether the samples are stored as integers, none of which is NaN or infinite.
       seekable_exactly: whether `seek` is quick, and decodes from there on the same bits as from the start.
       position: the next sample frame.
     """
@@ -80,6 +82,7 @@ class AudioReader(ABC):
     channels: int
     format: str
     frames: int | None
+    integers = False
     seekable_exactly = False
     position = 0
 
@@ -99,6 +102,8 @@ class AudioReader(ABC):
             raise AudioError("no_samples", f"a {self.format} header without samples")
 
     def _check_finite(self, block: np.ndarray) -> None:
+        if self.integers:
+            return
         # A sum is finite only where its terms are, and cheaper than a test of each.
         with np.errstate(invalid="ignore", over="ignore"):
             if np.isfinite(block.sum()):

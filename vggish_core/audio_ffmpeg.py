@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
 import av
@@ -37,7 +38,8 @@ class FFmpegReader(AudioReader):
         self._file = file
         self._nameless = nameless
         self._owned = owned
-        self._held: list[np.ndarray] = []
+        self._waiting: deque[Sequence[np.ndarray]] = deque()
+        """What was decoded and not yet read: of each of FFmpeg's frames an array a channel."""
         self.decoded = 0
         self._end = 0
         """Where the last of them ends on the stream's clock."""
@@ -50,12 +52,13 @@ class FFmpegReader(AudioReader):
             self.frames = self._promised()
             self.sample_rate_hz = self._stream.codec_context.sample_rate
             self.channels = self._stream.codec_context.channels
-            self._arrays = self._decode()
+            self._lossless = self._container.format.name == "flac"
+            self._tick = (1, 1)
+            """Sample frames that the clock's unit lasts, above and below the line: a `Fraction` a frame takes long."""
+            self._decoding = self._decode()
             # The stream's header may state another rate than its frames have (HE-AAC): the first frame decides.
-            first = next(self._arrays, None)
-            if first is None:
+            if not self.holds(1):
                 raise AudioError("no_samples", f"a {self.format} header without samples")
-            self._held.append(first)
             check_rate(self.sample_rate_hz)
         except BaseException:
             self._container.close()
@@ -101,8 +104,8 @@ class FFmpegReader(AudioReader):
         if last.pos + last.size > size:
             raise AudioError("truncated", f"{self.format}: {size} of at least {last.pos + last.size} bytes")
 
-    def _decode(self) -> Iterator[np.ndarray]:
-        """Decoded frames, float32 [n, channels], n >= 1."""
+    def _decode(self) -> Iterator[Sequence[np.ndarray]]:
+        """Decoded frames, each as float32 [n] a channel, n >= 1."""
         packets = self._container.demux(self._stream)
         try:
             for packet in packets:
@@ -112,7 +115,7 @@ class FFmpegReader(AudioReader):
                     if frame.samples:
                         self._check_frame(frame)
                         self.decoded += frame.samples
-                        yield _to_float(frame)
+                        yield _to_channels(frame)
         except (av.error.FFmpegError, ValueError) as error:
             self._nameless.check()
             reason = "truncated" if _is_last(packets) else "corrupt"
@@ -128,28 +131,41 @@ class FFmpegReader(AudioReader):
         layout = (frame.sample_rate, frame.layout.nb_channels)
         if not self.decoded:
             self.sample_rate_hz, self.channels = layout
+            tick = frame.time_base * self.sample_rate_hz
+            self._tick = (tick.numerator, tick.denominator)
         elif layout != (self.sample_rate_hz, self.channels):
             raise ValueError(f"(rate, channels) change from {(self.sample_rate_hz, self.channels)} to {layout}")
-        if self._container.format.name == "flac" and frame.pts != self._end:
+        pts = frame.pts
+        if self._lossless and pts != self._end:
             raise ValueError("frames are missing")
-        start = self._end if frame.pts is None else round(frame.pts * frame.time_base * frame.sample_rate)
+        above, below = self._tick
+        start = self._end if pts is None else (2 * pts * above + below) // (2 * below)
         self._end = start + frame.samples
 
     def holds(self, frames: int) -> bool:
         """Whether at least so many sample frames follow."""
-        held = sum(map(len, self._held))
-        while held < frames and (array := next(self._arrays, None)) is not None:
-            self._held.append(array)
-            held += len(array)
-        return held >= frames
+        left = sum(len(channels[0]) for channels in self._waiting)
+        while left < frames and (channels := next(self._decoding, None)) is not None:
+            self._waiting.append(channels)
+            left += len(channels[0])
+        return left >= frames
 
     def _read(self, frames: int) -> np.ndarray:
-        self.holds(frames)
-        if not self._held:
-            return np.empty((0, self.channels), np.float32)
-        block = np.concatenate(self._held)
-        self._held = [block[frames:].copy()] if len(block) > frames else []
-        return block[:frames]
+        block = np.empty((self.channels, frames), np.float32)
+        filled = 0
+        # Copied as they are decoded, while they are in the cache.
+        while filled < frames and (channels := self._next()) is not None:
+            taken = min(len(channels[0]), frames - filled)
+            for of_block, of_frame in zip(block, channels, strict=True):
+                of_block[filled : filled + taken] = of_frame[:taken]
+            if taken < len(channels[0]):
+                self._waiting.appendleft([channel[taken:] for channel in channels])
+            filled += taken
+        return block[:, :filled].T
+
+    def _next(self) -> Sequence[np.ndarray] | None:
+        """The next samples, float32 [n] a channel; None at the end."""
+        return self._waiting.popleft() if self._waiting else next(self._decoding, None)
 
     def close(self) -> None:
         self._container.close()
@@ -157,17 +173,19 @@ class FFmpegReader(AudioReader):
             self._file.close()
 
 
-def _to_float(frame: Any) -> np.ndarray:
-    """A decoded frame -> float32 [n, channels] in [-1, 1]; integers scaled as libsndfile does."""
+def _to_channels(frame: Any) -> Sequence[np.ndarray]:
+    """A decoded frame -> float32 [n] a channel, in [-1, 1]; integers scaled as libsndfile does."""
+    if frame.format.name == "fltp":  # what most codecs give: seen where it lies
+        return [np.frombuffer(plane, np.float32, frame.samples) for plane in frame.planes]
     array = frame.to_ndarray()
-    samples = array.T if frame.format.is_planar else array.reshape(frame.samples, -1)
+    samples = array if frame.format.is_planar else array.reshape(frame.samples, -1).T
     kind = frame.format.packed.name
     if kind in FULL_SCALE:
         scale = FULL_SCALE[kind]
         if kind == "u8":
             samples = samples.astype(np.float32) - np.float32(scale)
-        return samples.astype(np.float32, copy=False) * np.float32(1 / scale)
-    return samples.astype(np.float32, copy=False)
+        samples = samples.astype(np.float32, copy=False) * np.float32(1 / scale)
+    return list(samples.astype(np.float32, copy=False))
 
 
 def _is_last(packets: Iterator[Any]) -> bool:

@@ -17,7 +17,7 @@ from vggish_core import mel_features, params
 from vggish_core.filter_bank import Ratio
 from vggish_core.resampling import Resampler
 
-BLOCK_FRAMES = 1 << 17
+BLOCK_FRAMES = 1 << 16
 """Sample frames that arrays are taken in at a time: larger costs memory, smaller costs calls."""
 
 

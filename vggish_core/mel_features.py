@@ -15,7 +15,6 @@ from functools import lru_cache
 
 import numpy as np
 import scipy.fft
-from numpy.lib.stride_tricks import as_strided
 
 from vggish_core import params
 from vggish_core.waveforms import SampleBuffer
@@ -110,7 +109,7 @@ class LogMel:
         samples = self._buffer.view()
         step = samples.itemsize
         shape = (FRAMES_PER_BLOCK, params.STFT_WINDOW_SAMPLES)
-        return as_strided(samples, shape, (params.STFT_HOP_SAMPLES * step, step), writeable=False)
+        return np.ndarray(shape, samples.dtype, samples, strides=(params.STFT_HOP_SAMPLES * step, step))
 
 
 def log_mel_spectrogram(samples: np.ndarray) -> np.ndarray:
