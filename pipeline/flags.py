@@ -67,9 +67,7 @@ def unknown_flag(argument: str, known: Sequence[str], of: str = "this command") 
     name = argument.split("=")[0]
     near = difflib.get_close_matches(name, known, n=1)
     if not name.startswith("-"):
-        return FlagError(
-            f"{argument!r} stands alone", "Every value follows a flag, and patterns want quotes: 'audio/**'"
-        )
+        return FlagError(f"{argument!r} stands alone", "Every value follows a flag; patterns want quotes: 'audio/**'")
     if near:
         return FlagError(f"{name} is no flag of {of}; did you mean {near[0]}?", f"Write {near[0]}")
     return FlagError(f"{name} is no flag of {of}", "--help lists this command's flags")

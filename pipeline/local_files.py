@@ -29,6 +29,16 @@ def kind(path: str) -> Literal["file", "folder"] | None:
     return "folder" if stat.S_ISDIR(mode) else "file"
 
 
+def why_not_a_folder(path: str) -> str:
+    """A path that is to become a folder that is written to -> what is in the way of that; "" for nothing."""
+    place = Path(path)
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        return "it is a file" if place == Path(path) else f"{place} is a file"
+    return "" if os.access(place, os.W_OK | os.X_OK) else f"{place} may not be written to"
+
+
 def info(path: str) -> FileInfo:
     """A file's size and version: its modification time in ns; raises MissingError."""
     found = retried(path, "looking it up", lambda: Path(path).stat())

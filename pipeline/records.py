@@ -129,7 +129,7 @@ def read_records(*patterns: str) -> Iterator[Record]:
     for pattern in patterns:
         files = sorted(file.uri for file in storage.match(pattern))
         if not files:
-            raise RecordError(f"no file matches {pattern}")
+            raise RecordError(f"no file matches {pattern}. Check the path, and quote patterns")
         for uri in files:
             with storage.open_read(uri) as file:
                 for index, data in enumerate(read_tfrecord(file, uri)):

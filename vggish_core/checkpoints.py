@@ -134,6 +134,5 @@ def _unreadable(path: str, error: Exception) -> str:
         return f"checkpoint {path} is a folder. Name the checkpoint in it, without .index or .data-…"
     if not file.exists() and not index.exists():
         return f"checkpoint {path} does not exist, nor does {index.name} beside it. Name an existing one."
-    return (
-        f"checkpoint {path} cannot be read as a TensorFlow checkpoint ({str(error).splitlines()[0]}). Fetch it again."
-    )
+    reason = str(error).splitlines()[0].partition(": perhaps your file")[0].rpartition("DATA_LOSS: ")[2]
+    return f"checkpoint {path} cannot be read as a TensorFlow checkpoint ({reason}). Fetch it again."

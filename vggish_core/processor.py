@@ -37,4 +37,4 @@ def require_bfloat16(flags: frozenset[str] | None = None) -> None:
         found = f"this processor has neither {wanted}" if flags else f"{platform.system()} does not tell whether"
         if not flags:
             found += f" this processor has {' or '.join(_BFLOAT16_FLAGS.values())}"
-        raise UnsupportedProcessorError(f"{found}: use precision float32")
+        raise UnsupportedProcessorError(f"{found}. Use precision float32.")
