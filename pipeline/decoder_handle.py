@@ -19,6 +19,7 @@ from typing import IO
 import numpy as np
 
 from pipeline import decoder_protocol as protocol
+from pipeline import stores
 from pipeline.settings import Decoding, FrontEnd
 from pipeline.types import Reading
 
@@ -79,7 +80,8 @@ class Decoder:
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", seconds, microseconds))
         self._connection = Connection(ours.detach())
         _open.add(self)
-        session = protocol.Session(front_end, decoding.memory_mb, decoding.timeout_s, os.getcwd())  # noqa: PTH109
+        here = os.getcwd()  # noqa: PTH109
+        session = protocol.Session(front_end, decoding.memory_mb, decoding.timeout_s, here, stores.handed_on())
         try:
             self._connection.send(session)
             self._await(START_TIMEOUT_S, lambda: False)

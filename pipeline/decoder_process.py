@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import BinaryIO
 
-from pipeline import decode, storage
+from pipeline import decode, storage, stores
 from pipeline import decoder_protocol as protocol
 from pipeline.settings import FrontEnd
 from pipeline.stretch import Examples
@@ -96,7 +96,7 @@ def _serve(connection: Connection, read: Read, ask: Ask, log: BinaryIO) -> None:
         except OSError as error:
             raise GoneError from error
         if not storage.is_local(request.uri):
-            _import_storage(session.memory_mb)
+            _import_storage(request.uri, session)
         answer = _Answer(connection, watchdog)
         if isinstance(request, Reading):
             answer.send(read(request, session.front_end, answer.progress))
@@ -191,17 +191,22 @@ def limit_memory(memory_mb: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
 
 
-def _import_storage(memory_mb: int) -> None:
-    """Import Beam's file systems, once, outside the memory limit: they are large, and not the file's fault."""
-    if "apache_beam.io.filesystems" in sys.modules:
+def _import_storage(uri: str, session: protocol.Session) -> None:
+    """Import what opens a URI, outside the memory limit: such libraries are large, and not the file's fault."""
+    scheme = uri.partition("://")[0]
+    if scheme in _imported:
         return
     import resource
 
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
-    import apache_beam.io.filesystems  # noqa: F401
+    stores.adopt(uri, session.store_options)
+    _imported.add(scheme)
+    limit_memory(session.memory_mb)
 
-    limit_memory(memory_mb)
+
+_imported: set[str] = set()
+"""Schemes whose libraries are here."""
 
 
 if __name__ == "__main__":

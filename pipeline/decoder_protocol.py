@@ -12,6 +12,7 @@ import json
 import math
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
+from typing import Any
 
 import numpy as np
 
@@ -39,12 +40,14 @@ class Session:
       memory_mb: what it may allocate beyond what it has after its imports.
       timeout_s: it ends itself if it makes no progress for clearly longer.
       directory: what relative paths are relative to.
+      store_options: Beam's, of object stores (`pipeline.stores`).
     """
 
     front_end: FrontEnd
     memory_mb: int
     timeout_s: float
     directory: str
+    store_options: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True)

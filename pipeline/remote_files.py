@@ -6,6 +6,7 @@ asked, ends an upload as if it were whole when the writer was interrupted, and c
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import tempfile
@@ -13,9 +14,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO, Literal, cast
 
+from pipeline import stores
 from pipeline.file_info import FileInfo
 from pipeline.globs import Glob
-from pipeline.storage_errors import MissingError, explain, is_transient, retried
+from pipeline.storage_errors import MissingError, error_number, is_transient, retried
 
 IN_MEMORY_BYTES = 32 << 20
 """What is written is held in memory up to this size, beyond it in a temporary file, until it is sent."""
@@ -26,7 +28,7 @@ READ_BUFFER_BYTES = 1 << 18
 def kind(uri: str) -> Literal["file", "folder"] | None:
     """Whether a URI names an object, is what objects' names begin with as if it were a folder, or neither."""
     bucket_only = uri.count("/") == 2
-    if not bucket_only and retried(uri, "looking it up", lambda: _system(uri).exists(uri)):
+    if not bucket_only and retried(uri, "looking it up", lambda: stores.system(uri).exists(uri)):
         return "file"
     below = uri.rstrip("/") + "/"
     return "folder" if retried(uri, "listing", lambda: next(_listed(below), None)) else None
@@ -34,7 +36,7 @@ def kind(uri: str) -> Literal["file", "folder"] | None:
 
 def info(uri: str) -> FileInfo:
     """An object's size and version; raises MissingError."""
-    return _info(retried(uri, "looking it up", lambda: _system(uri).metadata(uri)))
+    return _info(retried(uri, "looking it up", lambda: stores.system(uri).metadata(uri)))
 
 
 def walk(top: str, glob: Glob) -> Iterator[FileInfo]:
@@ -67,53 +69,34 @@ def delete(uri: str) -> None:
 
 def rename(source: str, target: str) -> None:
     """Copies an object to another name, then removes the first; replaces what was there."""
-    system = _system(source)
+    system = stores.system(source)
     retried(source, f"copying to {target}", lambda: _checked_copy(system, source, target))
     delete(source)
 
 
 def mkdirs(uri: str) -> None:
     """Makes a folder where the storage has folders."""
-    system = _system(uri)
+    system = stores.system(uri)
     if system.has_dirs() and not retried(uri, "looking it up", lambda: system.exists(uri)):
         retried(uri, "making the folder", lambda: system.mkdirs(uri))
 
 
-def _options() -> Any:
-    """The options that this process gave Beam's file systems, or empty ones: S3 needs some, and others would look for
-    theirs in this process's command line."""
-    from apache_beam.io.filesystems import FileSystems
-    from apache_beam.options.pipeline_options import PipelineOptions
-    from apache_beam.options.value_provider import RuntimeValueProvider
-
-    if FileSystems._pipeline_options is None and not RuntimeValueProvider.runtime_options:
-        FileSystems.set_options(PipelineOptions([]))
-    return FileSystems._pipeline_options or RuntimeValueProvider.runtime_options
-
-
-def _system(uri: str) -> Any:
-    """Beam's file system for a URI."""
-    from apache_beam.io.filesystems import FileSystems
-
-    _options()
-    try:
-        return FileSystems.get_filesystem(uri)
-    except ValueError as error:
-        raise explain(error, uri, "choosing the storage") from error
-
-
 def _listed(prefix: str) -> Iterator[Any]:
     """Beam's metadata of all objects whose names begin so: its own `match` would read the name as a pattern."""
-    return iter(_system(prefix)._list(prefix))
+    try:
+        yield from stores.system(prefix)._list(prefix)
+    except Exception as error:
+        if prefix.startswith("gs://") and error_number(error) == errno.ENOENT:
+            bucket = prefix.split("/")[2]
+            raise MissingError(prefix, f"there is no bucket {bucket}", "Check its name", errno.ENOENT) from error
+        raise
 
 
 def _delete(uri: str) -> None:
     if uri.startswith("gs://"):  # whose file system reads names as patterns when it deletes
-        from apache_beam.io.gcp import gcsio
-
-        gcsio.GcsIO(pipeline_options=_options()).delete(uri)
+        stores.gcs(uri).delete(uri)
     else:
-        _system(uri).delete([uri])
+        stores.system(uri).delete([uri])
 
 
 def _info(metadata: Any) -> FileInfo:
@@ -124,7 +107,7 @@ def _info(metadata: Any) -> FileInfo:
 def _open(uri: str) -> Any:
     from apache_beam.io.filesystem import CompressionTypes
 
-    return _system(uri).open(uri, compression_type=CompressionTypes.UNCOMPRESSED)
+    return stores.system(uri).open(uri, compression_type=CompressionTypes.UNCOMPRESSED)
 
 
 def _send(spool: BinaryIO, uri: str) -> None:
@@ -135,7 +118,7 @@ def _send(spool: BinaryIO, uri: str) -> None:
         _create_empty_in_s3(uri)
         return
     spool.seek(0)
-    file = _system(uri).create(uri, compression_type=CompressionTypes.UNCOMPRESSED)
+    file = stores.system(uri).create(uri, compression_type=CompressionTypes.UNCOMPRESSED)
     while block := spool.read(1 << 20):
         file.write(block)
     file.close()
@@ -146,7 +129,7 @@ def _create_empty_in_s3(uri: str) -> None:
     from apache_beam.io.aws import s3io
 
     bucket, key = s3io.parse_s3_path(uri)
-    s3io.S3IO(options=_options()).client.client.put_object(Bucket=bucket, Key=key, Body=b"")
+    stores.s3().client.client.put_object(Bucket=bucket, Key=key, Body=b"")
 
 
 def _checked_copy(system: Any, source: str, target: str) -> None:
