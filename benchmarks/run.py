@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import front_end, network, report, small, whole
+from benchmarks import front_end, loader, network, report, small, whole
 from benchmarks.measure import Row
 
 os.environ.setdefault("NO_GCE_CHECK", "true")  # Beam would ask the network whether this is a cloud machine
@@ -78,6 +78,7 @@ def _groups(folder: Path, counts: Counts) -> dict[str, Callable[[], list[Row]]]:
     return {
         small.HELP: lambda: small.help_rows(rounds),
         small.RECORDS: lambda: small.record_rows(folder, rounds, counts.records),
+        loader.GROUP: lambda: loader.rows(folder, rounds, counts.records),
         front_end.GROUP: lambda: front_end.rows(folder, rounds, counts.front_end_clips),
         network.RATE: lambda: network.rate_rows(checkpoint(), rounds, counts.rate_examples),
         network.BFLOAT16: lambda: network.bfloat16_rows(checkpoint(), pca(), rounds, counts.rate_examples),
@@ -90,7 +91,7 @@ def _groups(folder: Path, counts: Counts) -> dict[str, Callable[[], list[Row]]]:
     }
 
 
-GROUPS = ("help", "records", "front_end", "embedder", "bfloat16", "distance", "whole", "workers", "memory")
+GROUPS = ("help", "records", "loader", "front_end", "embedder", "bfloat16", "distance", "whole", "workers", "memory")
 QUICK_GROUPS = tuple(name for name in GROUPS if name != "workers")  # eight processes for one row
 
 

@@ -120,15 +120,16 @@ def load_dataset(
     records = _serialized(tf, files, shuffle, seed)
     records = records.batch(batch_size or CHUNK, num_parallel_calls=None)
     key, quantized = FRAMES_KEY[first.layout], first.values.dtype == np.uint8
-    ragged = batch_size is None and frames is None
 
     def parse(serialized: Any) -> Batch:
         parsed = _parse(tf, serialized, key, quantized, num_classes)
-        return _shaped(tf, parsed, frames, quantized and dequantize, ragged)
+        return _shaped(tf, parsed, frames, quantized and dequantize)
 
     batches = records.map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     if batch_size is None:
-        batches = batches.unbatch()
+        from pipeline.single_records import SingleRecords
+
+        return SingleRecords(batches, own_length=frames is None)
     return batches.prefetch(tf.data.AUTOTUNE)
 
 
@@ -209,7 +210,7 @@ def _bytes(tf: Any, strings: Any, num_frames: Any) -> Any:
     return tf.ensure_shape(values, [None, None, WIDTH])
 
 
-def _shaped(tf: Any, batch: Batch, frames: int | None, dequantized: bool, ragged: bool) -> Batch:
+def _shaped(tf: Any, batch: Batch, frames: int | None, dequantized: bool) -> Batch:
     """Cuts or pads to `frames`, dequantizes, makes padding zero."""
     values, num_frames = batch.embeddings, batch.num_frames
     if frames is not None:
@@ -220,6 +221,4 @@ def _shaped(tf: Any, batch: Batch, frames: int | None, dequantized: bool, ragged
     if dequantized:
         mask = tf.sequence_mask(num_frames, tf.shape(values)[1], tf.float32)
         values = tf.gather(_LEVELS, tf.cast(values, tf.int32)) * mask[:, :, tf.newaxis]
-    if ragged:
-        values = tf.RaggedTensor.from_tensor(values, num_frames)
     return batch._replace(embeddings=values, num_frames=num_frames)

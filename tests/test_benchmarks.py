@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import corpus, measure, reference_front_end, report, run, whole
+from benchmarks import corpus, loader, measure, reference_front_end, report, run, whole
 from benchmarks.measure import Row, Spent
+from pipeline.dataset import load_dataset
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -107,6 +108,19 @@ def test_the_command_prints_writes_and_renews_documents(tmp_path: Path, capsys: 
     assert text.endswith("<!-- end -->\nafter\n")
     report.main([str(file), str(document)])
     assert document.read_text() == text
+
+
+def test_the_loaders_that_are_compared_read_the_same(tmp_path: Path):
+    speed, cpu = loader.rows(tmp_path, 1, 150)
+    assert speed.value > 0
+    assert cpu.value > 0
+    ours = list(load_dataset(str(tmp_path / "loader.tfrecord")))
+    theirs = list(loader.by_hand(tmp_path / "loader.tfrecord"))
+    assert len(ours) == len(theirs) == 150
+    for batch, record in zip(ours, theirs, strict=True):
+        assert (batch.id, batch.start, batch.end) == record[:3]
+        np.testing.assert_allclose(batch.embeddings, record[3], atol=1e-6)
+        np.testing.assert_array_equal(batch.labels, record[4])
 
 
 def test_groups_have_one_list(tmp_path: Path):

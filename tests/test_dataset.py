@@ -136,3 +136,44 @@ def test_released_records_agree_with_the_plain_reader(shared_data: Path) -> None
             assert np.array_equal(batch.embeddings[i, : batch.num_frames[i]], record.values)
             assert tuple(np.flatnonzero(batch.labels[i])) == record.labels
             assert (batch.start[i], batch.end[i]) == (record.start_s, record.end_s)
+
+
+def test_single_records_in_a_loop_are_those_of_an_ordinary_dataset(tmp_path: Path) -> None:
+    """A Python loop takes a shorter way than everything that builds on the dataset."""
+    import tensorflow as tf
+
+    for frames in (None, 3):
+        records, values = made(300)  # more than are parsed at a time
+        dataset = load_dataset(write(tmp_path / "e.tfrecord", records), frames=frames)
+        loop, ordinary = list(dataset), list(dataset.take(1000))
+        assert len(loop) == len(ordinary) == 300
+        for ours, theirs, rows in zip(loop, ordinary, values, strict=True):
+            assert isinstance(ours, Batch)
+            assert ours.embeddings.shape == ((len(rows) if frames is None else 3), 128)
+            for mine, other in zip(ours, theirs, strict=True):
+                assert (mine.dtype, mine.shape) == (other.dtype, other.shape)
+                assert np.array_equal(mine.numpy(), other.numpy())
+        assert [spec.shape.as_list() for spec in dataset.element_spec] == [[], [], [], [frames, 128], [527], []]
+
+        @tf.function
+        def frames_in(records: tf.data.Dataset) -> tf.Tensor:
+            count = 0
+            for record in records:
+                count += record.num_frames
+            return count
+
+        assert int(frames_in(dataset)) == sum(min(len(rows), frames or 9) for rows in values)
+
+
+def test_an_iterator_of_single_records_is_refused_where_it_would_stand_still(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    records = iter(load_dataset(write(tmp_path / "e.tfrecord", made(3)[0])))
+
+    @tf.function
+    def step() -> tf.Tensor:
+        return next(records).num_frames
+
+    with pytest.raises(RuntimeError, match=r"iterate over dataset.prefetch\(1\)"):
+        step()
+    assert len(list(records)) == 3
