@@ -31,6 +31,7 @@ REQUIRES = [
     "gcsfs>=2025.3",
     "google-crc32c>=1.5,<2",
     "matplotlib>=3.9,<4",
+    "jinja2>=3.1,<4",
     "pyarrow>=16",
     "platformdirs>=4.2,<5",
     "threadpoolctl>=3.5,<4",
@@ -46,6 +47,7 @@ TESTS = [
     "pytest-xdist>=3.6,<4",
     "ruff>=0.11,<1",
     "scikit-learn>=1.5,<2",
+    "websockets>=13,<18",
 ]
 
 setup(
@@ -57,7 +59,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10,<3.13",
     packages=find_packages(include=["pipeline", "pipeline.*", "vggish_core", "vggish_core.*"]),
-    package_data={"pipeline": ["py.typed"], "vggish_core": ["py.typed"]},
+    package_data={"pipeline": ["py.typed", "*.html"], "vggish_core": ["py.typed"]},
     install_requires=REQUIRES,
     extras_require={"test": TESTS},
     entry_points={"console_scripts": ["vggish-pipeline=pipeline.run:main"]},

@@ -1,0 +1,41 @@
+"""How the report writes numbers, times and names."""
+
+from __future__ import annotations
+
+from pipeline.progress import duration
+
+TOO_LONG = 60
+"""Letters of an id that are shown."""
+
+
+def count(value: float) -> str:
+    """A number -> it, with commas."""
+    return f"{value:,}"
+
+
+def percent(share: float) -> str:
+    """A share, 0 to 1 -> per cent."""
+    return f"{share:.1%}" if share < 0.9995 else "100%"
+
+
+def hours(value: float) -> str:
+    """Seconds -> one short number for them."""
+    if value >= 36_000:
+        return f"{value / 3600:,.0f} h"
+    return f"{value / 3600:.1f} h" if value >= 3600 else f"{value / 60:.1f} min"
+
+
+def seconds(value: float) -> str:
+    """Seconds -> a time that tells short ones from each other."""
+    return f"{value:.2f} s" if value < 60 else duration(value)
+
+
+def text(value: object) -> str:
+    """Text, perhaps a file's name that is not UTF-8 -> what a page can hold."""
+    return str(value).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def short(value: object, most: int = TOO_LONG) -> str:
+    """A long id or path -> its end, which tells more than its beginning."""
+    shown = text(value)
+    return shown if len(shown) <= most else f"…{shown[1 - most :]}"
