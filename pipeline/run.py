@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from pipeline import options
+from pipeline import options, stores
 from pipeline.beam_flags import check_beam_flags
 from pipeline.flags import FlagError, failures_allowed
 
@@ -54,6 +54,7 @@ def _run(flags: argparse.Namespace, beam_flags: list[str]) -> int:
     started = time.monotonic()
     quiet.logs(flags.verbose)
     check_beam_flags(beam_flags, options.names())
+    stores.set_flags(beam_flags)
     on = engine.choose(flags.runner, beam_flags)
     with _about("--input", flags.manifest, flags.segments, flags.class_labels):
         found = sources.find(flags)
@@ -176,10 +177,15 @@ def _job(flags: argparse.Namespace, found: Corpus, model: Model, on: Engine) -> 
 
 def _load(model: Model) -> None:
     """Load the model once here: what is wrong with it shows before anything is written, the kernel's accuracy too."""
-    from pipeline import embed
+    from pipeline import embed, messages
+    from vggish_core.processor import UnsupportedProcessorError
 
-    with _about("--checkpoint"):
-        embed.shared_worker(model, check=True)
+    try:
+        with _about("--checkpoint"):
+            embed.shared_worker(model, check=True)
+    except UnsupportedProcessorError as error:
+        found, remedy = messages.parts(error)
+        raise FlagError(f"--precision {model.precision}: {found}", remedy) from error
 
 
 def _verdict(limit: str, directory: str, manifest: Manifest) -> int:

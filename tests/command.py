@@ -25,13 +25,18 @@ class Done:
 
 
 def run(
-    module: str, *arguments: str | Path, timeout: float = 110, prefix: Sequence[str] = (), **environment: str
+    module: str,
+    *arguments: str | Path,
+    timeout: float = 110,
+    prefix: Sequence[str] = (),
+    cwd: Path = REPOSITORY,
+    **environment: str,
 ) -> Done:
-    """`PREFIX python -m MODULE ARGUMENTS` in the repository's folder."""
+    """`PREFIX python -m MODULE ARGUMENTS` in a folder, the repository's if none is named."""
     process = subprocess.run(
         [*prefix, sys.executable, "-m", module, *map(str, arguments)],
-        cwd=REPOSITORY,
-        env={**os.environ, **environment},
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), **environment},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -1,0 +1,437 @@
+"""What a new user gets wrong, and what the command says: one line what is wrong, with the value, one line what to do.
+
+ROOM stands for the folder that the commands are given in; it holds what `room` makes.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import soundfile
+
+from pipeline import fit_pca, parquet, predict, run, train, verify
+from pipeline.lock import Lock
+from tests import command
+from tests.command import STANDIN, embed
+
+PROGRAMS: dict[str, Callable[[list[str]], int]] = {
+    "run": run.main,
+    "verify": verify.main,
+    "train": train.main,
+    "predict": predict.main,
+    "fit_pca": fit_pca.main,
+    "parquet": parquet.main,
+}
+HEADER = "# a\n# b\n# YTID, start_seconds, end_seconds, positive_labels\n"
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A command and its end.
+
+    Attributes:
+      command: program and flags; `run` gets --output and the stand-in weights if it names none.
+      wrong: the line that says what is wrong.
+      remedy: the line that says what to do.
+      status: of the exit.
+    """
+
+    command: str
+    wrong: str
+    remedy: str
+    status: int = 2
+
+
+SETTINGS = "Use its settings to continue it, another --output, or --overwrite to start anew."
+FOLDER = "Name a folder, new or of a data set."
+MISTAKES = {
+    "no output": Mistake(
+        "run --input audio --output=",
+        "--output is missing",
+        "Name the folder of the data set: --output embeddings.",
+    ),
+    "no input": Mistake(
+        "run",
+        "--input is missing",
+        "Name the audio: --input 'audio/**' (or --manifest FILE).",
+    ),
+    "path misspelt": Mistake(
+        "run --input audoi",
+        "--input: nothing matches ROOM/audoi: ROOM has no 'audoi', but 'audio'",
+        "Check the path; quote patterns, and use ** to recurse.",
+    ),
+    "pattern without a match": Mistake(
+        "run --input 'audio/*.mp3'",
+        "--input: nothing matches ROOM/audio/*.mp3: ROOM/audio holds 3 others, 'a.wav', 'b.wav', 'c.wav'",
+        "Check the path; quote patterns, and use ** to recurse.",
+    ),
+    "folder without a file": Mistake(
+        "run --input hollow",
+        "--input: nothing matches ROOM/hollow: the folder holds no file",
+        "Name the folder of the audio.",
+    ),
+    "pattern without quotes": Mistake(
+        "run --input audio/a.wav audio/b.wav audio/c.wav",
+        "'audio/b.wav' stands alone",
+        "Every value follows a flag; patterns want quotes: 'audio/**'.",
+    ),
+    "one id twice": Mistake(
+        "run --input audio --input twice",
+        "--input: two inputs have the id 'a': ROOM/audio/a.wav and ROOM/twice/a.flac",
+        "Rename one, give a pattern that matches only one ('audio/**.wav' say), or a --manifest with ids.",
+    ),
+    "output is a file": Mistake(
+        "run --input audio --output text",
+        "--output: ROOM/text cannot be written: it is a file",
+        FOLDER,
+    ),
+    "output below a file": Mistake(
+        "run --input audio --output text/out",
+        "--output: ROOM/text/out cannot be written: ROOM/text is a file",
+        FOLDER,
+    ),
+    "output with other things": Mistake(
+        "run --input audio --output twice",
+        "--output: ROOM/twice is not empty and has no manifest.json: it holds a.flac",
+        "Choose an empty or new directory; --overwrite replaces a data set there and leaves other files alone.",
+    ),
+    "output of other settings": Mistake(
+        "run --input audio --output made --hop_seconds 0.48",
+        "--output: ROOM/made was made with other settings: hop_seconds is 0.96 in the output, 0.48 was asked for",
+        SETTINGS,
+    ),
+    "output of other shards": Mistake(
+        "run --input audio --output made --num_shards 7",
+        "--output: ROOM/made was made with other settings: num_shards is 1 in the output, 7 was asked for",
+        SETTINGS,
+    ),
+    "checkpoint missing": Mistake(
+        "run --input audio --checkpoint gone.ckpt",
+        "--checkpoint: checkpoint gone.ckpt does not exist",
+        'Name an existing file, "released" or "standin" (random weights, no meaning).',
+    ),
+    "checkpoint of something else": Mistake(
+        "run --input audio --checkpoint text",
+        "--checkpoint: checkpoint text cannot be read as a TensorFlow checkpoint (file is too short to be an sstable)",
+        "Fetch it again.",
+    ),
+    "checkpoint is a folder": Mistake(
+        "run --input audio --checkpoint audio",
+        "--checkpoint: checkpoint audio is a folder",
+        "Name the file in it; it holds none.",
+    ),
+    "PCA no npz": Mistake(
+        "run --input audio --checkpoint standin --pca_params text",
+        "--pca_params: PCA parameters text cannot be read as an npz file (it is none)",
+        "Fetch them again.",
+    ),
+    "PCA of something else": Mistake(
+        "run --input audio --checkpoint standin --pca_params other.npz",
+        "--pca_params: PCA parameters other.npz have no array pca_eigen_vectors, only x",
+        "Give what pipeline.fit_pca wrote, or the released file.",
+    ),
+    "videos without sound": Mistake(
+        "run --input videos",
+        "2 of 2 clips failed, more than --max_failures 5% (0)",
+        "2 no_audio_stream: ROOM/videos/a.mp4: a file of format mov,mp4,m4a,3gp,3g2,mj2 without sound",
+        status=1,
+    ),
+    "empty files only": Mistake(
+        "run --input empty",
+        "2 of 2 clips failed, more than --max_failures 5% (0)",
+        "2 empty: ROOM/empty/a.wav: the file has no bytes",
+        status=1,
+    ),
+    "own flag misspelt": Mistake(
+        "run --input audio --hop_second 0.5",
+        "--hop_second is no flag of this command or of Beam; did you mean --hop_seconds?",
+        "Write --hop_seconds.",
+    ),
+    "Beam's flag misspelt": Mistake(
+        "run --input audio --direct_num_worker=2",
+        "--direct_num_worker is no flag of this command or of Beam; did you mean --direct_num_workers?",
+        "Write --direct_num_workers.",
+    ),
+    "Beam's flag with a wrong value": Mistake(
+        "run --input audio --direct_num_workers two",
+        "--direct_num_workers: 'two' is no whole number (Beam's flag)",
+        "It is --direct_num_workers VALUE: number of parallel running workers.",
+    ),
+    "wrong runner": Mistake(
+        "run --input audio --runner Flink",
+        "--runner 'Flink' is none of Beam's runners",
+        "Did you mean FlinkRunner?",
+    ),
+    "flag without value": Mistake(
+        "run --input audio --runner",
+        "--runner: the value is missing",
+        "It is --runner NAME: DirectRunner (this machine, all cores), or one of Beam's (default: DirectRunner).",
+    ),
+    "no shards": Mistake(
+        "run --input audio --num_shards 0",
+        "--num_shards: '0' is not a whole number of 1 or more",
+        "It is --num_shards N: record files (default: by the corpus' size).",
+    ),
+    "hop between frames": Mistake(
+        "run --input audio --hop_seconds 0.333",
+        "--hop_seconds: '0.333' is not a multiple of 0.01 s, the hop of log-mel frames",
+        "It is --hop_seconds S: from one example to the next, in steps of 0.01 s; 1.0 is YouTube-8M's (default: 0.96).",
+    ),
+    "unit in a number": Mistake(
+        "run --input audio --decode_memory_mb 2GB",
+        "--decode_memory_mb: '2GB' is not a whole number of 1 or more",
+        "It is --decode_memory_mb MB: what one file's decoding may allocate (default: 1024 MB).",
+    ),
+    "unknown choice": Mistake(
+        "run --input audio --short_clips drop",
+        "--short_clips: 'drop' is none of its values",
+        "It is --short_clips {skip,pad,fail}: clips under one example of 0.975 s: list as skipped, pad with zeros, or "
+        "fail (default: skip).",
+    ),
+    "bfloat16 with winograd": Mistake(
+        "run --input audio --precision bfloat16 --convolutions winograd",
+        "--precision bfloat16 has no --convolutions winograd",
+        "Leave --convolutions out or make it direct.",
+    ),
+    "manifest without uri": Mistake(
+        "run --manifest no_uri.csv",
+        "ROOM/no_uri.csv, line 1: the header has no uri: path, id",
+        "The columns are uri, id, start_seconds, end_seconds, labels; only uri has to be there.",
+    ),
+    "manifest missing": Mistake(
+        "run --manifest gone.csv",
+        "ROOM/gone.csv: opening failed: it is not there",
+        "Check the path.",
+    ),
+    "labels without a table": Mistake(
+        "run --manifest named.csv",
+        "ROOM/named.csv, line 2: 'Dog' is no class index",
+        "Name the table of MIDs and display names with --class_labels, or give indices.",
+    ),
+    "segments without a table": Mistake(
+        "run --input audio --segments segments.csv",
+        "--segments segments.csv has labels as MIDs, and no table says which classes these are",
+        "Name AudioSet's class_labels_indices.csv with --class_labels.",
+    ),
+    "segments of other audio": Mistake(
+        "run --input audio --segments others.csv --class_labels classes.csv",
+        "--input: none of the 1 rows of ROOM/others.csv has audio: xyz is wanted first, the 3 inputs are files such as "
+        "ROOM/audio/a.wav",
+        "Name the files by their YTID; if they are segments, YTID_start_end say, add --segment_audio cut.",
+    ),
+    "labels that do not match": Mistake(
+        "run --input audio --segments segments.csv --class_labels classes.csv --max_failures 0",
+        "1 of 3 clips failed, more than --max_failures 0 (0)",
+        "1 unknown_label: ROOM/audio/a.wav: not in ROOM/classes.csv: /m/zzz",
+        status=1,
+    ),
+    "lists mixed up": Mistake(
+        "run --input audio --segments classes.csv --class_labels classes.csv",
+        "ROOM/classes.csv, line 1: the header is index, mid, display_name, not YTID, start_seconds, end_seconds, "
+        "positive_labels",
+        "Check which file it is.",
+    ),
+    "verify no data set": Mistake(
+        "verify audio",
+        "there is no audio/manifest.json",
+        "Name the folder that holds manifest.json; --manifest none checks record files.",
+    ),
+    "verify nothing": Mistake("verify", "missing: output", "python -m pipeline.verify --help lists all flags."),
+    "verify's flag misspelt": Mistake(
+        "verify made --audits 3",
+        "--audits is no flag of this command; did you mean --audit?",
+        "Write --audit.",
+    ),
+    "predict without a model": Mistake(
+        "predict --model nowhere --input audio",
+        "nowhere has no model.json",
+        "Name the folder that pipeline.train wrote.",
+    ),
+    "train without labels": Mistake(
+        "train --train 'made/*.tfrecord' --eval 'made/*.tfrecord' --classes classes.csv --model model",
+        "--train: no record carries a label of --classes",
+        "Labels come from pipeline.run --manifest.",
+    ),
+    "PCA of quantized records": Mistake(
+        "fit_pca --input 'made/*.tfrecord' --output pca.npz",
+        "--input made/*.tfrecord: embeddings are quantized",
+        "Give what pipeline.run --embeddings raw wrote.",
+    ),
+    "records missing": Mistake(
+        "parquet --input 'nothing/*.tfrecord' --output x.parquet",
+        "no file matches nothing/*.tfrecord",
+        "Check the path, and quote patterns.",
+    ),
+}
+
+
+PERMISSIONS_BIND_ROOT = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory: pytest.TempPathFactory, standin_weights: Path) -> Iterator[Path]:
+    """A folder with what a user may have lying about, which is the working directory meanwhile."""
+    folder = tmp_path_factory.mktemp("room")
+    for name in ("audio", "twice", "empty", "videos", "hollow"):
+        (folder / name).mkdir()
+    noise = np.random.default_rng(0).normal(0, 0.1, 32000)
+    for name in ("audio/a.wav", "audio/b.wav", "audio/c.wav", "twice/a.flac"):
+        soundfile.write(folder / name, noise, 16000)
+    for name in "ab":
+        (folder / "empty" / f"{name}.wav").touch()
+        _video(folder / "videos" / f"{name}.mp4")
+    np.savez(folder / "other.npz", x=np.zeros(3))
+    (folder / "text").write_text("neither a checkpoint nor an npz file")
+    (folder / "no_uri.csv").write_text("path,id\naudio/a.wav,a\n")
+    (folder / "named.csv").write_text("uri,id,labels\naudio/a.wav,a,Dog\n")
+    (folder / "classes.csv").write_text('index,mid,display_name\n0,/m/09x0r,"Speech"\n')
+    (folder / "segments.csv").write_text(HEADER + 'a, 0.000, 2.000, "/m/zzz"\n')
+    (folder / "others.csv").write_text(HEADER + 'xyz, 0.000, 2.000, "/m/09x0r"\n')
+    assert embed(folder / "made", "--input", folder / "audio").status == 0
+    before = Path.cwd()
+    os.chdir(folder)
+    yield folder
+    os.chdir(before)
+
+
+def _video(path: Path) -> None:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width = stream.height = 64
+        stream.pix_fmt = "yuv420p"
+        for _ in range(5):
+            frame = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+@pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES.keys())
+def test_a_mistake_is_told_in_two_lines(
+    room: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], mistake: Mistake
+) -> None:
+    program, *flags = shlex.split(mistake.command)
+    if program == "run":
+        if not any(flag.startswith("--output") for flag in flags):
+            flags += ["--output", str(tmp_path / "out")]
+        if "--checkpoint" not in flags:
+            flags += STANDIN
+    assert PROGRAMS[program](flags) == mistake.status
+    told = capfd.readouterr().err.replace(str(room), "ROOM").splitlines()
+    assert told[:2] == [f"error: {mistake.wrong}", f"  {mistake.remedy}"]
+    if mistake.status == 2:
+        assert len(told) == 2
+        assert not (tmp_path / "out").exists()
+
+
+def test_no_write_permission(room: Path, tmp_path: Path) -> None:
+    prefix = ()
+    if os.geteuid() == 0:
+        if shutil.which("setpriv") is None:
+            pytest.skip("permissions do not bind root, and there is no setpriv to make them")
+        prefix = PERMISSIONS_BIND_ROOT
+    (tmp_path / "mine").mkdir(mode=0o500)
+    done = embed(tmp_path / "mine" / "out", "--input", room / "audio", prefix=prefix)
+    assert (done.status, done.err.splitlines()) == (
+        2,
+        [
+            f"error: --output: {tmp_path}/mine/out cannot be written: {tmp_path}/mine may not be written to",
+            f"  {FOLDER}",
+        ],
+    )
+
+
+def test_no_weights_and_no_network(room: Path, tmp_path: Path) -> None:
+    with socket.socket() as unused:  # bound, not listening: connections are refused
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        done = command.run(
+            "pipeline.run",
+            *("--input", room / "audio", "--output", tmp_path / "out"),
+            VGGISH_URL=url,
+            VGGISH_CACHE=str(tmp_path / "cache"),
+            VGGISH_HOME="",
+        )
+    assert done.status == 2
+    lines = done.err.splitlines()
+    assert lines[1].startswith("error: --checkpoint: the released weights could not be fetched:")
+    for word in ("d1c7011e6366aa34176bb05c705e31a8", "c80cae691033abe7c7ecd11ea39fc834", "VGGISH_HOME"):
+        assert word in "".join(lines[2:])
+    assert lines[-1].endswith("To try the software without them, use --checkpoint standin --pca_params standin.")
+
+
+def test_two_runs_at_once(room: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with Lock(str(tmp_path / "out")):
+        assert run.main(["--input", "audio", "--output", str(tmp_path / "out"), *STANDIN]) == 2
+    wrong, remedy = capfd.readouterr().err.splitlines()
+    assert f"error: --output: {tmp_path}/out is being written by process {os.getpid()} on" in wrong
+    assert remedy == f"  Wait for it or stop it; if you know that it is dead, remove {tmp_path}/out/_state/lock.json."
+
+
+def test_bfloat16_on_a_processor_without_it(
+    room: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("vggish_core.processor.processor_flags", lambda: frozenset({"avx2"}))
+    flags = ["--input", "audio", "--output", str(tmp_path / "out"), *STANDIN, "--precision", "bfloat16"]
+    assert run.main(flags) == 2
+    assert capfd.readouterr().err.splitlines() == [
+        "error: --precision bfloat16: this processor has neither AVX512_BF16 nor AMX_BF16",
+        "  Use precision float32.",
+    ]
+
+
+def test_a_traceback_only_where_it_is_asked_for(room: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    flags = ["--input", "audoi", "--output", str(tmp_path / "out"), *STANDIN]
+    assert run.main(flags) == 2
+    assert "Traceback" not in capfd.readouterr().err
+    assert run.main([*flags, "--verbose"]) == 2
+    assert "Traceback (most recent call last)" in capfd.readouterr().err
+
+
+NORMAL_RUNS = (
+    "run --input audio --output quiet --checkpoint standin --pca_params standin",
+    "verify made --audit 1",
+    "predict --model model --input audio/a.wav --output classes.csv --plots plots",
+)
+
+
+@pytest.fixture(scope="module")
+def model(room: Path) -> Path:
+    """A classifier of two classes, on records that were labelled by a manifest."""
+    rows = "".join(f"audio/{'abc'[n % 3]}.wav,{n},{n % 2}\n" for n in range(12))
+    (room / "labelled.csv").write_text("uri,id,labels\n" + rows)
+    (room / "two.csv").write_text("index,mid,display_name\n0,/m/0,No\n1,/m/1,Yes\n")
+    _quietly(room, "run --manifest labelled.csv --output labelled --checkpoint standin --pca_params standin")
+    _quietly(
+        room,
+        "train --train 'labelled/*.tfrecord' --eval 'labelled/*.tfrecord' --classes two.csv --model model --epochs 1 "
+        "--classifier logistic --validation 0.4",
+    )
+    return room / "model"
+
+
+def _quietly(room: Path, line: str) -> None:
+    program, *flags = shlex.split(line)
+    done = command.run(f"pipeline.{program}", *flags, cwd=room)
+    assert (done.status, done.err) == (0, "")
+
+
+@pytest.mark.parametrize("line", NORMAL_RUNS)
+def test_libraries_say_nothing_in_normal_runs(room: Path, model: Path, line: str) -> None:
+    _quietly(room, line)
+
+
+def test_fit_pca_says_nothing_but_its_own_warning(room: Path) -> None:
+    _quietly(room, "run --input audio --output raw --embeddings raw --checkpoint standin")
+    done = command.run("pipeline.fit_pca", "--input", "raw/*.tfrecord", "--output", "pca.npz", cwd=room)
+    assert done.status == 0
+    (line,) = done.err.splitlines()  # six embeddings do not span 128 dimensions
+    assert line.startswith("warning: 127 of 128 directions hardly vary over 6 embeddings")
