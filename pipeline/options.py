@@ -166,6 +166,11 @@ def _add_running(group: Any) -> None:
         metavar="S",
         help="this machine: what is done is committed about so often; a kill costs no more (default: %(default)g s)",
     )
+    group.add_argument(
+        "--gcs_anonymous",
+        action="store_true",
+        help="gs:// without credentials: what is public (default: Google's application default credentials)",
+    )
     group.add_argument("--decoders", type=positive_int, metavar="N", help="decoders a worker (default: its cores)")
     group.add_argument(
         "--decode_timeout_seconds",
@@ -212,6 +217,8 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         )
     if flags.convolutions is None:
         flags.convolutions = "direct" if flags.precision == "bfloat16" else "winograd"
+    if flags.gcs_anonymous:
+        rest.append("--no_auth")  # Beam's name for it, which workers get to know
     return flags, rest
 
 

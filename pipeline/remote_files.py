@@ -114,22 +114,23 @@ def _send(spool: BinaryIO, uri: str) -> None:
     """Everything that was written -> the object."""
     from apache_beam.io.filesystem import CompressionTypes
 
-    if not spool.seek(0, os.SEEK_END) and uri.startswith("s3://"):
-        _create_empty_in_s3(uri)
-        return
+    size = spool.seek(0, os.SEEK_END)
     spool.seek(0)
+    if size <= IN_MEMORY_BYTES and uri.startswith("s3://"):
+        _put_in_s3(uri, spool.read())
+        return
     file = stores.system(uri).create(uri, compression_type=CompressionTypes.UNCOMPRESSED)
     while block := spool.read(1 << 20):
         file.write(block)
     file.close()
 
 
-def _create_empty_in_s3(uri: str) -> None:
-    """Beam uploads in parts, of which S3 wants at least one."""
+def _put_in_s3(uri: str, data: bytes) -> None:
+    """In one request: Beam uploads in parts, which takes three, and of which S3 wants at least one."""
     from apache_beam.io.aws import s3io
 
     bucket, key = s3io.parse_s3_path(uri)
-    stores.s3().client.client.put_object(Bucket=bucket, Key=key, Body=b"")
+    stores.s3().client.client.put_object(Bucket=bucket, Key=key, Body=data)
 
 
 def _checked_copy(system: Any, source: str, target: str) -> None:

@@ -88,8 +88,8 @@ class TruncatedError(DamagedError):
 
 def explain(error: BaseException, uri: str, doing: str) -> StorageError:
     """Any library's error -> ours; `doing` completes "... failed"."""
-    if isinstance(error, StorageError):
-        return error
+    if ours := next((inner for inner in _inner(error) if isinstance(inner, StorageError)), None):
+        return ours
     number = error_number(error) or errno.EIO
     if number == errno.ENOENT:
         return MissingError(uri, f"{doing} failed: it is not there", _REMEDIES[number], number)
