@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipeline.flags import FlagError, Parser, hop_seconds, positive_float, positive_int, share_or_count
+from pipeline.tasks import task
 
 EXAMPLES = """\
 examples:
@@ -15,6 +16,16 @@ examples:
   AudioSet's own list, with audio files named by their YouTube id:
     python -m pipeline.run --runner DirectRunner --input 'clips/**' --segments eval_segments.csv \\
         --class_labels class_labels_indices.csv --segment_audio cut --output embeddings
+  a bucket, s3:// likewise:
+    python -m pipeline.run --runner DirectRunner --input 'gs://bucket/audio/**' --output gs://bucket/embeddings
+  on Flink (docs/flink.md):
+    python -m pipeline.run --runner FlinkRunner --flink_master localhost:8081 --parallelism 8 \\
+        --environment_type EXTERNAL --environment_config localhost:50000 \\
+        --input '/shared/audio/**' --output /shared/embeddings
+  on Dataflow (docs/dataflow.md):
+    python -m pipeline.run --runner DataflowRunner --project my-project --region europe-west1 \\
+        --temp_location gs://bucket/tmp --sdk_container_image IMAGE --sdk_location container \\
+        --input 'gs://bucket/audio/**' --output gs://bucket/embeddings
   without Google's weights, to try things out:
     python -m pipeline.run --runner DirectRunner --input 'audio/**' --output trial \\
         --checkpoint standin --pca_params standin
@@ -46,15 +57,19 @@ def _add_input(group: Any) -> None:
         metavar="PATTERN",
         action="append",
         default=[],
-        help="audio files; repeatable; a folder means everything below it, ** recurses; local, gs:// or s3://",
+        help="audio files; a folder means all below it, ** recurses; local, gs:// or s3://; repeatable (default: none)",
     )
     group.add_argument(
         "--manifest",
         metavar="FILE",
-        help="CSV or JSON lines: uri and, if wanted, id, start_seconds, end_seconds, labels",
+        help="CSV or JSON lines: uri and, if wanted, id, start_seconds, end_seconds, labels (default: none)",
     )
-    group.add_argument("--segments", metavar="CSV", help="a segment list in AudioSet's format for the audio of --input")
-    group.add_argument("--class_labels", metavar="CSV", help="class_labels_indices.csv: MID -> class index")
+    group.add_argument(
+        "--segments", metavar="CSV", help="a segment list in AudioSet's format for the audio of --input (default: none)"
+    )
+    group.add_argument(
+        "--class_labels", metavar="CSV", help="class_labels_indices.csv: MID -> class index (default: none)"
+    )
     group.add_argument(
         "--segment_audio",
         choices=("whole", "cut"),
@@ -64,9 +79,9 @@ def _add_input(group: Any) -> None:
 
 
 def _add_output(group: Any) -> None:
-    group.add_argument("--output", metavar="DIR", help="folder of the data set; local, gs:// or s3://")
+    group.add_argument("--output", metavar="DIR", help="folder of the data set; local, gs:// or s3:// (required)")
     group.add_argument(
-        "--num_shards", type=positive_int, metavar="N", help="record files (default: by the corpus' size)"
+        "--num_shards", type=positive_int, metavar="N", help="number of record files (default: by the corpus' size)"
     )
     group.add_argument(
         "--record_format",
@@ -83,14 +98,24 @@ def _add_output(group: Any) -> None:
     group.add_argument(
         "--overwrite", action="store_true", help="start anew: replace the data set in --output (default: continue it)"
     )
-    group.add_argument("--retry_failed", action="store_true", help="try clips again that failed in earlier runs")
+    group.add_argument(
+        "--report",
+        choices=("on", "off"),
+        default="on",
+        help="write report.html, a page that shows what is in the data set (default: %(default)s)",
+    )
+    group.add_argument(
+        "--retry_failed",
+        action="store_true",
+        help="try clips again that failed in earlier runs (default: keep their failures)",
+    )
     group.add_argument("--prune", action="store_true", help="drop clips whose files are gone (default: keep them)")
     group.add_argument(
         "--max_failures",
         type=share_or_count,
         default="5%",
         metavar="N|N%",
-        help="exit 1 if more clips fail, after writing everything (default: 5%%)",
+        help="exit 1 if more clips fail, a number or a share, after writing everything (default: %(default)s)",
     )
 
 
@@ -124,7 +149,7 @@ def _add_policies(group: Any) -> None:
         type=hop_seconds,
         default=0.96,
         metavar="S",
-        help="from one example to the next, in steps of 0.01 s; 1.0 is YouTube-8M's (default: %(default)s)",
+        help="seconds from one example to the next, in steps of 0.01; 1.0 is YouTube-8M's (default: %(default)s)",
     )
     group.add_argument(
         "--short_clips",
@@ -136,7 +161,7 @@ def _add_policies(group: Any) -> None:
         "--max_duration_seconds",
         type=positive_float,
         metavar="S",
-        help="longer clips fail as too_long (default: none)",
+        help="longer clips, in seconds, fail as too_long (default: no limit)",
     )
 
 
@@ -167,11 +192,20 @@ def _add_running(group: Any) -> None:
         help="this machine: what is done is committed about so often; a kill costs no more (default: %(default)g s)",
     )
     group.add_argument(
+        "--task",
+        type=task,
+        metavar="I/N",
+        help="compute only the shards I, I + N, I + 2 N, ... (I from 0) of an output that N commands share; the last "
+        "one done commits all, as does --task finish (default: the whole output)",
+    )
+    group.add_argument(
         "--gcs_anonymous",
         action="store_true",
         help="gs:// without credentials: what is public (default: Google's application default credentials)",
     )
-    group.add_argument("--decoders", type=positive_int, metavar="N", help="decoders a worker (default: its cores)")
+    group.add_argument(
+        "--decoders", type=positive_int, metavar="N", help="number of decoder processes a worker (default: its cores)"
+    )
     group.add_argument(
         "--decode_timeout_seconds",
         type=positive_float,
@@ -186,11 +220,20 @@ def _add_running(group: Any) -> None:
         metavar="MB",
         help="what one file's decoding may allocate (default: %(default)s MB)",
     )
-    group.add_argument("--threads", type=positive_int, metavar="N", help="batches at a time (default: all cores)")
     group.add_argument(
-        "--progress", choices=("auto", "on", "off"), default="auto", help="default: %(default)s, for a terminal"
+        "--threads", type=positive_int, metavar="N", help="number of batches at a time (default: all cores)"
     )
-    group.add_argument("--verbose", action="store_true", help="show Beam's and TensorFlow's messages, and tracebacks")
+    group.add_argument(
+        "--progress",
+        choices=("auto", "on", "off"),
+        default="auto",
+        help="a bar on a terminal, a line every half minute elsewhere (default: %(default)s)",
+    )
+    group.add_argument(
+        "--verbose",
+        action="store_true",
+        help="show Beam's and TensorFlow's messages, and tracebacks (default: only our own)",
+    )
 
 
 def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -211,6 +254,13 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
             f"--segments {flags.segments} has labels as MIDs, and no table says which classes these are",
             "Name AudioSet's class_labels_indices.csv with --class_labels",
         )
+    if flags.task and flags.overwrite:
+        raise FlagError(
+            f"--task {flags.task} --overwrite would throw away what the other tasks computed",
+            "Choose a new --output, or remove the old one first",
+        )
+    if flags.task and flags.check:
+        raise FlagError(f"--check tries the whole job, --task {flags.task} is a part of it", "Leave --task out")
     if flags.precision == "bfloat16" and flags.convolutions == "winograd":
         raise FlagError(
             "--precision bfloat16 has no --convolutions winograd", "Leave --convolutions out or make it direct"

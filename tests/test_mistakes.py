@@ -179,12 +179,13 @@ MISTAKES = {
     "no shards": Mistake(
         "run --input audio --num_shards 0",
         "--num_shards: '0' is not a whole number of 1 or more",
-        "It is --num_shards N: record files (default: by the corpus' size).",
+        "It is --num_shards N: number of record files (default: by the corpus' size).",
     ),
     "hop between frames": Mistake(
         "run --input audio --hop_seconds 0.333",
         "--hop_seconds: '0.333' is not a multiple of 0.01 s, the hop of log-mel frames",
-        "It is --hop_seconds S: from one example to the next, in steps of 0.01 s; 1.0 is YouTube-8M's (default: 0.96).",
+        "It is --hop_seconds S: seconds from one example to the next, in steps of 0.01; 1.0 is YouTube-8M's "
+        "(default: 0.96).",
     ),
     "unit in a number": Mistake(
         "run --input audio --decode_memory_mb 2GB",

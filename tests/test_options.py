@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
+import re
+import shlex
 import subprocess
 import sys
 
 import pytest
 
 from pipeline import beam_flags, options
-from pipeline.flags import FlagError, failures_allowed
+from pipeline.flags import FlagError, failures_allowed, hop_seconds, positive_float, positive_int
 
 GOOD = ["--input", "audio/**", "--output", "out"]
 
@@ -72,6 +75,32 @@ def test_beam_flags_pass() -> None:
 @pytest.mark.parametrize(("limit", "clips", "allowed"), [("5%", 400, 20), ("0", 400, 0), ("7", 3, 7), ("0.5%", 399, 1)])
 def test_failures_allowed(limit: str, clips: int, allowed: int) -> None:
     assert failures_allowed(limit, clips) == allowed
+
+
+UNITS = {"S": r"\bseconds\b|\bs\b", "MB": r"\bMB\b", "N": r"\bnumber of\b", "N|N%": "number or a share"}
+
+
+@pytest.mark.parametrize("action", options.parser()._actions[1:], ids=lambda action: action.dest)
+def test_help_names_the_default_and_the_unit_of_every_flag(action: argparse.Action) -> None:
+    said = (action.help or "") % vars(action)
+    assert "(default: " in said or "(required)" in said or action.nargs == 0
+    if action.default not in (None, False, [], "") and action.nargs != 0:
+        value = f"{action.default:g}" if isinstance(action.default, float) else str(action.default)
+        assert f"(default: {value}" in said
+    assert re.search(UNITS.get(action.metavar if isinstance(action.metavar, str) else "", ""), said)
+    if action.type in (positive_int, positive_float, hop_seconds):
+        assert action.metavar in UNITS
+
+
+@pytest.mark.parametrize("about", ["a folder", "AudioSet's own list", "a bucket", "on Flink", "on Dataflow"])
+def test_help_has_an_example_of_each_use_that_parses(about: str) -> None:
+    example = options.EXAMPLES.split(f"  {about}", 1)[1].split(":\n", 1)[1]
+    command = re.match(r"(    .*\\\n)*    .*\n", example)
+    assert command is not None
+    words = shlex.split(command[0].replace("\\\n", " "))
+    assert words[:3] == ["python", "-m", "pipeline.run"]
+    _, rest = options.parse(words[3:])
+    beam_flags.check_beam_flags(rest)
 
 
 def test_help_imports_neither_tensorflow_nor_beam() -> None:
