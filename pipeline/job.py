@@ -144,6 +144,7 @@ def pieces(work: Work, num_shards: int, pace: Pace, whole: bool) -> Iterator[Seq
 
 
 def clip_of(item: Clip | Failure | Drop) -> Clip:
+    """An item of work -> the clip that it is about."""
     return item if isinstance(item, Clip) else item.clip
 
 

@@ -14,6 +14,7 @@ from pipeline import storage
 from pipeline.storage import join
 
 __all__ = [
+    "ARRAY",
     "FAILURES",
     "MANIFEST",
     "PLAN",
@@ -42,6 +43,7 @@ REPORT = "report.html"
 STATE = "_state"
 STAGED = f"{STATE}/staged"
 PLAN = f"{STATE}/plan"
+ARRAY = f"{STATE}/array"
 REMOTE_THREADS = 16
 
 _CONTINUES = (
@@ -111,7 +113,7 @@ def basename(uri: str) -> str:
 
 
 def contents(directory: str) -> list[str]:
-    """What a directory holds besides an output's state and report: names of files and, locally, folders; no hidden ones."""
+    """What a directory holds besides an output's state and report: files and, locally, folders; no hidden ones."""
     names = set(files_in(directory))
     if storage.is_local(directory):
         with suppress(FileNotFoundError, NotADirectoryError):

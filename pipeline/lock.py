@@ -1,5 +1,8 @@
 """One run at a time in an output: a lock file that says who holds it, and that dies with its holder.
 
+Tasks of an array (`--task I/N`) hold locks of their own: they exclude each other where a shard would be both's, and
+whole runs; a run excludes all.
+
 Exclusive on local file systems: taken and released under `flock` of the state directory. On object stores, and where
 `flock` is not supported, a run writes the lock, waits a moment and reads it back; two runs started within that moment
 by clocks that stand still could both read their own. A lock is taken over when its holder is dead: its process is gone
@@ -12,6 +15,7 @@ import fcntl
 import json
 import os
 import platform
+import re
 import threading
 import time
 import uuid
@@ -22,12 +26,16 @@ from pathlib import Path
 from types import TracebackType
 
 from pipeline import storage
-from pipeline.layout import STATE, OutputError, explained, join
+from pipeline.layout import STATE, OutputError, explained, files_in, join
+from pipeline.tasks import Task
 
 RENEW_S = 60.0
 STALE_AFTER_S = 300.0
 SETTLE_S = 2.0
 """How long a run waits before it reads back a lock that it could not take under `flock`."""
+
+RUN, OPENING, FINISHING = "a run", "opening an array of tasks", "finishing an array of tasks"
+_TASK_LOCK = re.compile(r"task-(\d+)-of-(\d+)\.json")
 
 
 @dataclass(frozen=True)
@@ -39,6 +47,7 @@ class Holder:
       pid, started: process id and start time, which tells a process from a later one of the same id.
       since, renewed: Unix time.
       token: of this very lock.
+      role: what it is held for.
     """
 
     host: str
@@ -47,6 +56,7 @@ class Holder:
     since: float
     renewed: float
     token: str
+    role: str = RUN
 
     def alive(self) -> bool:
         """Whether the holder's process runs, or, on another host, has renewed the lock lately."""
@@ -56,7 +66,18 @@ class Holder:
 
 
 class OutputBusy(OutputError):  # noqa: N818  (a state, not a fault)
-    """Another run holds the output."""
+    """Another run holds the output.
+
+    Attributes:
+      holder: who; None if the lock went while it was read.
+    """
+
+    holder: Holder | None = None
+
+    @property
+    def role(self) -> str:
+        """What it is held for; "" if the lock went."""
+        return self.holder.role if self.holder else ""
 
 
 class Lock:
@@ -64,22 +85,24 @@ class Lock:
 
     Args:
       directory: the output.
-      name: locks of different names do not exclude each other.
+      task: of an array; None: the whole output.
+      role: what the lock is held for, if it is not a task.
 
     Raises:
       OutputBusy: somebody holds it; says who.
       OutputError: the lock cannot be written.
     """
 
-    def __init__(self, directory: str, name: str = "lock") -> None:
+    def __init__(self, directory: str, task: Task | None = None, role: str = RUN) -> None:
         self._directory = directory
         self._state = join(directory, STATE)
-        self._uri = join(directory, f"{STATE}/{name}.json")
+        self._task = task
+        self._role = f"task {task}" if task else role
+        self._uri = join(self._state, f"task-{task.index}-of-{task.count}.json" if task else "lock.json")
         self._token = uuid.uuid4().hex
         self._released = threading.Event()
-        with explained(directory, "preparing the output", "Name a folder that can be made and written to"):
-            storage.mkdirs(self._state)
         with explained(directory, "locking the output"):
+            storage.mkdirs(self._state)
             self._acquire()
         self._renewal = threading.Thread(target=self._keep_renewing, name="output lock", daemon=True)
         self._renewal.start()
@@ -88,7 +111,7 @@ class Lock:
         """Raises OutputBusy if the lock was taken over, by a run that held this one for dead; to be called before a
         commit."""
         with explained(self._directory, "reading the lock"):
-            holder = self._read()
+            holder = self._read(self._uri)
         if holder is None or holder.token != self._token:
             raise self._busy(holder)
 
@@ -97,7 +120,7 @@ class Lock:
         self._released.set()
         self._renewal.join()
         with suppress(OSError), self._guard():  # a lock that stays is of a dead process, and is taken over
-            holder = self._read()
+            holder = self._read(self._uri)
             if holder is not None and holder.token == self._token:
                 storage.delete(self._uri)
 
@@ -111,46 +134,74 @@ class Lock:
 
     def _acquire(self) -> None:
         with self._guard() as exclusive:
-            holder = self._read()
-            if holder is not None and holder.alive():
-                raise self._busy(holder)
+            dead = [uri for uri in (self._uri, *self._rivals()) if not self._alive(uri)]
             self._write(time.time())
             if not exclusive:
                 time.sleep(SETTLE_S)
-                holder = self._read()
+                holder = self._read(self._uri)
                 if holder is None or holder.token != self._token:
                     raise self._busy(holder)
+                try:
+                    dead = [uri for uri in self._rivals() if not self._alive(uri)]
+                except OutputBusy:
+                    storage.delete(self._uri)
+                    raise
+            for uri in dead:  # whoever only seemed dead finds its lock gone, and commits nothing more
+                if uri != self._uri:
+                    storage.delete(uri)
+
+    def _rivals(self) -> list[str]:
+        """Locks of others that exclude this one, held or not."""
+        found = [join(self._state, "lock.json")]
+        for name in files_in(self._state, "task-"):
+            if (parts := _TASK_LOCK.fullmatch(name)) and (
+                self._task is None or self._task.overlaps(Task(int(parts[1]), int(parts[2])))
+            ):
+                found.append(join(self._state, name))
+        return [uri for uri in found if uri != self._uri]
+
+    def _alive(self, uri: str) -> bool:
+        """False for a lock that nobody holds; raises OutputBusy for one that somebody does."""
+        holder = self._read(uri)
+        if holder is not None and holder.alive():
+            raise self._busy(holder, uri)
+        return False
 
     def _keep_renewing(self) -> None:
         while not self._released.wait(RENEW_S):
             with suppress(OSError), self._guard():
-                holder = self._read()
+                holder = self._read(self._uri)
                 if holder is None or holder.token != self._token:
                     return
                 self._write(holder.since)
 
-    def _read(self) -> Holder | None:
-        """The holder, None where there is none or the file makes no sense."""
-        if not storage.exists(self._uri):
+    def _read(self, uri: str) -> Holder | None:
+        """A lock's holder, None where there is none or the file makes no sense."""
+        if not storage.exists(uri):
             return None
         try:
-            with storage.open_read(self._uri) as file:
+            with storage.open_read(uri) as file:
                 return Holder(**json.loads(file.read()))
         except (FileNotFoundError, ValueError, TypeError):
             return None
 
     def _write(self, since: float) -> None:
-        me = Holder(host(), os.getpid(), process_start(os.getpid()), since, time.time(), self._token)
+        me = Holder(host(), os.getpid(), process_start(os.getpid()), since, time.time(), self._token, self._role)
         storage.write_atomic(self._uri, json.dumps(asdict(me), indent=1).encode())
 
-    def _busy(self, holder: Holder | None) -> OutputBusy:
+    def _busy(self, holder: Holder | None, uri: str = "") -> OutputBusy:
+        uri = uri or self._uri
         if holder is None:
-            return OutputBusy(f"the lock {self._uri} was removed by somebody else", "Run the same command again.")
+            return OutputBusy(f"the lock {uri} was removed by somebody else", "Run the same command again.")
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(holder.since))
-        return OutputBusy(
-            f"{self._directory} is being written by process {holder.pid} on {holder.host.split('/')[0]} since {since}",
-            f"Wait for it or stop it; if you know that it is dead, remove {self._uri}.",
+        who = f"process {holder.pid} on {holder.host.split('/')[0]} since {since}"
+        what = "" if holder.role == RUN else f" ({holder.role})"
+        busy = OutputBusy(
+            f"{self._directory} is being written by {who}{what}",
+            f"Wait for it or stop it; if you know that it is dead, remove {uri}.",
         )
+        busy.holder = holder
+        return busy
 
     @contextmanager
     def _guard(self) -> Iterator[bool]:

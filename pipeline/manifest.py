@@ -173,15 +173,25 @@ def new(job: Job, engine: Mapping[str, Any] | None = None) -> Manifest:
     return Manifest(job.fingerprint(), job.deciding(), models, run=run)
 
 
+def made_with(engine: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """This process' versions, processor and engine, as the manifest tells them."""
+    return {"versions": versions(), "processor": processor(), "engine": dict(engine or {})}
+
+
 def continued(manifest: Manifest, engine: Mapping[str, Any] | None = None) -> Manifest:
     """The manifest with this run's versions, processor and engine; differing ones of earlier runs are kept by."""
-    now = {"versions": versions(), "processor": processor(), "engine": dict(engine or {})}
+    now = made_with(engine)
     before = {name: manifest.run.get(name) for name in now}
+    return made_also(replace(manifest, run={**manifest.run, **now}), [before])
+
+
+def made_also(manifest: Manifest, others: Iterable[Mapping[str, Any]]) -> Manifest:
+    """The manifest with the versions, processors and engines (`made_with`) of others that took part, if they differ."""
     earlier = list(manifest.run.get("earlier", []))
-    if before != now:
-        earlier = [each for each in earlier if each != before] + [before]
-    run = {**manifest.run, **now}
-    return replace(manifest, run={**run, "earlier": earlier} if earlier else run)
+    for other in others:
+        if any(manifest.run.get(name) != value for name, value in other.items()):
+            earlier = [each for each in earlier if each != other] + [dict(other)]
+    return replace(manifest, run={**manifest.run, "earlier": earlier}) if earlier else manifest
 
 
 def with_results(manifest: Manifest, results: Iterable[ShardResult | Pending]) -> Manifest:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pipeline import manifest as manifests
 from pipeline import local_files, shards, storage, task_state
+from pipeline import manifest as manifests
 from pipeline.commit import commit, finish_pending, fitting, sha256, shard_uris, write_failures
 from pipeline.layout import (
     FAILURES,

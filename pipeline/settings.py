@@ -7,6 +7,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from pipeline.layout import ARRAY, STAGED
 from pipeline.types import EmbeddingKind, RecordFormat, ShortClips
 
 FEATURES_VERSION = 1
@@ -86,11 +87,18 @@ class Output:
       directory: local path or URI.
       num_shards: N of `embeddings-00000-of-0000N.tfrecord`.
       record_format: "audioset" or "youtube8m".
+      array: True: several commands compute shards of their own (`--task`); what they write waits for the last of them.
     """
 
     directory: str
     num_shards: int
     record_format: RecordFormat = "audioset"
+    array: bool = False
+
+    @property
+    def staging(self) -> str:
+        """Where workers write, below the directory."""
+        return ARRAY if self.array else STAGED
 
 
 @dataclass(frozen=True)

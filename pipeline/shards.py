@@ -9,11 +9,11 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from heapq import merge as merge_sorted
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from pipeline import ledger, records, storage
 from pipeline.assemble import ClipResult, assemble
-from pipeline.layout import STAGED, OutputError, explained, files_in, join, ledger_name, shard_name
+from pipeline.layout import ARRAY, STAGED, OutputError, explained, files_in, join, ledger_name, shard_name
 from pipeline.settings import Output
 from pipeline.tfrecord import frame
 from pipeline.types import ClipKey, Drop, Outcome
@@ -70,8 +70,46 @@ class ShardResult:
 
     @staticmethod
     def from_json(data: bytes) -> ShardResult:
-        content = json.loads(data)
+        return ShardResult.from_content(json.loads(data))
+
+    @staticmethod
+    def from_content(content: dict[str, Any]) -> ShardResult:
         return ShardResult(**{**content, "entry": ShardEntry(**content["entry"])})
+
+
+@dataclass(frozen=True)
+class HeldShard:
+    """A shard of an array's task: staged, and not committed before all tasks are done.
+
+    Attributes:
+      result: what is staged of it.
+      committed_ledger_sha256: of the committed ledger that it builds on; "" if there was none.
+      finished: all that the task had to do on it is done.
+      made_with: the task's versions, processor and engine.
+    """
+
+    result: ShardResult
+    committed_ledger_sha256: str
+    finished: bool
+    made_with: dict[str, Any]
+
+    def to_json(self) -> bytes:
+        return json.dumps(asdict(self), indent=1).encode()
+
+
+def held_uri(directory: str, index: int) -> str:
+    """Where it says what a task holds of a shard."""
+    return join(directory, f"{ARRAY}/shard-{index:05d}.json")
+
+
+def read_held(directory: str, index: int) -> HeldShard | None:
+    """What a task holds of a shard, or None."""
+    uri = held_uri(directory, index)
+    if not storage.exists(uri):
+        return None
+    with storage.open_read(uri) as file:
+        content = json.loads(file.read())
+    return HeldShard(**{**content, "result": ShardResult.from_content(content["result"])})
 
 
 def write_shard(output: Output, index: int, outcomes: Iterable[Outcome], attempt: str) -> ShardResult:
@@ -86,9 +124,9 @@ def write_shard(output: Output, index: int, outcomes: Iterable[Outcome], attempt
     items = list(outcomes)
     dropped = {item.clip.key for item in items if isinstance(item, Drop)}
     new = assemble(items)
-    staged = f"{STAGED}/{attempt}-{index:05d}-{uuid.uuid4().hex[:8]}"
+    staged = f"{output.staging}/{attempt}-{index:05d}-{uuid.uuid4().hex[:8]}"
     with explained(output.directory, f"writing shard {index}"):
-        storage.mkdirs(join(output.directory, STAGED))
+        storage.mkdirs(join(output.directory, output.staging))
         try:
             result = _stage(output, index, new, dropped, attempt, staged)
             storage.write_atomic(join(output.directory, f"{staged}.json"), result.to_json())
@@ -103,9 +141,10 @@ def write_shard(output: Output, index: int, outcomes: Iterable[Outcome], attempt
 def _stage(
     output: Output, index: int, new: list[ClipResult], dropped: set[ClipKey], attempt: str, staged: str
 ) -> ShardResult:
-    base_lines, base_sha256 = _committed_ledger(output, index)
+    data_uri, ledger_uri = _base(output, index)
+    base_lines, base_sha256 = _base_ledger(ledger_uri)
     replaced = dropped | {result.entry.key for result in new}
-    merged = merge(_committed(output, index, base_lines), ((r.entry, _serialize(r, output)) for r in new), replaced)
+    merged = merge(_base_items(data_uri, base_lines), ((r.entry, _serialize(r, output)) for r in new), replaced)
     tally = ledger.Tally()
     with (
         storage.open_write(join(output.directory, f"{staged}.tfrecord")) as data_file,
@@ -133,17 +172,17 @@ def merge(old: Iterable[Item], new: Iterable[Item], replaced: Collection[ClipKey
     return merge_sorted(kept, new, key=lambda item: item[0].key)
 
 
-def collect(directory: str, attempt: str = "") -> list[ShardResult]:
-    """The complete staged shards of an attempt ("": of all), in the order of their names.
+def collect(directory: str, attempt: str = "", place: str = STAGED) -> list[ShardResult]:
+    """The complete staged shards of an attempt ("": of all) in `Output.staging`, in the order of their names.
 
     An engine that tries a bundle again may leave several of one shard; the commit takes the first.
     """
     with explained(directory, "listing staged shards"):
         results = []
-        for name in files_in(join(directory, STAGED), attempt):
+        for name in files_in(join(directory, place), attempt):
             if not name.endswith(".json"):
                 continue
-            with storage.open_read(join(directory, f"{STAGED}/{name}")) as file:
+            with storage.open_read(join(directory, f"{place}/{name}")) as file:
                 results.append(ShardResult.from_json(file.read()))
         return results
 
@@ -158,9 +197,17 @@ def _serialize(result: ClipResult, output: Output) -> bytes | None:
     )
 
 
-def _committed_ledger(output: Output, index: int) -> tuple[list[ledger.LedgerEntry], str]:
-    """Entries of the committed ledger and its sha256; nothing and "" where the shard is not yet there."""
-    uri = join(output.directory, ledger_name(index, output.num_shards))
+def _base(output: Output, index: int) -> tuple[str, str]:
+    """URIs of the record file and ledger that new clips are merged with: the committed ones, or those a task holds."""
+    if output.array and (held := read_held(output.directory, index)):
+        staged = join(output.directory, held.result.staged)
+        return f"{staged}.tfrecord", f"{staged}.jsonl"
+    names = shard_name(index, output.num_shards), ledger_name(index, output.num_shards)
+    return join(output.directory, names[0]), join(output.directory, names[1])
+
+
+def _base_ledger(uri: str) -> tuple[list[ledger.LedgerEntry], str]:
+    """Entries of a ledger and its sha256; nothing and "" where the shard is not yet there."""
     if not storage.exists(uri):
         return [], ""
     tally = ledger.Tally()
@@ -173,11 +220,10 @@ def _committed_ledger(output: Output, index: int) -> tuple[list[ledger.LedgerEnt
     return entries, tally.sha256
 
 
-def _committed(output: Output, index: int, entries: list[ledger.LedgerEntry]) -> Iterator[Item]:
-    """Entries of the committed ledger -> each with its record's bytes, streamed from the record file."""
+def _base_items(uri: str, entries: list[ledger.LedgerEntry]) -> Iterator[Item]:
+    """Entries of a ledger -> each with its record's bytes, streamed from the record file."""
     if not entries:
         return
-    uri = join(output.directory, shard_name(index, output.num_shards))
     with storage.open_read(uri) as file:
         rest = records.read_tfrecord(file, uri)
         try:

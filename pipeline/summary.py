@@ -11,6 +11,8 @@ from pipeline.manifest import Manifest
 from pipeline.progress import duration
 from pipeline.reasons import REASONS
 from pipeline.resume import Opened
+from pipeline.task_run import Part
+from pipeline.tasks import Task, tasks_of
 from vggish_core import standin
 
 
@@ -40,12 +42,28 @@ def summary(directory: str, manifest: Manifest, computed_s: float, elapsed_s: fl
     return "\n".join(line for line in lines if line)
 
 
+def task(of: Task, part: Part, elapsed_s: float) -> str:
+    """What a task of an array did, and which shards the array still lacks, as text."""
+    records, failed, skipped = (
+        sum(getattr(entry, name) for entry in part.shards) for name in ("records", "failed", "skipped")
+    )
+    clips = f"{records + failed + skipped:,} clips: {records:,} written, {failed:,} failed, {skipped:,} skipped"
+    lines = [
+        f"task {of}: {_shards(len(part.shards))} with {clips}",
+        _speed(part.computed_s, elapsed_s, part.kept),
+        f"  nothing is committed yet; missing are {tasks_of(part.missing, part.tasks)}" if part.missing else "",
+    ]
+    return "\n".join(line for line in lines if line)
+
+
 def recovered(opened: Opened) -> Iterator[str]:
     """What an interrupted run had left, or somebody lost, and what became of it -> lines for the user; mostly none."""
     if opened.finished:
         yield f"The last run was stopped while it committed {_shards(opened.finished)}; that is done now."
     if opened.adopted:
         yield f"The last run was stopped with {_shards(opened.adopted)} ready, not yet committed: kept."
+    if opened.of_tasks:
+        yield f"Of an array of tasks {_shards(opened.of_tasks)} are there, not yet committed: kept."
     if opened.lost:
         names = ", ".join(opened.lost[:3]) + (f" and {len(opened.lost) - 3} more" if len(opened.lost) > 3 else "")
         yield f"Missing or damaged in the output: {names}. Their clips are computed again."

@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import commit, embed, job, models, run
+from pipeline import commit, embed, job, models, run, task_state
 from pipeline.types import Clip, Ending, Extracted
 
-FLAGS = ["--checkpoint", "standin", "--pca_params", "standin", "--progress", "off"]
+FLAGS = ["--checkpoint", "standin", "--pca_params", "standin", "--progress", "off", "--report", "off"]
 """Of every such run; where the weights would be is not looked at."""
 
 
@@ -33,6 +33,7 @@ def values_of(examples: np.ndarray) -> np.ndarray:
 def replacements(note: Callable[[str], None]) -> list[tuple[object, str, Any]]:
     """What to replace in the pipeline: (owner, name, value)."""
     push, run_piece, commit_shards = embed.Session.push, job.run_piece, commit.commit
+    hold = task_state.hold
 
     def noted_push(self: embed.Session, item: Extracted) -> Any:
         if isinstance(item, Ending):
@@ -48,7 +49,13 @@ def replacements(note: Callable[[str], None]) -> list[tuple[object, str, Any]]:
         note("commit")
         return result
 
+    def noted_hold(directory: str, results: Any, finished: Any, made_with: Any) -> None:
+        hold(directory, results, finished, made_with)
+        if results:
+            note("commit")
+
     return [
+        (task_state, "hold", noted_hold),
         (models, "load", lambda model, check=False: values_of),
         (models, "resolve_checkpoint", lambda model: model),
         (models, "resolve_pca", lambda model: model),

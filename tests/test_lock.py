@@ -13,6 +13,7 @@ import pytest
 
 from pipeline import lock
 from pipeline.lock import Lock, OutputBusy
+from pipeline.tasks import Task
 
 HOLD = "import sys, time; from pipeline.lock import Lock; Lock(sys.argv[1]); print('held', flush=True); time.sleep(100)"
 
@@ -122,10 +123,35 @@ def test_without_flock_the_lock_is_read_back(tmp_path: Path, monkeypatch: pytest
     test_of_many_at_once_one_gets_it(tmp_path)
 
 
-def test_names_are_locks_of_their_own(tmp_path: Path) -> None:
-    with Lock(str(tmp_path), "task-0"), Lock(str(tmp_path), "task-1"):
-        with pytest.raises(OutputBusy):
-            Lock(str(tmp_path), "task-1")
+def test_tasks_exclude_each_other_where_a_shard_would_be_both_s(tmp_path: Path) -> None:
+    with Lock(str(tmp_path), Task(0, 3)), Lock(str(tmp_path), Task(1, 3)):
+        for rival in (Task(1, 3), Task(4, 6), Task(0, 2)):
+            with pytest.raises(OutputBusy, match=r"\(task [01]/3\)"):
+                Lock(str(tmp_path), rival)
+        Lock(str(tmp_path), Task(5, 6)).release()
+
+
+def test_runs_and_tasks_exclude_each_other(tmp_path: Path) -> None:
+    with Lock(str(tmp_path), Task(0, 3)), pytest.raises(OutputBusy, match=r"\(task 0/3\)") as caught:
+        Lock(str(tmp_path))
+    assert caught.value.role == "task 0/3"
+    with Lock(str(tmp_path)), pytest.raises(OutputBusy, match=r"since [-0-9: ]+\. Wait") as caught:
+        Lock(str(tmp_path), Task(0, 3))
+    assert caught.value.role == lock.RUN
+    with Lock(str(tmp_path), role=lock.OPENING), pytest.raises(OutputBusy) as caught:
+        Lock(str(tmp_path), Task(0, 3))
+    assert caught.value.role == lock.OPENING
+
+
+def test_the_lock_of_a_dead_task_goes_with_the_next_run(tmp_path: Path) -> None:
+    dead = Lock(str(tmp_path), Task(0, 3))
+    file = tmp_path / "_state/task-0-of-3.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "started": "1"}))
+    with Lock(str(tmp_path)):
+        assert not file.exists()
+        with pytest.raises(OutputBusy, match="removed by somebody else"):
+            dead.confirm()
+    dead.release()
 
 
 def test_a_lock_file_that_makes_no_sense_holds_nobody_up(tmp_path: Path) -> None:

@@ -1,0 +1,325 @@
+"""`--task I/N`: independent commands that share an output write what one run writes, in any order, killed or not."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import time
+from itertools import permutations
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from pipeline import task_run, verify
+from pipeline.flags import FlagError
+from pipeline.lock import Lock
+from pipeline.options import parse
+from pipeline.plan import shard_of
+from pipeline.tasks import Task
+from tests import outputs
+from tests.command import STANDIN, failures, manifest
+from tests.faults import Faults, Killed
+from tests.in_process import Embed
+from tests.test_interruption import Run, computed
+
+CLIPS, SHARDS = 14, 5
+FLAGS = ["--num_shards", str(SHARDS), "--max_failures", "2"]
+
+
+def make(folder: Path, numbers: range, seed: int = 0) -> None:
+    folder.mkdir(exist_ok=True)
+    for number in numbers:
+        noise = np.random.default_rng([seed, number]).normal(0, 0.1, 24000)
+        soundfile.write(folder / f"{number:03d}.wav", noise, 16000)
+
+
+@pytest.fixture(scope="module")
+def audio(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("audio")
+    make(folder, range(CLIPS))
+    (folder / "broken.wav").write_bytes(b"no audio")
+    return folder
+
+
+def shards_of(folder: Path, task: Task, shards: int = SHARDS) -> list[str]:
+    """Ids of the clips that a task computes."""
+    stems = [path.stem for path in sorted(folder.iterdir())]
+    return [stem for stem in stems if task.owns(shard_of(stem, shards))]
+
+
+def promised(output: Path) -> dict[str, object]:
+    """The manifest but for what changes no bytes."""
+    return {name: value for name, value in manifest(output).items() if name != "run"}
+
+
+def same(output: Path, whole: Path) -> None:
+    assert outputs.content(output) == outputs.content(whole)
+    assert promised(output) == promised(whole)
+    assert set(manifest(output)["run"]) >= {"created", "versions", "processor", "engine"}
+    assert "earlier" not in manifest(output)["run"]  # all on one machine
+    left = {str(path.relative_to(output)) for path in output.rglob("*") if path.is_file()}
+    assert not {name for name in left if "array" in name or "staged" in name or "task" in name or "lock" in name}
+    report = verify.verify_output(str(output))
+    assert not report.fault_count, verify.fault_lines(report)
+
+
+def whole_run(embed: Embed, audio: Path, output: Path, *flags: str) -> Path:
+    done = embed(output, "--input", audio, *FLAGS, *flags)
+    assert done.status == 0, done.err
+    return output
+
+
+def test_tasks_in_every_order_write_what_one_run_writes(audio: Path, tmp_path: Path, embed_here: Embed) -> None:
+    whole = whole_run(embed_here, audio, tmp_path / "whole")
+    for order in permutations(range(3)):
+        output = tmp_path / "".join(map(str, order))
+        for position, index in enumerate(order):
+            done = embed_here(output, "--input", audio, *FLAGS, "--task", f"{index}/3")
+            assert done.status == 0, done.err
+            assert not verify.verify_output(str(output)).fault_count
+            if position < 2:
+                assert not list(output.glob("embeddings-*"))
+                assert f"task {index}/3: " in done.out
+                assert "nothing is committed yet; missing are shard" in done.out
+        assert "15 clips: 14 written, 1 failed, 0 skipped" in done.out
+        same(output, whole)
+
+
+def test_more_tasks_than_shards_and_the_end_asked_for_twice(audio: Path, tmp_path: Path, embed_here: Embed) -> None:
+    whole = whole_run(embed_here, audio, tmp_path / "whole")
+    output = tmp_path / "out"
+    for index in (6, 4, 3, 1, 5, 0):
+        assert embed_here(output, "--input", audio, *FLAGS, "--task", f"{index}/7").status == 0
+    done = embed_here(output, "--input", audio, *FLAGS, "--task", "finish")
+    assert done.status == 1
+    assert "not all tasks are done: missing are shard 2 (task 2/7)" in done.err
+    assert embed_here(output, "--input", audio, *FLAGS, "--task", "2/7").status == 0
+    same(output, whole)
+    for _ in range(2):
+        done = embed_here(output, "--input", audio, *FLAGS, "--task", "finish")
+        assert done.status == 0
+        assert "nothing to compute" in done.out
+        same(output, whole)
+    assert "nothing to compute" in embed_here(output, "--input", audio, *FLAGS, "--task", "0/7").out
+    same(output, whole)
+
+
+def test_finish_before_any_task_says_so(audio: Path, tmp_path: Path, embed_here: Embed) -> None:
+    done = embed_here(tmp_path / "out", "--input", audio, *FLAGS, "--task", "finish")
+    assert done.status == 1
+    assert "no task has begun; missing are shards 0, 1, 2, 3, 4" in done.err
+
+
+def test_continued_with_another_number_of_tasks(audio: Path, tmp_path: Path, embed_here: Embed) -> None:
+    whole = whole_run(embed_here, audio, tmp_path / "whole")
+    output = tmp_path / "out"
+    assert embed_here(output, "--input", audio, *FLAGS, "--task", "1/3").status == 0
+    assert "0 clips were there" not in embed_here(output, "--input", audio, *FLAGS, "--task", "0/2").out
+    done = embed_here(output, "--input", audio, *FLAGS, "--task", "1/2")
+    assert done.status == 0
+    assert "clips were there already" in done.out  # shard 1 was 1/3's
+    same(output, whole)
+
+
+def test_a_plain_run_takes_over_what_tasks_computed(audio: Path, tmp_path: Path, embed_here: Embed) -> None:
+    whole = whole_run(embed_here, audio, tmp_path / "whole")
+    output = tmp_path / "out"
+    assert embed_here(output, "--input", audio, *FLAGS, "--task", "1/3").status == 0
+    done = embed_here(output, "--input", audio, *FLAGS)
+    assert done.status == 0
+    assert "Of an array of tasks 2 shards are there, not yet committed: kept." in done.err
+    assert f"{len(shards_of(audio, Task(1, 3)))} clips were there already" in done.out
+    same(output, whole)
+
+
+def test_growth_retry_and_prune(tmp_path: Path, embed_here: Embed) -> None:
+    audio, output = tmp_path / "audio", tmp_path / "out"
+    make(audio, range(8))
+    (audio / "broken.wav").write_bytes(b"no audio")
+    whole_run(embed_here, audio, output)
+    before = outputs.content(output)
+    make(audio, range(8, 12))
+    (audio / "003.wav").unlink()
+    soundfile.write(audio / "broken.wav", np.random.default_rng(1).normal(0, 0.1, 24000), 16000)
+    flags = ["--input", audio, *FLAGS, "--prune", "--retry_failed"]
+    assert embed_here(output, *flags, "--task", "0/2").status == 0
+    assert outputs.content(output) == before  # readers see the old data set until all is done
+    assert not verify.verify_output(str(output)).fault_count
+    done = embed_here(output, "--input", audio, *FLAGS, "--task", "1/2")
+    assert done.status == 1
+    assert "retry_failed is False, the array's is True; prune is False, the array's is True" in done.err
+    done = embed_here(output, *flags, "--task", "1/2")
+    assert done.status == 0, done.err
+    same(output, whole_run(embed_here, audio, tmp_path / "fresh"))
+    assert failures(output) == {}
+    assert embed_here(output, *flags, "--task", "finish").status == 0
+
+
+def test_a_task_on_another_corpus_is_refused_with_both_figures(tmp_path: Path, embed_here: Embed) -> None:
+    audio, output = tmp_path / "audio", tmp_path / "out"
+    make(audio, range(8))
+    assert embed_here(output, "--input", audio, *FLAGS, "--task", "0/2").status == 0
+    make(audio, range(8, 9))
+    for task in ("1/2", "finish"):
+        done = embed_here(output, "--input", audio, *FLAGS, "--task", task)
+        assert done.status == 1
+        assert "clips is 9, the array's is 8; size_bytes is 432396, the array's is 384352; the inputs' ids" in done.err
+        assert "run the command once without --task" in done.err
+    done = embed_here(output, "--input", audio, "--num_shards", "4", "--task", "1/2")
+    assert "num_shards is 5 in the output, 4 was asked for" in done.err
+    assert done.status == 2
+    whole_run(embed_here, audio, output)
+    same(output, whole_run(embed_here, audio, tmp_path / "fresh"))
+
+
+def test_what_excludes_what(audio: Path, tmp_path: Path, embed_here: Embed) -> None:
+    output = tmp_path / "out"
+    flags = ["--input", audio, *FLAGS]
+    with Lock(str(output)):
+        done = embed_here(output, *flags, "--task", "0/2")
+        assert (done.status, "is being written by process" in done.err) == (1, True)
+    assert embed_here(output, *flags, "--task", "0/2").status == 0
+    with Lock(str(output), Task(1, 2)):
+        for more in ([], ["--task", "finish"], ["--task", "1/2"], ["--task", "3/4"]):
+            done = embed_here(output, *flags, *more)
+            assert done.status in (1, 2)
+            assert f"process {os.getpid()} on " in done.err
+            assert "(task 1/2)" in done.err
+        assert embed_here(output, *flags, "--task", "0/2").status == 0
+    assert embed_here(output, *flags, "--task", "1/2").status == 0
+
+
+def interrupted_ends(
+    audio: Path, folder: Path, embed: Embed, patch: pytest.MonkeyPatch, moments: int, then: list[list[str]]
+) -> None:
+    """Kills `--task finish` at so many moments, then runs other commands, one a moment in turn."""
+    whole = whole_run(embed, audio, folder / "whole")
+    with patch.context() as never:
+        never.setattr(task_run, "finish_if_last", lambda array: None)
+        for index in (0, 1):
+            assert embed(folder / "ready", "--input", audio, *FLAGS, "--task", f"{index}/2").status == 0
+    faults = Faults(patch, Killed)
+    shutil.copytree(folder / "ready", folder / "counted")
+    with faults.armed(-1):
+        assert embed(folder / "counted", "--input", audio, *FLAGS, "--task", "finish").status == 0
+    assert faults.count > 30
+    for number in range(moments):
+        at = number * faults.count // moments if moments < faults.count else number
+        output, next_one = folder / f"at{at}", then[number % len(then)]
+        shutil.copytree(folder / "ready", output)
+        with faults.armed(at), pytest.raises(Killed):
+            embed(output, "--input", audio, *FLAGS, "--task", "finish")
+        assert not verify.verify_output(str(output)).fault_count
+        done = embed(output, "--input", audio, *FLAGS, *next_one)
+        assert done.status == 0, (at, next_one, done.err)
+        same(output, whole)
+
+
+def test_an_end_that_is_interrupted_is_finished_by_whoever_comes_next(
+    audio: Path, tmp_path: Path, embed_here: Embed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = [["--task", "0/2"], ["--task", "finish"], ["--task", "finish"], []]
+    interrupted_ends(audio, tmp_path, embed_here, monkeypatch, 12, others)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_an_end_that_is_interrupted_at_any_moment(
+    audio: Path, tmp_path: Path, embed_here: Embed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = [["--task", "finish"], ["--task", "1/2"], ["--task", "finish"], ["--task", "2/5"], []]
+    interrupted_ends(audio, tmp_path, embed_here, monkeypatch, 40, others)
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--task", "3/3"], "tasks count from 0, the last one of 3 is 2/3"),
+        (["--task", "1"], "'1' is neither I/N, 0/3 say, nor finish"),
+        (["--task", "0/0"], "'0/0' is neither"),
+        (["--task", "0/2", "--overwrite"], "would throw away what the other tasks computed"),
+        (["--task", "0/2", "--check"], "--check tries the whole job"),
+    ],
+)
+def test_unusable_tasks(flags: list[str], said: str) -> None:
+    with pytest.raises(FlagError, match=said):
+        parse(["--output", "out", "--input", "in", *STANDIN, *flags])
+
+
+def started(audio: Path, folder: Path, name: str, task: str, example_s: float = 0.02, piece_s: str = "1") -> Run:
+    flags = ["--num_shards", str(SHARDS), "--piece_seconds", piece_s, "--task", task]
+    return Run(folder / name, "--input", audio, "--output", folder / "out", *flags, example_s=example_s)
+
+
+@pytest.fixture(scope="module")
+def whole(audio: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("whole")
+    flags = ["--input", audio, "--output", folder / "out", "--num_shards", str(SHARDS)]
+    status, said = Run(folder / "log", *flags).end()
+    assert status == 0, said
+    return folder / "out"
+
+
+def test_tasks_at_the_same_time(audio: Path, tmp_path: Path, whole: Path) -> None:
+    runs = {name: started(audio, tmp_path, name, f"{name[0]}/3", example_s=1) for name in ("0", "1", "1 again", "2")}
+    ended = {name: (*run.end(), run) for name, run in runs.items()}
+    (refused,) = [name for name, (status, _, _) in ended.items() if status]
+    status, said, _ = ended.pop(refused)
+    twin = ended["1 again" if refused == "1" else "1"][2]
+    assert status == 1
+    assert f"is being written by process {twin.process.pid} on " in said
+    assert "(task 1/3)" in said
+    same(tmp_path / "out", whole)
+    for name, (_, _, run) in ended.items():
+        expected = [stem for stem in shards_of(audio, Task(int(name[0]), 3)) if stem != "broken"]
+        assert sorted(computed(run.lines())[0]) == expected
+
+
+def killed_and_started_again(audio: Path, folder: Path, seed: int) -> int:
+    """Three tasks at the same time, each killed at seeded moments until it was killed twice -> clips lost."""
+    rng = random.Random(seed)
+    lost = 0
+    runs = {index: started(audio, folder, f"log{index}", f"{index}/3", piece_s="0.3") for index in range(3)}
+    kills = dict.fromkeys(runs, 0)
+    logs: dict[int, list[list[str]]] = {index: [] for index in runs}
+    moments = {index: rng.randrange(1, 9) for index in runs}
+    while runs:
+        for index, run in list(runs.items()):
+            if run.process.poll() is None and len(run.lines()) < moments[index]:
+                continue
+            if kills[index] < 2 and run.process.poll() is None:
+                time.sleep(rng.uniform(0, 0.1))
+                status, said = run.signal(signal.SIGKILL)
+            else:
+                status, said = run.end()
+            logs[index].append(run.lines())
+            if status == 0:
+                del runs[index]
+                continue
+            assert status == -signal.SIGKILL, said
+            kills[index] += 1
+            moments[index] = rng.randrange(1, 9)
+            name = f"log{index}-{kills[index]}"
+            runs[index] = started(audio, folder, name, f"{index}/3", piece_s="0.3")
+        time.sleep(0.01)
+    for index, of_task in logs.items():
+        done = [clip for lines in of_task for clip in computed(lines)[0]]
+        assert len(done) == len(set(done))  # what was held was not computed again
+        half = [computed(lines) for lines in of_task]
+        assert all(len(clips) <= size for _, clips, size in half)
+        lost += sum(len(clips) for _, clips, _ in half)
+        assert set(done) | {clip for _, clips, _ in half for clip in clips} == {
+            stem for stem in shards_of(audio, Task(index, 3)) if stem != "broken"
+        }
+    return lost
+
+
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.timeout(300)
+def test_each_of_three_tasks_killed_and_started_again(audio: Path, tmp_path: Path, whole: Path, seed: int) -> None:
+    killed_and_started_again(audio, tmp_path, seed)
+    same(tmp_path / "out", whole)
