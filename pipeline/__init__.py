@@ -11,12 +11,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pipeline.embed_audio import EmbedAudio
 
-__all__ = ["EmbedAudio", "__version__"]
+    __version__: str
 
-__version__ = "0.1.0"
+__all__ = ["EmbedAudio", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":  # of setup.py, as it was installed
+        from importlib.metadata import version
+
+        return version("vggish-pipeline")
     if name != "EmbedAudio":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from pipeline.embed_audio import EmbedAudio
