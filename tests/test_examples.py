@@ -20,7 +20,7 @@ from vggish_core.examples import (
     waveform_to_examples,
     wavfile_to_examples,
 )
-from vggish_core.filter_bank import Ratio
+from vggish_core.ratio import Ratio
 from vggish_core.waveforms import mix_down
 
 RATES = [8000, 16000, 22050, 28800, 44100, 48000]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vggish_core import filter_bank
-from vggish_core.filter_bank import Ratio
+from vggish_core.ratio import Ratio
 from vggish_core.resampling import Resampler, resample
 
 COMMON_RATES = [8000, 11025, 22050, 24000, 32000, 44100, 48000, 88200, 96000, 192000]

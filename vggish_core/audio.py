@@ -104,9 +104,10 @@ class AudioReader(ABC):
     def _check_finite(self, block: np.ndarray) -> None:
         if self.integers:
             return
-        # A sum is finite only where its terms are, and cheaper than a test of each.
+        # A sum of squares is finite only where its terms are, and cheaper than a test of each.
+        flat = block.ravel(order="K")
         with np.errstate(invalid="ignore", over="ignore"):
-            if np.isfinite(block.sum()):
+            if np.isfinite(np.dot(flat, flat)):
                 return
         bad = np.flatnonzero(~np.isfinite(block).all(axis=1))
         if len(bad):

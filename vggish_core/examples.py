@@ -14,7 +14,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from vggish_core import mel_features, params
-from vggish_core.filter_bank import Ratio
+from vggish_core.ratio import Ratio
 from vggish_core.resampling import Resampler
 
 BLOCK_FRAMES = 1 << 16

@@ -11,117 +11,28 @@ the same products of the same shapes, and a sample's bits depend on its index an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property, lru_cache
-from importlib.util import find_spec
-from math import gcd, lcm
-from pathlib import Path
+from functools import lru_cache
+from math import lcm
 
 import numpy as np
 
 from vggish_core import params
+from vggish_core.ratio import Ratio, kaiser_best
 
 GROUP = 16
 """Output samples that share a window: measured; 32 is as fast for some rates, 8 and 64 for none."""
-BLOCK_SAMPLES = (15_360, 16_000)
-"""Output samples of a block: the first that `up`, a divisor of 16,000, divides. The first is 96 log-mel frames long."""
 MAX_BANK_WEIGHTS = 6_000_000
 """Larger banks (48 MB; rates above 50 kHz that share no factor with 16 kHz) are not built: resampy computes them."""
 MAX_PRODUCT = 1_000_000
 """Multiplications of a product of matrices up to which OpenBLAS takes its path for small matrices, 1.5 times faster."""
 
 
-@lru_cache(maxsize=1)
-def _kaiser_best() -> tuple[np.ndarray, int]:
-    """resampy's table: (right half of the filter float64, points of the table from one zero crossing to the next)."""
-    # The file itself: importing resampy imports numba, which takes a second.
-    spec = find_spec("resampy")
-    if spec is None or spec.origin is None:
-        raise ModuleNotFoundError("resampy is not installed: its filter table is needed (pip install resampy)")
-    with np.load(Path(spec.origin).parent / "data" / "kaiser_best.npz") as data:
-        return data["half_window"].astype(np.float64), int(data["precision"])
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """The geometry of resampling from `rate_hz` to 16 kHz: pure functions of positions.
-
-    Attributes:
-      rate_hz: of the input, a whole number from 1,000 to 400,000.
-    """
-
-    rate_hz: int
-
-    def __post_init__(self) -> None:
-        low, high = params.MIN_SAMPLE_RATE, params.MAX_SAMPLE_RATE
-        if not isinstance(self.rate_hz, int) or not low <= self.rate_hz <= high:
-            raise ValueError(f"sample rate {self.rate_hz!r} Hz: it must be a whole number from {low} to {high}")
-
-    @cached_property
-    def up(self) -> int:
-        """Output samples of a period, after which the filters repeat."""
-        return params.SAMPLE_RATE // gcd(params.SAMPLE_RATE, self.rate_hz)
-
-    @cached_property
-    def down(self) -> int:
-        """Input samples of a period."""
-        return self.rate_hz // gcd(params.SAMPLE_RATE, self.rate_hz)
-
-    @cached_property
-    def block(self) -> int:
-        """Output samples of a block, a multiple of `up`."""
-        return next(size for size in BLOCK_SAMPLES if size % self.up == 0)
-
-    @cached_property
-    def scale(self) -> float:
-        """Width of the filter's zero crossings in the table, relative to an upsampling's."""
-        return min(1.0, float(params.SAMPLE_RATE) / self.rate_hz)
-
-    @cached_property
-    def index_step(self) -> int:
-        """Points of the table from one input sample to the next; resampy truncates it to a whole number."""
-        return int(self.scale * _kaiser_best()[1])
-
-    @cached_property
-    def block_input(self) -> int:
-        """Input samples from one block's start to the next."""
-        return self.block // self.up * self.down
-
-    @cached_property
-    def reach(self) -> int:
-        """Input samples that an output sample at position n.frac looks at: [n - reach + 1, n + reach]."""
-        return len(_kaiser_best()[0]) // self.index_step
-
-    def output_length(self, num_samples: int) -> int:
-        """Output samples that so many input samples give; resampy's formula."""
-        return int(num_samples * float(params.SAMPLE_RATE) / float(self.rate_hz))
-
-    def input_start(self, block: int) -> int:
-        """The first input sample that an output block looks at."""
-        return max(0, self.window_start(block))
-
-    def input_stop(self, output_stop: int) -> int:
-        """The end of the input samples that output samples [0, output_stop) look at."""
-        if output_stop <= 0:
-            return 0
-        if self.up == self.down:
-            return output_stop
-        return (output_stop - 1) * self.down // self.up + self.reach + 1
-
-    def window_start(self, block: int) -> int:
-        """Where an output block's window starts; before sample 0 there are zeros."""
-        if self.up == self.down:
-            return block * self.block
-        # One more than the filters reach, for those that are applied a sample early (FilterBankOfRoundedClock).
-        return block * self.block_input - self.reach
-
-
 class _Filter:
     """The table scaled for a ratio, and how it is interpolated: as resampy's `resample_f` does."""
 
     def __init__(self, ratio: Ratio) -> None:
-        table, self.precision = _kaiser_best()
+        table, self.precision = kaiser_best()
         self.ratio = ratio
         self.table = table * ratio.scale
         self.slope = np.diff(self.table, append=self.table[-1])
@@ -162,7 +73,8 @@ class FilterBank:
         self.input = (self.rows - 1) * self.row_input + self.starts[-1] + self.width
         filter_ = _Filter(ratio)
         distinct = lcm(up, GROUP) // GROUP
-        self.groups = [self._group(filter_, g * GROUP).astype(dtype) for g in range(distinct)]
+        self.groups = np.stack([self._group(filter_, g * GROUP).astype(dtype) for g in range(distinct)])
+        self.runs = self._runs(distinct)
 
     @staticmethod
     def fits(ratio: Ratio) -> bool:
@@ -189,12 +101,30 @@ class FilterBank:
             group[start : start + weights.shape[1], column] = weights[column]
         return group
 
+    def _runs(self, distinct: int) -> list[range]:
+        """Neighbouring groups whose windows start equally far apart, and whose weights lie side by side."""
+        runs: list[range] = []
+        starts = self.starts
+        for g in range(len(starts)):
+            if runs and (distinct == 1 or g % distinct):
+                first = runs[-1].start
+                if len(runs[-1]) == 1 or starts[g] - starts[g - 1] == starts[first + 1] - starts[first]:
+                    runs[-1] = range(first, g + 1)
+                    continue
+            runs.append(range(g, g + 1))
+        return runs
+
     def compute(self, window: np.ndarray, block: int, out: np.ndarray) -> None:
         """Window [input] of an output block -> `out` [block], which is written."""
-        rows = out.reshape(self.rows, self.row)
-        for g, start in enumerate(self.starts):
-            windows = _windows(window, start, (self.rows, self.width), self.row_input)
-            np.matmul(windows, self.groups[g % len(self.groups)], out=rows[:, g * GROUP : (g + 1) * GROUP])
+        groups_of_rows = out.reshape(self.rows, len(self.starts), GROUP).swapaxes(0, 1)
+        distinct = len(self.groups)
+        for run in self.runs:
+            start = self.starts[run.start]
+            apart = self.starts[run.start + 1] - start if len(run) > 1 else 0
+            windows = _windows(window, start, (len(run), self.rows, self.width), (apart, self.row_input))
+            # One matrix for all of a run, or one for each.
+            weights = self.groups if distinct == 1 else self.groups[run.start % distinct :][: len(run)]
+            np.matmul(windows, weights, out=groups_of_rows[run.start : run.stop])
 
 
 class FilterBankOfRoundedClock(FilterBank):
@@ -220,7 +150,7 @@ class FilterBankOfRoundedClock(FilterBank):
         whole = np.arange(len(out) // up) + block * (len(out) // up)
         early = np.flatnonzero((whole * up * _clock_increment(self.ratio)).astype(np.int64) < whole * down)
         if len(early):
-            windows = _windows(window, 0, (len(whole), len(self.early)), down)
+            windows = _windows(window, 0, (len(whole), len(self.early)), (down,))
             out[early * up] = windows[early] @ self.early
 
 
@@ -251,13 +181,13 @@ class Resampy:
         out[:] = result
 
 
-def _windows(samples: np.ndarray, start: int, shape: tuple[int, int], apart: int) -> np.ndarray:
-    """Contiguous samples [n] -> a view [rows, width]: a window a row, the first from `start`, each `apart` further on.
+def _windows(samples: np.ndarray, start: int, shape: tuple[int, ...], apart: tuple[int, ...]) -> np.ndarray:
+    """Contiguous samples [n] -> a view [..., width] of windows, the first from `start`, the others so far apart.
 
     The constructor itself: `as_strided` does the same ten times as slowly, and does not check the bounds.
     """
     step = samples.itemsize
-    return np.ndarray(shape, samples.dtype, samples, start * step, (apart * step, step))
+    return np.ndarray(shape, samples.dtype, samples, start * step, (*(step * between for between in apart), step))
 
 
 def _clock_increment(ratio: Ratio) -> float:

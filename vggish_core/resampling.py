@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from vggish_core.filter_bank import Ratio, kernel
+from vggish_core.filter_bank import kernel
+from vggish_core.ratio import Ratio
 from vggish_core.waveforms import SampleBuffer, mix_down
 
 

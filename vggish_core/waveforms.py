@@ -23,9 +23,7 @@ def mix_down(samples: np.ndarray, out: np.ndarray) -> None:
     if samples.ndim == 1 or samples.shape[1] == 1:
         out[:] = samples.reshape(-1)
     elif samples.shape[1] == 2:
-        # Converted in one stretch first: a sum that converts as it goes takes twice as long.
-        wide = samples.astype(np.float64)
-        np.add(wide[:, 0], wide[:, 1], out=out, casting="same_kind")
+        np.add(samples[:, 0], samples[:, 1], out=out, dtype=np.float64, casting="same_kind")
         out *= 0.5
     else:
         np.mean(samples, axis=1, dtype=np.float64, out=out)
