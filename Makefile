@@ -8,13 +8,14 @@ CODE := $(MODULES) tests benchmarks examples setup.py
 # A process a core; the tests of a module stay together, since they share what is costly to make.
 PARALLEL := --numprocesses auto --dist loadfile
 
-.PHONY: help install demo lint format test test-slow bench constraints clean
+.PHONY: help install demo lint format test test-slow test-engines bench constraints clean
 
 help:
 	@echo "make demo       install, make example audio, embed it"
 	@echo "make test       install, run the tests (about 10 minutes on two cores)"
 	@echo "make lint       ruff, ruff format --check, mypy"
 	@echo "make test-slow  the long tests"
+	@echo "make test-engines  fetch Flink, build Prism (if there is Go), run the tests on portable engines"
 	@echo "make bench      the speed and memory table (BENCH_FLAGS=--quick for two minutes)"
 
 install: $(STAMP)
@@ -40,10 +41,14 @@ format: install
 	$(BIN)/ruff format $(CODE)
 
 test: install
-	$(BIN)/python -m pytest -m "not slow" $(PARALLEL) tests
+	$(BIN)/python -m pytest -m "not slow and not engines" $(PARALLEL) tests
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow tests
+
+test-engines: install
+	$(BIN)/python -m tests.engines.prepare
+	$(BIN)/python -m pytest -m engines tests/engines
 
 bench: install
 	$(BIN)/python -m benchmarks.run $(BENCH_FLAGS)

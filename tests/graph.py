@@ -222,12 +222,15 @@ Sizes = dict[type, list[int]]
 
 
 @contextmanager
-def encoded_sizes() -> Iterator[Sizes]:
+def encoded_sizes(sizes: Sizes | None = None) -> Iterator[Sizes]:
     """`with encoded_sizes() as sizes:` fills with what runs within, in this process, encode by Beam's general coder.
+
+    Args:
+      sizes: what is filled; None: a new one.
 
     Steps that are fused hand elements over as they are: what is encoded is what leaves a worker, for a shuffle.
     """
-    sizes: Sizes = defaultdict(list)
+    filled = defaultdict(list) if sizes is None else sizes
 
     class Measuring(coder_impl.StreamCoderImpl):
         def __init__(self, impl: coder_impl.FastPrimitivesCoderImpl) -> None:
@@ -235,7 +238,7 @@ def encoded_sizes() -> Iterator[Sizes]:
 
         def encode_to_stream(self, value: Any, stream: Any, nested: bool) -> None:
             encoded = self._impl.encode(value)
-            sizes[type(value)].append(len(encoded))
+            filled[type(value)].append(len(encoded))
             stream.write(encoded, nested)
 
         def estimate_size(self, value: Any, nested: bool = False) -> int:
@@ -249,7 +252,7 @@ def encoded_sizes() -> Iterator[Sizes]:
 
     create = coders.FastPrimitivesCoder._create_impl
     with mock.patch.object(coders.FastPrimitivesCoder, "_create_impl", lambda self: Measuring(create(self))):
-        yield sizes
+        yield filled
 
 
 def oversized(sizes: Sizes) -> list[str]:

@@ -1,0 +1,185 @@
+"""Fixtures: a corpus, and every engine that can be started here."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.command import STANDIN, Done, run
+from tests.engines import prepare, servers
+
+JAR_VARIABLE = "BEAM_FLINK_JOB_SERVER_JAR"
+"""Environment variable: Beam's job server for Flink, which is not on PyPI."""
+CLIPS = int(os.environ.get("ENGINES_CLIPS", "400"))
+MINUTES = int(os.environ.get("ENGINES_MINUTES", "60"))
+"""How much of the corpus a run takes; less is for trying the tests."""
+RATE = 16_000
+
+
+@pytest.hookimpl(tryfirst=True)  # before marks are selected
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.engines)
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What `tests.engines.observed` noted: process -> count, type of element -> most bytes."""
+
+    models: Counter[int]
+    batches: Counter[int]
+    elements: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Running:
+    """An engine that runs.
+
+    Attributes:
+      name: of its fixture.
+      flags: the command's, to run on it.
+      log: where its workers' observations go.
+      in_command: the worker is the command's own process.
+    """
+
+    name: str
+    flags: tuple[str, ...]
+    log: Path
+    in_command: bool = False
+
+    def embed(self, output: Path, *flags: str | Path, timeout: float = 800) -> Done:
+        """The command with stand-in weights, on this engine, observed."""
+        arguments = ["--output", output, *STANDIN, *self.flags, *flags]
+        return run("tests.engines.observed", self.log, "-m", "pipeline.run", *arguments, timeout=timeout)
+
+    def observed(self) -> Observed:
+        """What was noted so far."""
+        found = Observed(Counter(), Counter(), {})
+        for line in self.log.read_text().splitlines() if self.log.exists() else ():
+            kind, number, *rest = line.split()
+            if kind == "element":
+                found.elements[rest[0]] = max(int(number), found.elements.get(rest[0], 0))
+            else:
+                (found.models if kind == "model" else found.batches)[int(number)] += 1
+        return found
+
+
+def _direct(mode: str) -> Callable[[ExitStack, Path], Running]:
+    flags = ("--direct_running_mode", mode, "--direct_num_workers", "2")
+    return lambda stack, folder: Running(mode, flags, folder / "log")
+
+
+def _portable(stack: ExitStack, folder: Path, name: str, endpoint: str, kind: str) -> Running:
+    """The flags of a job service and of the workers of one kind."""
+    log = folder / "log"
+    flags = ["--runner", "PortableRunner", "--job_endpoint", endpoint, "--environment_type", kind]
+    if kind == "EXTERNAL":
+        flags += ["--environment_config", stack.enter_context(servers.worker_pool(folder, sys.executable, log))]
+    elif kind == SUBPROCESS:
+        worker = "-m apache_beam.runners.worker.sdk_worker_main"
+        flags += ["--environment_config", f"'{sys.executable}' -m tests.engines.observed '{log}' {worker}"]
+    return Running(name, tuple(flags), log, in_command=kind == "LOOPBACK")
+
+
+SUBPROCESS = "beam:env:harness_subprocess_python:v1"
+"""What PROCESS is for Python's job service."""
+
+
+def _jobs(kind: str) -> Callable[[ExitStack, Path], Running]:
+    def start(stack: ExitStack, folder: Path) -> Running:
+        return _portable(stack, folder, f"jobs {kind}", stack.enter_context(servers.job_service(folder)), kind)
+
+    return start
+
+
+def prism_binary() -> Path:
+    """The Prism binary; the test is skipped, by this name, where it could not be built."""
+    if not prepare.prism().exists():
+        why = "make test-engines builds it" if shutil.which("go") else "the Go tool chain is missing"
+        pytest.skip(f"no Prism at {prepare.prism()}: {why}")
+    return prepare.prism()
+
+
+def _prism_runner(stack: ExitStack, folder: Path) -> Running:
+    flags = ("--runner", "PrismRunner", "--prism_location", str(prism_binary()))
+    return Running("prism LOOPBACK", flags, folder / "log", in_command=True)
+
+
+def _prism_external(stack: ExitStack, folder: Path) -> Running:
+    endpoint = stack.enter_context(servers.prism_service(prism_binary(), folder))
+    return _portable(stack, folder, "prism EXTERNAL", endpoint, "EXTERNAL")
+
+
+def flink_home() -> Path:
+    """Flink's home; the test is skipped, by this name, where it or Java is missing."""
+    if not shutil.which("java"):
+        pytest.skip("Flink needs Java, which is missing")
+    if not prepare.flink().is_dir():
+        pytest.skip(f"no Flink at {prepare.flink()}: make test-engines fetches it")
+    return prepare.flink()
+
+
+def _flink(stack: ExitStack, folder: Path) -> Running:
+    home, jar = flink_home(), os.environ.get(JAR_VARIABLE)
+    if not jar:
+        pytest.skip(f"{JAR_VARIABLE} does not name Beam's job server for Flink")
+    cluster = stack.enter_context(servers.flink_cluster(home, folder))
+    log = folder / "log"
+    pool = stack.enter_context(servers.worker_pool(folder, sys.executable, log))
+    flags = ["--runner", "FlinkRunner", "--flink_master", cluster.master, "--flink_job_server_jar", jar]
+    flags += ["--environment_type", "EXTERNAL", "--environment_config", pool, "--parallelism", "2"]
+    return Running("flink", tuple(flags), log)
+
+
+ENGINES: dict[str, Callable[[ExitStack, Path], Running]] = {
+    "threads": _direct("multi_threading"),
+    "processes": _direct("multi_processing"),
+    "prism-loopback": _prism_runner,
+    "prism-external": _prism_external,
+    "jobs-loopback": _jobs("LOOPBACK"),
+    "jobs-external": _jobs("EXTERNAL"),
+    "jobs-process": _jobs(SUBPROCESS),
+    "flink": _flink,
+}
+PORTABLE = [name for name in ENGINES if name not in ("threads", "processes")]
+
+
+@pytest.fixture(scope="module")
+def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """The engine that `request.param` names, running."""
+    with ExitStack() as stack:
+        yield ENGINES[request.param](stack, tmp_path_factory.mktemp(request.param))
+
+
+@pytest.fixture(scope="session")
+def listing(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A list of ESC-10's clips and a recording of an hour."""
+    folder = tmp_path_factory.mktemp("corpus")
+    corpus = shared_data / "audio" / "esc10"
+    clips = sorted(corpus.glob("*/*.ogg"))[:: 400 // CLIPS]
+    rows = [{"uri": str(path), "id": str(path.relative_to(corpus).with_suffix(""))} for path in clips]
+    rows.append({"uri": str(make_recording(folder / "recording.wav", 60 * MINUTES)), "id": "recording"})
+    path = folder / "list.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def make_recording(path: Path, seconds: int) -> Path:
+    """Noise whose loudness changes from second to second, 16 kHz mono."""
+    rng = np.random.default_rng(7)
+    with soundfile.SoundFile(path, "w", RATE, 1, "PCM_16") as file:
+        for _ in range(seconds):
+            file.write((rng.uniform(0.01, 0.9) * rng.uniform(-1, 1, RATE)).astype(np.float32))
+    return path

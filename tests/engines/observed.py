@@ -1,0 +1,73 @@
+"""Python, run as it would be, with an eye on two things: models that are loaded, and elements that are encoded.
+
+`python -m tests.engines.observed LOG -m MODULE ARGUMENTS` or `… LOG -c CODE`, for the command and for engines' workers
+alike. LOG gets lines: `model PID` for each model that a process loads, `batch PID` for each call of it, and
+`element BYTES TYPE` for each element encoded that is larger than those of its type before, in that process. Not a test
+itself.
+"""
+
+from __future__ import annotations
+
+import os
+import runpy
+import sys
+from contextlib import AbstractContextManager
+from typing import Any
+
+
+def observe(log: str) -> AbstractContextManager[Any]:
+    """Wraps what is watched; a context, within which it is."""
+    from pipeline import models
+    from tests import graph
+
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    load = models.load
+
+    def note(line: str) -> None:
+        os.write(file, line.encode() + b"\n")
+
+    def noted_load(*arguments: Any, **named: Any) -> models.EmbedFunction:
+        note(f"model {os.getpid()}")
+        embed = load(*arguments, **named)
+
+        def noted_embed(examples: Any) -> Any:
+            note(f"batch {os.getpid()}")
+            return embed(examples)
+
+        return noted_embed
+
+    class Largest(list[int]):
+        """The largest size of a type so far."""
+
+        def __init__(self, cls: type) -> None:
+            super().__init__()
+            self._cls = cls
+
+        def append(self, size: int) -> None:
+            if not self or size > self[0]:
+                self[:] = [size]
+                note(f"element {size} {self._cls.__name__}")
+
+    class Sizes(dict[type, list[int]]):
+        def __missing__(self, cls: type) -> Largest:
+            self[cls] = Largest(cls)
+            return self[cls]  # type: ignore[return-value]
+
+    models.load = noted_load
+    return graph.encoded_sizes(Sizes())
+
+
+def main() -> None:
+    """Runs a module or code, observed."""
+    _, log, kind, what, *rest = sys.argv
+    with observe(log):
+        if kind == "-m":
+            sys.argv = [what, *rest]
+            runpy.run_module(what, run_name="__main__", alter_sys=True)
+        else:
+            sys.argv = ["-c", *rest]
+            exec(compile(what, "<string>", "exec"), {"__name__": "__main__"})
+
+
+if __name__ == "__main__":
+    main()

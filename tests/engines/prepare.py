@@ -1,0 +1,80 @@
+"""What the tests of engines need and pip cannot install: Prism, from its Go module, and Flink, from its PyPI wheels.
+
+`python -m tests.engines.prepare` gets both once, into a folder under the user's cache ($VGGISH_ENGINES names another).
+Where the Go tool chain is missing it says so and goes on: the tests that need Prism skip.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from importlib import metadata
+from pathlib import Path
+
+import platformdirs
+
+FLINK_VERSION = "2.2.1"
+FLINK_WHEELS = ("apache-flink-libraries", "apache-flink")
+"""Unzipped over one folder they are a whole Flink; never installed, since apache-flink pins an old Beam."""
+
+
+def folder() -> Path:
+    """Where engines are kept."""
+    return Path(os.environ.get("VGGISH_ENGINES") or platformdirs.user_cache_path("vggish-engines"))
+
+
+def prism() -> Path:
+    """The Prism binary of the installed Beam's version, whether it is there or not."""
+    return folder() / f"prism-{metadata.version('apache-beam')}" / "prism"
+
+
+def flink() -> Path:
+    """Flink's home, whether it is there or not."""
+    return folder() / f"flink-{FLINK_VERSION}" / "pyflink"
+
+
+def build_prism() -> None:
+    """Builds Prism, some minutes of a core, if it is not there."""
+    if prism().exists():
+        return
+    if not shutil.which("go"):
+        print("The Go tool chain is missing: no Prism, its tests will be skipped.")
+        return
+    module = f"github.com/apache/beam/sdks/v2/go/cmd/prism@v{metadata.version('apache-beam')}"
+    print(f"Building {module}", flush=True)
+    with tempfile.TemporaryDirectory(dir=_made(folder())) as built:
+        subprocess.run(["go", "install", module], env={**os.environ, "GOBIN": built}, check=True)
+        _made(prism().parent)
+        Path(built, "prism").replace(prism())
+
+
+def unpack_flink() -> None:
+    """Fetches and unpacks Flink's wheels, 310 MB, if they are not there."""
+    if flink().is_dir():
+        return
+    print(f"Fetching Flink {FLINK_VERSION}", flush=True)
+    with tempfile.TemporaryDirectory(dir=_made(folder())) as fetched:
+        names = [f"{name}=={FLINK_VERSION}" for name in FLINK_WHEELS]
+        download = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", fetched]
+        subprocess.run([*download, *names], check=True)
+        unpacked = Path(fetched, "flink")
+        for wheel in sorted(Path(fetched).glob("*.whl")):
+            with zipfile.ZipFile(wheel) as content:
+                content.extractall(unpacked)
+        for script in unpacked.glob("pyflink/bin/*.sh"):  # which zip files are unpacked without
+            script.chmod(0o755)
+        unpacked.replace(flink().parent)
+
+
+def _made(directory: Path) -> Path:
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
+if __name__ == "__main__":
+    build_prism()
+    unpack_flink()

@@ -1,0 +1,197 @@
+"""Engines and their parts as processes on loopback: started, awaited, and ended with everything that they started.
+
+Not a test itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+START_S = 60.0
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def free_port() -> int:
+    """A port of loopback that nobody has now."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return int(server.getsockname()[1])
+
+
+def answers(port: int) -> bool:
+    """Whether somebody listens on a port of loopback."""
+    with socket.socket() as client:
+        client.settimeout(1)
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+def await_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Waits until a process listens; what it printed is in the error if it does not."""
+    end = time.monotonic() + START_S
+    while not answers(port):
+        assert process.poll() is None, f"ended with {process.returncode}: {log.read_text()}"
+        assert time.monotonic() < end, f"does not listen on {port} after {START_S:.0f} s: {log.read_text()}"
+        time.sleep(0.05)
+
+
+@contextmanager
+def running(command: Sequence[str | Path], log: Path, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A process with what it prints in a file; ended at the end, with its children and theirs."""
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [*map(str, command)],
+            cwd=REPOSITORY,
+            env={**os.environ, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        end_all(process)
+
+
+def end_all(process: subprocess.Popen[bytes]) -> None:
+    """Ends a process and all that descend from it: by SIGTERM, after 5 s by SIGKILL."""
+    try:
+        family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    except psutil.NoSuchProcess:
+        family = []
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for member in family:
+            try:
+                member.send_signal(number)  # never to a later process of the same id
+            except psutil.NoSuchProcess:
+                continue
+        _, family = psutil.wait_procs(family, timeout=5)
+    process.wait()
+
+
+@contextmanager
+def job_service(folder: Path) -> Iterator[str]:
+    """Python's portable job service -> its endpoint."""
+    port, log = free_port(), folder / "job-service.log"
+    module = "apache_beam.runners.portability.local_job_service_main"
+    with running([sys.executable, "-m", module, "-p", str(port)], log) as process:
+        await_port(port, process, log)
+        yield f"localhost:{port}"
+
+
+@contextmanager
+def prism_service(binary: Path, folder: Path) -> Iterator[str]:
+    """Prism as a job service -> its endpoint."""
+    port, log = free_port(), folder / "prism.log"
+    with running([binary, "--job_port", str(port), "--serve_http=false"], log) as process:
+        await_port(port, process, log)
+        yield f"localhost:{port}"
+
+
+@contextmanager
+def worker_pool(folder: Path, python: Path | str, observations: Path | None = None) -> Iterator[str]:
+    """A worker pool -> its address.
+
+    Args:
+      folder: for its files.
+      python: the interpreter of the workers that it starts: as `python`, whatever that is on PATH.
+      observations: where `tests.engines.observed` notes what the workers do; None: they are not observed.
+    """
+    port, log = free_port(), folder / "worker-pool.log"
+    shim = folder / "bin" / "python"
+    shim.parent.mkdir(exist_ok=True)
+    watch = f"-m tests.engines.observed '{observations}' " if observations else ""
+    shim.write_text(f"#!/bin/sh\nexec '{python}' {watch}\"$@\"\n")
+    shim.chmod(0o755)
+    module = "apache_beam.runners.worker.worker_pool_main"
+    path = f"{shim.parent}{os.pathsep}{os.environ['PATH']}"
+    with running([sys.executable, "-m", module, f"--service_port={port}"], log, PATH=path) as process:
+        await_port(port, process, log)
+        yield f"localhost:{port}"
+
+
+@dataclass(frozen=True)
+class Flink:
+    """A cluster: the address of its REST interface, as `--flink_master` takes it, and its processes' ids."""
+
+    master: str
+    pids: tuple[int, ...]
+
+    def overview(self) -> dict[str, Any]:
+        """What the cluster says of itself."""
+        with urllib.request.urlopen(f"http://{self.master}/overview", timeout=10) as response:
+            return json.load(response)
+
+
+@contextmanager
+def flink_cluster(home: Path, folder: Path, task_managers: int = 2, slots: int = 1) -> Iterator[Flink]:
+    """A standalone Flink, its task managers registered -> the cluster."""
+    rest, rpc = free_port(), free_port()
+    settings = {
+        "jobmanager.rpc.address": "localhost",
+        "jobmanager.rpc.port": rpc,
+        "jobmanager.bind-host": "localhost",
+        "jobmanager.memory.process.size": "1024m",
+        "taskmanager.bind-host": "localhost",
+        "taskmanager.host": "localhost",
+        "taskmanager.numberOfTaskSlots": slots,
+        "taskmanager.memory.process.size": "1024m",
+        "rest.address": "localhost",
+        "rest.port": rest,
+        "rest.bind-port": rest,
+        "io.tmp.dirs": folder,
+        "env.java.opts.all": _java_options(home),
+    }
+    conf, logs = folder / "conf", folder / "log"
+    conf.mkdir()
+    logs.mkdir()
+    (conf / "config.yaml").write_text("".join(f"{name}: {value}\n" for name, value in settings.items()))
+    for file in (home / "conf").glob("log*"):
+        shutil.copy(file, conf)
+    environment = {"FLINK_CONF_DIR": str(conf), "FLINK_LOG_DIR": str(logs), "FLINK_PID_DIR": str(folder)}
+    scripts = ["jobmanager.sh", *["taskmanager.sh"] * task_managers]
+    with ExitStack() as stack:
+        processes = [
+            stack.enter_context(
+                running(["bash", home / "bin" / script, "start-foreground"], folder / f"{number}.log", **environment)
+            )
+            for number, script in enumerate(scripts)
+        ]
+        await_port(rest, processes[0], folder / "0.log")
+        cluster = Flink(f"localhost:{rest}", tuple(process.pid for process in processes))
+        _await_task_managers(cluster, task_managers)
+        yield cluster
+
+
+def _java_options(home: Path) -> str:
+    """What Flink's own configuration gives every Java process: the modules that it has to open."""
+    lines = (home / "conf" / "config.yaml").read_text().splitlines()
+    return next(line.partition(":")[2].strip() for line in lines if line.strip().startswith("all: --add-exports"))
+
+
+def _await_task_managers(cluster: Flink, count: int) -> None:
+    end = time.monotonic() + START_S
+    while True:
+        try:
+            registered = cluster.overview()["taskmanagers"]
+        except OSError:  # it listens before it answers
+            registered = 0
+        if registered == count:
+            return
+        assert time.monotonic() < end, f"{registered} of {count} task managers after {START_S:.0f} s"
+        time.sleep(0.2)

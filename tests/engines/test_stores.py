@@ -1,0 +1,130 @@
+"""Whole runs on real HTTP stores: gs:// in and out, s3:// in and out; troubled stores, missing buckets, ranges."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from pipeline import storage, stores
+from tests import command
+from tests.command import Done
+from tests.engines import stores as servers
+from tests.engines.stores import Store
+
+pytestmark = [pytest.mark.engines, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(params=["gs", "s3"])
+def store(request: pytest.FixtureRequest) -> Iterator[Store]:
+    """A store with an empty bucket."""
+    with {"gs": servers.google, "s3": servers.amazon}[request.param]() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def audio(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six clips, one of them no audio; a manifest names them, relative to itself."""
+    folder = tmp_path_factory.mktemp("audio")
+    rng = np.random.default_rng(0)
+    for number, suffix in enumerate(("wav", "flac", "ogg", "wav", "flac")):
+        soundfile.write(folder / f"clip{number}.{suffix}", rng.normal(0, 0.1, (2 + number) * 16000), 16000)
+    (folder / "damaged.wav").write_bytes(b"RIFF\x00\x00")
+    rows = [{"uri": path.name, "id": path.stem, "labels": [3]} for path in sorted(folder.iterdir())]
+    (folder / "list.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def locally(audio: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The record files that a run on local files writes."""
+    output = tmp_path_factory.mktemp("local") / "out"
+    flags = ("--manifest", audio / "list.jsonl", "--num_shards", "2", "--max_failures", "1")
+    done = command.embed(output, *flags, timeout=300)
+    assert done.status == 0, done.err
+    return command.shard_bytes(output)
+
+
+def embed(store: Store, *flags: str, output: str = "out") -> Done:
+    """The command, from the store into the store."""
+    where = ("--output", store.uri(output), *store.flags)
+    return command.run("pipeline.run", *where, *flags, timeout=400, **store.environment)
+
+
+def records(content: dict[str, bytes]) -> dict[str, bytes]:
+    return {name: data for name, data in content.items() if name.startswith("embeddings-")}
+
+
+def test_audio_manifest_weights_and_output_in_a_store(
+    store: Store, audio: Path, locally: dict[str, bytes], standin_weights: Path
+) -> None:
+    store.upload(audio, "audio")
+    store.upload(standin_weights, "weights")
+    done = embed(
+        store,
+        "--manifest", store.uri("audio/list.jsonl"), "--num_shards", "2", "--max_failures", "1",
+        "--checkpoint", store.uri("weights/vggish_model.ckpt"),
+        "--pca_params", store.uri("weights/vggish_pca_params.npz"),
+    )  # fmt: skip
+    assert done.status == 0, done.err
+    found = store.content("out")
+    assert records(found) == locally
+    assert json.loads(found["manifest.json"])["totals"]["failed"] == 1
+    assert [json.loads(line)["id"] for line in found["failures.jsonl"].splitlines()] == ["damaged"]
+    assert not [name for name in found if "staged" in name or "plan" in name or "lock" in name]
+
+
+def test_a_store_that_fails_one_request_in_five_loses_nothing(
+    store: Store, audio: Path, locally: dict[str, bytes]
+) -> None:
+    store.upload(audio, "audio")
+    store.proxy.fail(0.2, seed=3)
+    flags = ("--manifest", store.uri("audio/list.jsonl"), "--num_shards", "2", "--max_failures", "1")
+    done = embed(store, *flags, *command.STANDIN)
+    assert done.status == 0, done.err
+    requests, failed = len(store.proxy.requests), store.proxy.trouble.failed
+    assert 0.1 * requests < failed < 0.3 * requests
+    assert records(store.content("out")) == locally
+
+
+def test_a_bucket_that_is_not_there_is_told_at_once(store: Store, audio: Path) -> None:
+    store.upload(audio, "audio")
+    missing = f"{store.scheme}://nowhere"
+    flags = (*command.STANDIN, *store.flags)
+    for where in (
+        ("--input", f"{missing}/audio/**", "--output", store.uri("out")),
+        ("--input", store.uri("audio/**"), "--output", f"{missing}/out"),
+    ):
+        done = command.run("pipeline.run", *where, *flags, timeout=200, **store.environment)
+        assert done.status == 2, done.err
+        assert "there is no bucket nowhere" in done.err
+        assert "Check its name" in done.err
+    # No more than looking: nothing was tried again and again.
+    assert len([request for request in store.proxy.requests if "nowhere" in request.path]) < 20
+
+
+def test_a_long_recording_is_read_by_ranges(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    buffer = io.BytesIO()
+    soundfile.write(buffer, np.zeros((16000 * 60 * 20, 2), np.float32), 16000, format="WAV", subtype="FLOAT")
+    content = buffer.getvalue()
+    assert len(content) > 150e6
+    store.put("long.wav", content)
+    for name, value in store.environment.items():
+        monkeypatch.setenv(name, value)
+    flags = ["--no_auth"] if store.scheme == "gs" else store.flags
+    monkeypatch.setattr("apache_beam.io.filesystems.FileSystems._pipeline_options", None)
+    stores.set_flags(flags)
+    with storage.open_read(store.uri("long.wav")) as file, soundfile.SoundFile(file) as sound:
+        sound.seek(16000 * 60 * 19)
+        assert len(sound.read(16000)) == 16000
+    gets = [request for request in store.proxy.requests if request.method == "GET" and "long.wav" in request.path]
+    print(store.proxy.requests)
+    ranged = [request for request in gets if request.range]
+    starts = [int(request.range.removeprefix("bytes=").split("-")[0]) for request in ranged]
+    assert max(starts) > 0.9 * len(content)
+    assert sum(request.sent for request in gets) < 0.5 * len(content)
