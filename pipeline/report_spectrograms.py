@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline import decoders, storage
-from pipeline.extract import LookAhead
 from pipeline.ledger import LedgerEntry
 from pipeline.settings import Decoding, FrontEnd
 from pipeline.types import ExampleBlock, Failure, Reading, Segment
@@ -44,14 +43,13 @@ def of(entries: Sequence[LedgerEntry], pad: bool) -> list[Spectrogram]:
     result = []
     front_end = FrontEnd(short_clips="pad" if pad else "fail")
     with decoders.DecoderPool(front_end, Decoding(processes=1, timeout_s=TIMEOUT_S)) as pool:
-        ahead = LookAhead(pool, depth=0)
         for entry in entries:
             changed = _changed(entry)
             if changed is None:
                 result.append(Spectrogram(entry, None, "its audio is gone"))
                 continue
             blocks, missing = [], ""
-            for item in ahead.push(Reading(entry.uri, (_beginning(entry),))):
+            for item in pool.submit(Reading(entry.uri, (_beginning(entry),))):
                 if isinstance(item, ExampleBlock):
                     blocks.append(item.examples)
                 elif isinstance(item, Failure):

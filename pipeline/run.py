@@ -85,6 +85,7 @@ def _run(flags: argparse.Namespace, beam_flags: list[str]) -> int:
         manifest = commit.finish(directory, work.clips_in)
     computed_s = manifest.totals["audio_seconds"] - before_s
     print(summary.summary(directory, manifest, computed_s, time.monotonic() - started, work.kept))
+    _report(flags, directory)
     return _verdict(flags.max_failures, directory, manifest)
 
 
@@ -107,6 +108,7 @@ def _task(flags: argparse.Namespace, found: Corpus, job: Job, on: Engine, starte
     else:
         manifest = task_run.finish(array)
     print(summary.summary(array.directory, manifest, computed_s, time.monotonic() - started, kept))
+    _report(flags, array.directory)
     return _verdict(flags.max_failures, array.directory, manifest)
 
 
@@ -186,6 +188,20 @@ def _load(model: Model) -> None:
     except UnsupportedProcessorError as error:
         found, remedy = messages.parts(error)
         raise FlagError(f"--precision {model.precision}: {found}", remedy) from error
+
+
+def _report(flags: argparse.Namespace, directory: str) -> None:
+    """Write `report.html`, unless `--report off`. The data set is done: what goes wrong here is told, no more."""
+    if flags.report == "off":
+        return
+    from pipeline import messages, report
+
+    try:
+        print(f"  report     {report.write(directory, flags.class_labels)}")
+    except Exception as error:
+        found, _ = messages.parts(error)
+        print(f"The report was not made: {found}. The data set is whole.", file=sys.stderr)
+        print(f"  python -m pipeline.report {directory} tries again.", file=sys.stderr)
 
 
 def _verdict(limit: str, directory: str, manifest: Manifest) -> int:

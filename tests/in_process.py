@@ -42,14 +42,14 @@ CHEAP_NETWORK = {"resolve_checkpoint": _resolved, "resolve_pca": _resolved, "loa
 
 @pytest.fixture
 def embed_here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Embed:
-    """The command as a function."""
+    """The command as a function; it writes no report unless it is told to."""
     for name, function in CHEAP_NETWORK.items():
         monkeypatch.setattr(models, name, function)
     monkeypatch.setattr("pipeline.embed._workers", {})
 
     def embed(output: Path, *flags: str | Path) -> Done:
         capfd.readouterr()
-        status = run.main(["--output", str(output), *STANDIN, "--progress", "off", *map(str, flags)])
+        status = run.main(["--output", str(output), *STANDIN, "--progress", "off", "--report", "off", *map(str, flags)])
         return Done(status, *capfd.readouterr())
 
     return embed
