@@ -1,0 +1,44 @@
+"""A folder with what the documentation's commands name, all of it made. Not a test itself.
+
+`recordings` is what `examples.make_audio` makes without its two bad files; the records of `audioset` are of the
+stand-in weights, so that a model that was trained on them takes audio here.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from examples import make_audio
+from tests import command
+from tests.command import STANDIN
+
+NAMES = ("Dog", "Rain", "Siren", "Piano", "Laughter", "Thunder", "Drill", "Clapping", "Toot", "Purr")
+NOT_EMBEDDED = ("too short", "notes")
+
+
+def furnish(folder: Path) -> None:
+    """Fills an empty folder."""
+    (folder / "recordings").mkdir()
+    (folder / "clips").mkdir()
+    made = [path for path in make_audio.make(folder / "made") if path.stem not in NOT_EMBEDDED]
+    files = [Path(shutil.copy(path, folder / "recordings" / path.name)) for path in made]
+    rows, manifest = [], ["uri,id,start_seconds,end_seconds,labels"]
+    for number, path in enumerate(files):
+        ytid = f"ytid{number:07d}"
+        shutil.copy(path, folder / "clips" / f"{ytid}{path.suffix}")
+        rows.append(f'{ytid}, 0.000, 10.000, "/m/{number % 10},/m/{(number + 3) % 10}"')
+        manifest.append(f'recordings/{path.name},,,,"{number % 10},{(number + 3) % 10}"')
+    shutil.copy(files[0], folder / "dog.wav")
+    table = "".join(f'{index},/m/{index},"{name}"\n' for index, name in enumerate(NAMES))
+    (folder / "class_labels_indices.csv").write_text("index,mid,display_name\n" + table)
+    header = "# a\n# b\n# YTID, start_seconds, end_seconds, positive_labels\n"
+    (folder / "eval_segments.csv").write_text(header + "\n".join(rows))
+    (folder / "clips.csv").write_text("\n".join(manifest) + "\n")
+    for output, flags in (("audioset", []), ("raw", ["--embeddings", "raw"])):
+        flags += ["--manifest", "clips.csv", "--num_shards", "2", "--output", output, *STANDIN]
+        done = command.run("pipeline.run", *flags, cwd=folder)
+        assert done.status == 0, done.err
+    released = folder / "audioset"
+    for shard, name in enumerate(("bal_train", "eval")):
+        shutil.copy(released / f"embeddings-{shard:05d}-of-00002.tfrecord", released / f"{name}.tfrecord")
