@@ -123,7 +123,6 @@ def test_a_long_recording_is_read_by_ranges(store: Store, monkeypatch: pytest.Mo
         sound.seek(16000 * 60 * 19)
         assert len(sound.read(16000)) == 16000
     gets = [request for request in store.proxy.requests if request.method == "GET" and "long.wav" in request.path]
-    print(store.proxy.requests)
     ranged = [request for request in gets if request.range]
     starts = [int(request.range.removeprefix("bytes=").split("-")[0]) for request in ranged]
     assert max(starts) > 0.9 * len(content)
