@@ -1,6 +1,7 @@
-"""The table as text, as JSON, and in the documentation: `python -m benchmarks.report FILE.json DOCUMENT.md ...`.
+"""The table as text, as JSON, and in the documentation: `python -m benchmarks.report FILE.json ... DOCUMENT.md ...`.
 
-What lies between `<!-- benchmark:NAME -->` and `<!-- end -->` in a document is made anew from the JSON.
+What lies between `<!-- benchmark:NAME -->` and `<!-- end -->` in a document is made anew from the JSON. Several files
+are groups that were measured apart, with the same processor and packages.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import platform
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,20 @@ def core_hours_an_hour(table: Table, kernel: str) -> float:
     return float("nan")
 
 
+def joined(tables: Sequence[Table]) -> Table:
+    """Tables of groups that were measured apart -> one.
+
+    Raises:
+      ValueError: they are of different processors, packages or numbers of rounds.
+    """
+    first = tables[0]
+    for table in tables[1:]:
+        for name in ("processor", "cores", "versions", "quick", "rounds"):
+            if getattr(table, name) != getattr(first, name):
+                raise ValueError(f"{name}: {getattr(first, name)} in one table, {getattr(table, name)} in another")
+    return replace(first, rows=[row for table in tables for row in table.rows])
+
+
 PARTS: dict[str, Callable[[Table], str]] = {"table": as_markdown, "cost": as_cost}
 
 
@@ -135,9 +150,10 @@ def renewed(document: str, table: Table) -> str:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Renews the generated parts of documents."""
-    source, *documents = sys.argv[1:] if argv is None else argv
-    table = Table.from_json(json.loads(Path(source).read_text(encoding="utf-8")))
-    for path in map(Path, documents):
+    paths = [Path(argument) for argument in (sys.argv[1:] if argv is None else argv)]
+    sources = [path for path in paths if path.suffix == ".json"]
+    table = joined([Table.from_json(json.loads(path.read_text(encoding="utf-8"))) for path in sources])
+    for path in paths[len(sources) :]:
         path.write_text(renewed(path.read_text(encoding="utf-8"), table), encoding="utf-8")
 
 

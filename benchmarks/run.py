@@ -43,23 +43,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measures, prints, writes; the exit status: 0, or 1 if a row of the full table misses its bar."""
     flags = _parser().parse_args(argv)
     counts = QUICK if flags.quick else FULL
-    with tempfile.TemporaryDirectory(prefix="vggish-benchmark-", dir=flags.folder) as folder:
-        rows = measure(Path(folder), counts, flags.only or (QUICK_GROUPS if flags.quick else GROUPS))
-    table = report.Table.of_now(rows, quick=flags.quick, rounds=counts.rounds)
-    print(report.as_text(table))
-    if flags.json:
-        Path(flags.json).write_text(json.dumps(table.to_json(), indent=1) + "\n", encoding="utf-8")
-    return 0 if flags.quick or all(row.reached for row in rows) else 1
-
-
-def measure(folder: Path, counts: Counts, only: Sequence[str]) -> list[Row]:
-    """The rows of the groups asked for."""
+    only = flags.only or (QUICK_GROUPS if flags.quick else GROUPS)
     rows: list[Row] = []
-    for name, group in _groups(folder, counts).items():
-        if name in only:
-            print(f"{name} ...", flush=True)
-            rows += group()
-    return rows
+    with tempfile.TemporaryDirectory(prefix="vggish-benchmark-", dir=flags.folder) as folder:
+        for name, group in _groups(Path(folder), counts).items():
+            if name in only:
+                print(f"{name} ...", flush=True)
+                rows += group()
+                table = report.Table.of_now(rows, quick=flags.quick, rounds=counts.rounds)
+                if flags.json:  # after each group: the whole takes long, and may be stopped
+                    Path(flags.json).write_text(json.dumps(table.to_json(), indent=1) + "\n", encoding="utf-8")
+    print(report.as_text(table))
+    return 0 if flags.quick or all(row.reached for row in rows) else 1
 
 
 def _groups(folder: Path, counts: Counts) -> dict[str, Callable[[], list[Row]]]:

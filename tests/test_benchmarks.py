@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -108,6 +109,15 @@ def test_the_command_prints_writes_and_renews_documents(tmp_path: Path, capsys: 
     assert text.endswith("<!-- end -->\nafter\n")
     report.main([str(file), str(document)])
     assert document.read_text() == text
+    report.main([str(file), str(file), str(document)])
+    assert document.read_text().count("pipeline.run --help") == 2
+
+
+def test_tables_of_different_machines_are_not_joined():
+    here = report.Table([], "2026-01-01", "p", 2, {"numpy": "2.4"}, False, 5)
+    there = dataclasses.replace(here, versions={"numpy": "2.3"})
+    with pytest.raises(ValueError, match=r"versions: .*2\.4.* in one table, .*2\.3.* in another"):
+        report.joined([here, there])
 
 
 def test_the_loaders_that_are_compared_read_the_same(tmp_path: Path):
