@@ -17,10 +17,12 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pipeline.decoder_handle import COMMAND, CancelledError, Decoder
 from pipeline.decoder_protocol import Question
 from pipeline.decoder_slot import Run, Slot, probe
+from pipeline.engine import cores
 from pipeline.settings import Decoding, FrontEnd
 from pipeline.types import ExampleBlock, Extracted, Probe, Reading
 
@@ -240,6 +242,7 @@ _pools: dict[tuple[FrontEnd, Decoding], tuple[DecoderPool, int]] = {}
 
 def shared_pool(front_end: FrontEnd, decoding: Decoding) -> DecoderPool:
     """This process's one pool of these settings, for all threads; `release_pool` it as often as it was asked for."""
+    decoding = replace(decoding, processes=decoding.processes or cores())
     with _lock:
         key = (front_end, decoding)
         pool, users = _pools.get(key) or (DecoderPool(front_end, decoding), 0)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pipeline import models
+from pipeline.engine import cores
 from pipeline.models import EmbedFunction
 from pipeline.settings import Model
 from pipeline.types import Embedding, ExampleBlock, Extracted, Outcome, Segment
@@ -150,5 +151,5 @@ def shared_worker(model: Model, check: bool = False) -> Worker:
     with _lock:
         if model not in _workers:
             _workers.clear()  # one model a process
-            _workers[model] = Worker(models.load(model, check), model.batch_size, model.threads)
+            _workers[model] = Worker(models.load(model, check), model.batch_size, model.threads or cores())
         return _workers[model]

@@ -75,7 +75,7 @@ class ExtractDoFn(beam.DoFn):
     def __init__(self, front_end: FrontEnd, decoding: Decoding, lookahead: int | None = None) -> None:
         self._front_end = front_end
         self._decoding = decoding
-        self._depth = 2 * decoding.processes if lookahead is None else lookahead
+        self._lookahead = lookahead
         self._ahead: LookAhead | None = None
         self._examples = Metrics.counter("extract", "examples")
         self._audio_ms = Metrics.counter("extract", "audio_ms")
@@ -84,6 +84,7 @@ class ExtractDoFn(beam.DoFn):
 
     def setup(self) -> None:
         self._pool = decoders.shared_pool(self._front_end, self._decoding)
+        self._depth = 2 * self._pool.decoding.processes if self._lookahead is None else self._lookahead
 
     def teardown(self) -> None:
         self._give_up()

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from pipeline import commit, engine, history, plan, plan_file, shards, storage
+from pipeline import commit, engine, history, partials, plan, plan_file, shards, storage
 from pipeline.corpus import Work
 from pipeline.layout import PLAN, explained, join
 from pipeline.manifest import Manifest
@@ -81,7 +81,10 @@ def execute(
       JobError, OutputError: if it cannot go on. Committed pieces stay.
     """
     pace = Pace(piece_s)
-    for piece in pieces(work, job.output.num_shards, pace, whole=not on.local):
+    place = partials.Place(job.output.directory, job.fingerprint())
+    if not keep:  # tasks leave each other's
+        partials.keep_only(place, work.clips)
+    for piece in pieces(work, job.output.num_shards, pace, whole=not on.in_pieces):
         start = time.monotonic()
         attempt = commit.attempt_name(manifest)
         results = run_piece(job, piece, on, attempt, progress_dir, log)
@@ -93,6 +96,7 @@ def execute(
             manifest = commit.commit(job.output.directory, results)
             if log:
                 log.committed(before, manifest.totals, start, computed)
+        partials.remove(place, [item for item in piece if isinstance(item, Clip)])
         pace.learn(sum(map(_cost, piece)), time.monotonic() - start)
 
 
@@ -118,7 +122,9 @@ def run_piece(
     with explained(directory, "writing the plan"):
         parts = plan_file.write(join(directory, PLAN), elements, name=attempt)
     result = engine.run(
-        on, lambda root: transforms.build(root, parts, job, attempt, progress_dir), transforms.RESOURCE_HINTS
+        on,
+        lambda root: transforms.build(root, parts, job, attempt, progress_dir, keeps_parts=on.local),
+        transforms.RESOURCE_HINTS,
     )
     if log:
         log.ran(result)

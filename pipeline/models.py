@@ -50,6 +50,17 @@ def resolve_pca(model: Model) -> Model:
     return replace(model, pca_params=_absolute(model.pca_params), pca_name=found.name, pca_sha256=found.sha256)
 
 
+def verify(model: Model) -> None:
+    """Finds the weights that a model names on this machine, and compares their sha256s; URIs are copied into the cache.
+
+    Raises:
+      WeightsError: if they are missing, or others.
+    """
+    weights.resolve(model.checkpoint, "checkpoint", storage.open_read, model.checkpoint_sha256)
+    if model.embeddings != "raw":
+        weights.resolve(model.pca_params, "pca_params", storage.open_read, model.pca_sha256)
+
+
 def load(model: Model, check: bool = False) -> EmbedFunction:
     """Model settings -> the function from examples float32 [k, 96, 64] to values [k, 128] of the kind asked for.
 

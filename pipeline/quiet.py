@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import warnings
 
+OURS = ("pipeline", "vggish_core")
+
 
 def logs(verbose: bool) -> None:
     """Set up logging for a command: everything with --verbose, else what our own modules have to say."""
@@ -13,5 +15,7 @@ def logs(verbose: bool) -> None:
     )
     if not verbose:
         warnings.simplefilter("ignore")
-        for ours in ("pipeline", "vggish_core"):
-            logging.getLogger(ours).setLevel(logging.WARNING)
+        for name in OURS:
+            logging.getLogger(name).setLevel(logging.WARNING)
+        for handler in logging.getLogger().handlers:  # Beam sets levels of its own for what Prism has to say
+            handler.addFilter(lambda record: record.name.startswith(OURS) or record.levelno >= logging.CRITICAL)

@@ -12,18 +12,22 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
-from pipeline import options, stores
+from pipeline import options, stores, template
 from pipeline.beam_flags import check_beam_flags
 from pipeline.flags import FlagError, failures_allowed
 
 if TYPE_CHECKING:
     from pipeline.corpus import Corpus, Work
     from pipeline.engine import Engine
+    from pipeline.lock import Lock
     from pipeline.manifest import Manifest
     from pipeline.settings import Job, Model
     from pipeline.task_run import Execute
+    from pipeline.watch import Watch
 
 OK, FAILED, UNUSABLE = 0, 1, 2
 
@@ -49,24 +53,47 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(flags: argparse.Namespace, beam_flags: list[str]) -> int:
     # Heavy imports come after the flags were found to be sound.
-    from pipeline import commit, corpus, engine, history, job, lock, progress, quiet, resume, sources, summary, task_run
+    from pipeline import (
+        commit,
+        corpus,
+        engine,
+        history,
+        job,
+        lock,
+        preflight,
+        progress,
+        quiet,
+        resume,
+        sources,
+        summary,
+        task_run,
+        watch,
+    )
 
     started = time.monotonic()
     quiet.logs(flags.verbose)
     check_beam_flags(beam_flags, options.names())
     stores.set_flags(beam_flags)
     on = engine.choose(flags.runner, beam_flags)
+    preflight.look(on)
     with _about("--input", flags.manifest, flags.segments, flags.class_labels):
         found = sources.find(flags)
+    if template.is_dry(on):
+        flags.overwrite = True  # the output is not even looked at
     task = _job(flags, found, _model(flags, on), on)
     directory = task.output.directory
     with _about("--output"):
         before = resume.inspect(directory, task, flags.overwrite)
+    if not on.local:
+        _announce(on, task, found, flags.piece_seconds)
     if flags.task:
         return _task(flags, found, task, on, started)
     _load(task.model)
     if flags.check:
         return _check(flags, found, task, on, before)
+    if template.asked(on):
+        print(template.write(flags, found, task, on))
+        return OK
     with _about("--output"):
         held = lock.Lock(directory)
     with held:
@@ -77,16 +104,36 @@ def _run(flags: argparse.Namespace, beam_flags: list[str]) -> int:
         work = corpus.compare(found, commit.committed_ledger(directory), flags.retry_failed, flags.prune)
         before_s = opened.manifest.totals["audio_seconds"]
         with tempfile.TemporaryDirectory(prefix="vggish-tallies-") as tallies:
-            with progress.ProgressLine(len(work.clips), lambda: progress.total(tallies), flags.progress):
+            seen = watch.Watch()
+            counts = (lambda: progress.total(tallies)) if on.local else seen.counts
+            with progress.ProgressLine(len(work.clips), counts, flags.progress, watch=seen):
                 shown = tallies if on.local else None
                 log = history.Log(task, on.describe(), started)
-                job.execute(task, work, on, opened.manifest, shown, flags.piece_seconds, held.confirm, log)
+                confirm = partial(_confirm, seen, held)
+                job.execute(
+                    task, work, replace(on, watch=seen), opened.manifest, shown, flags.piece_seconds, confirm, log
+                )
         held.confirm()
         manifest = commit.finish(directory, work.clips_in)
     computed_s = manifest.totals["audio_seconds"] - before_s
     print(summary.summary(directory, manifest, computed_s, time.monotonic() - started, work.kept))
     _report(flags, directory)
     return _verdict(flags.max_failures, directory, manifest)
+
+
+def _confirm(seen: Watch, held: Lock) -> None:
+    """Before each commit."""
+    seen.committing()
+    held.confirm()
+
+
+def _announce(on: Engine, task: Job, found: Corpus, piece_s: float) -> None:
+    """Tell what was chosen for an engine, and have one of its workers say whether it can do the job."""
+    from pipeline import preflight
+
+    print(on.announced(task.decoding.processes, task.model.threads, piece_s), file=sys.stderr)
+    if line := preflight.ask_worker(on, task, [clip.uri for clip in found.clips[:1]]):
+        print(line, file=sys.stderr)
 
 
 def _task(flags: argparse.Namespace, found: Corpus, job: Job, on: Engine, started: float) -> int:
@@ -99,14 +146,16 @@ def _task(flags: argparse.Namespace, found: Corpus, job: Job, on: Engine, starte
     computed_s, kept = 0.0, len(found.clips) + len(found.failures)
     if isinstance(flags.task, Task):
         _load(job.model)
-        part = task_run.compute(array, flags.task, _executor(flags, on))
+        with _unless_busy():
+            part = task_run.compute(array, flags.task, _executor(flags, on))
         computed_s, kept = part.computed_s, part.kept
         print(summary.task(flags.task, part, time.monotonic() - started))
         manifest = None if part.missing else task_run.finish_if_last(array)
         if manifest is None:
             return OK
     else:
-        manifest = task_run.finish(array)
+        with _unless_busy():
+            manifest = task_run.finish(array)
     print(summary.summary(array.directory, manifest, computed_s, time.monotonic() - started, kept))
     _report(flags, array.directory)
     return _verdict(flags.max_failures, array.directory, manifest)
@@ -268,6 +317,17 @@ def _about(flag: str, *lists: str | None) -> Iterator[None]:
         found, remedy = messages.parts(error)
         listed = any(file and found.startswith(storage.absolute(file)) for file in lists)  # says itself where
         raise FlagError(found if listed else f"{flag}: {found}", remedy) from error
+
+
+@contextmanager
+def _unless_busy() -> Iterator[None]:
+    """Another command at work is an output that cannot be used, as for a whole run."""
+    from pipeline.lock import OutputBusy
+
+    try:
+        yield
+    except OutputBusy as error:
+        raise FlagError(f"--output: {error.found}", error.remedy) from error
 
 
 def _say(error: Exception, status: int, verbose: bool) -> int:

@@ -39,7 +39,7 @@ class Decoding:
     """How decoders are run; changes no bytes.
 
     Attributes:
-      processes: decoder processes of one worker process.
+      processes: decoder processes of one worker process; 0: as many as it has cores.
       timeout_s: a decoder without progress for so long is killed.
       memory_mb: limit of a decoder process's own allocations, beyond what it has after its imports.
       segment_seconds: longer recordings in formats that seek exactly are decoded in parts of at most so much audio.
@@ -63,7 +63,8 @@ class Model:
       convolutions: "winograd" or "direct".
       embeddings: "quantized" uint8, "pca" float32 or "raw" float32.
       batch_size: examples a call of the network; fixed shape.
-      threads: calls of the network at the same time in one worker process; changes no bytes.
+      threads: calls of the network at the same time in one worker process, 0: as many as it has cores; changes no
+        bytes.
     """
 
     checkpoint: str

@@ -79,7 +79,7 @@ class SplitDoFn(beam.DoFn):
 
     def start_bundle(self) -> None:
         self._give_up()  # of a bundle that failed, if any
-        depth = 2 * self._decoding.processes
+        depth = 2 * self._pool.decoding.processes
         self._splitter = Splitter(self._pool, self._decoding.segment_seconds, self._front_end.hop_frames, depth)
 
     def process(self, element: Reading | Failure) -> Iterator[Reading | Failure]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
 
-from pipeline import engine
+from pipeline import engine, messages
 from pipeline.flags import FlagError
 
 
@@ -42,3 +42,43 @@ def test_errors_of_steps_are_told_without_the_engines_words() -> None:
     text = f'Traceback (most recent call last):\n  File "x.py", line 1\npipeline.layout.OutputError: {said}'
     assert engine.told(RuntimeError(text + " [while running 'W']\n")) == said
     assert engine.told(KeyError()) == "KeyError"
+
+
+def test_portable_engines_get_what_suits_them() -> None:
+    def chosen(runner: str, *flags: str) -> tuple[str, bool, int]:
+        on = engine.choose(runner, flags)
+        return on.environment, on.in_pieces, engine.cores_a_worker(on)
+
+    here = engine.cores()
+    assert chosen("DirectRunner") == ("", True, here)
+    assert chosen("PrismRunner", "--prism_location", "p") == ("LOOPBACK", True, here)
+    assert chosen("PortableRunner", "--job_endpoint", "localhost:8099") == ("LOOPBACK", True, here)
+    assert chosen("PortableRunner", "--job_endpoint", "far.example:8099") == ("DOCKER", True, 0)
+    assert chosen("FlinkRunner") == ("LOOPBACK", False, here)
+    assert chosen("FlinkRunner", "--flink_master", "far.example:8081") == ("DOCKER", False, 0)
+    assert chosen("FlinkRunner", "--environment_type", "EXTERNAL") == ("EXTERNAL", False, 0)
+    assert chosen("DataflowRunner") == ("", False, 0)
+
+
+def test_dataflow_gets_one_worker_process_a_machine_unless_told_otherwise() -> None:
+    assert engine.choose("DataflowRunner", []).arguments == ("--experiments", engine.ONE_PROCESS)
+    given = ("--experiments", "use_multiple_sdk_containers")
+    assert engine.choose("DataflowRunner", given).arguments == given
+
+
+def test_what_was_chosen_is_told_in_a_line() -> None:
+    prism = engine.choose("PrismRunner", ["--prism_location", "p"])
+    assert prism.announced(2, 4, 120.0) == (
+        "PrismRunner (LOOPBACK): one process with 2 decoders, 4 threads and one model; committed about every 120 s"
+    )
+    flink = engine.choose("FlinkRunner", ["--environment_type", "EXTERNAL"])
+    assert flink.announced(0, 0, 120.0) == (
+        "FlinkRunner (EXTERNAL): each process with as many decoders, as many threads as it has cores and one model; "
+        "one job, committed at its end"
+    )
+
+
+def test_a_lost_worker_is_told_with_what_to_do() -> None:
+    error = engine.WorkerLostError("PrismRunner", "SDK worker disconnected")
+    assert messages.parts(error) == (error.found, error.remedy)
+    assert "Run the same command again" in error.remedy
