@@ -14,7 +14,10 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from pipeline.watch import Watch
 
 FLUSH_S = 0.5
 LOG_INTERVAL_S = 30.0
@@ -90,14 +93,22 @@ class ProgressLine:
       counts: called for the sum so far.
       mode: "auto", "on" or "off".
       stream: where it is drawn; None: standard error.
+      watch: the job's stage, and its page, which is told once.
     """
 
     def __init__(
-        self, clips: int, counts: Callable[[], Counts], mode: str = "auto", stream: TextIO | None = None
+        self,
+        clips: int,
+        counts: Callable[[], Counts],
+        mode: str = "auto",
+        stream: TextIO | None = None,
+        watch: Watch | None = None,
     ) -> None:
         stream = stream or sys.stderr
         self._clips = clips
         self._counts = counts
+        self._watch = watch
+        self._page = ""
         self._live = mode != "off" and stream.isatty()
         self._off = mode == "off"
         self._stream = stream
@@ -120,8 +131,13 @@ class ProgressLine:
         if self._live:
             self._draw()
         else:
-            while not self._stop.wait(LOG_INTERVAL_S):
-                print(self.line(self._counts()), file=self._stream, flush=True)
+            due = time.monotonic() + LOG_INTERVAL_S
+            while not self._stop.wait(min(FLUSH_S, LOG_INTERVAL_S)):
+                if page := self._new_page():
+                    print(page, file=self._stream, flush=True)
+                if time.monotonic() >= due:
+                    print(self.line(self._counts()), file=self._stream, flush=True)
+                    due += LOG_INTERVAL_S
 
     def _draw(self) -> None:
         from tqdm import tqdm
@@ -131,20 +147,31 @@ class ProgressLine:
             while True:
                 ended = self._stop.wait(0.5)
                 counts = self._counts()
+                if page := self._new_page():
+                    bar.write(page, file=self._stream)
                 bar.n = min(counts.clips, self._clips)
                 bar.set_postfix_str(self._rates(counts), refresh=True)
                 if ended:
                     return
 
+    def _new_page(self) -> str:
+        """A line with the URL of a job's page, if it was not told yet."""
+        page = self._watch.page if self._watch else ""
+        if page == self._page:
+            return ""
+        self._page = page
+        return f"The job's page: {page}" if page else ""
+
     def line(self, counts: Counts) -> str:
-        """The counts as one plain line: clips done / all, failed, × real time, time left."""
+        """The counts as one plain line: clips done / all, failed, × real time, stage, time left."""
         elapsed = time.monotonic() - self._start
         left = elapsed / counts.clips * (self._clips - counts.clips) if counts.clips else float("inf")
         return f"{counts.clips:,} / {self._clips:,} clips, {self._rates(counts)}, {duration(left)} left"
 
     def _rates(self, counts: Counts) -> str:
         elapsed = max(time.monotonic() - self._start, 1e-9)
-        return f"{counts.failed:,} failed, {counts.audio_s / elapsed:,.0f} × real time"
+        stage = f", {self._watch.stage}" if self._watch else ""
+        return f"{counts.failed:,} failed, {counts.audio_s / elapsed:,.0f} × real time{stage}"
 
 
 def duration(seconds: float) -> str:

@@ -6,7 +6,9 @@ import io
 import time
 from pathlib import Path
 
-from pipeline import progress
+import pytest
+
+from pipeline import progress, watch
 
 
 def test_tallies_add_up(tmp_path: Path) -> None:
@@ -59,3 +61,16 @@ def test_off_draws_nothing() -> None:
     with progress.ProgressLine(4, progress.Counts, mode="off", stream=stream):
         time.sleep(0.02)
     assert stream.getvalue() == ""
+
+
+def test_the_line_names_the_stage_and_tells_the_page_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "FLUSH_S", 0.01)
+    monkeypatch.setattr(progress, "LOG_INTERVAL_S", 0.02)
+    seen, stream = watch.Watch(), io.StringIO()
+    seen.begin()
+    seen.running(None, "http://localhost:8081/#/job/running")
+    with progress.ProgressLine(4, lambda: progress.Counts(clips=2), stream=stream, watch=seen):
+        time.sleep(0.3)
+    lines = stream.getvalue().splitlines()
+    assert lines.count("The job's page: http://localhost:8081/#/job/running") == 1
+    assert any(text.startswith("2 / 4 clips, 0 failed, 0 × real time, embedding, ") for text in lines)
