@@ -1,6 +1,6 @@
 """Records -> a multi-label classifier, its metrics and a plot of them.
 
-    python -m pipeline.train --train 'audioset/bal_train*' --eval 'audioset/eval*' \\
+    python -m pipeline.train --train 'audioset/bal_train/*.tfrecord' --eval 'audioset/eval/*.tfrecord' \\
         --classes class_labels_indices.csv --model my_model
 
 Ten of AudioSet's classes, as the original code's README suggests:

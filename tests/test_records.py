@@ -184,3 +184,20 @@ def test_tf_data_parses_what_is_written(tmp_path: Path) -> None:
     assert (context["start_time_seconds"].numpy(), context["end_time_seconds"].numpy()) == (30, 40)
     assert context["labels"].values.numpy().tolist() == [0, 526]
     np.testing.assert_array_equal(tf.io.decode_raw(frames["audio_embedding"], tf.uint8), values)
+
+
+def test_the_reader_of_youtube8ms_starter_code_opens_them() -> None:
+    """As `YT8MFrameFeatureReader` does with feature_names="audio" and feature_sizes="128"."""
+    from vggish_core.quiet import import_tensorflow
+
+    tf = import_tensorflow()
+    values = np.random.default_rng(0).integers(0, 256, (310, 128)).astype(np.uint8)
+    context, frames = tf.io.parse_single_sequence_example(
+        to_sequence_example("abcd", 0.0, 310.5, [3, 17], values, "youtube8m"),
+        context_features={"id": tf.io.FixedLenFeature([], tf.string), "labels": tf.io.VarLenFeature(tf.int64)},
+        sequence_features={"audio": tf.io.FixedLenSequenceFeature([], dtype=tf.string)},
+    )
+    matrix = tf.reshape(tf.cast(tf.io.decode_raw(frames["audio"], tf.uint8), tf.float32), [-1, 128])
+    assert context["id"] == b"abcd"
+    assert context["labels"].values.numpy().tolist() == [3, 17]
+    np.testing.assert_array_equal(matrix[:300], values[:300])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import subprocess
 import sys
 from dataclasses import replace
@@ -259,3 +261,28 @@ def test_descriptions_survive(tmp_path: Path) -> None:
     (tmp_path / "model.json").write_text("{}")
     with pytest.raises(ModelError, match="not the description"):
         read_description(tmp_path)
+
+
+@pytest.mark.slow
+def test_ten_of_the_audioset_classes_as_documented(
+    shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command of docs/training.md on all released records, with the quick classifier."""
+    page = (Path(__file__).resolve().parents[1] / "docs" / "training.md").read_text(encoding="utf-8")
+    (command,) = [
+        each for each in re.findall(r"```\npython -m pipeline\.train (.*?)```", page, re.S) if "--only" in each
+    ]
+    audioset = tmp_path / "audioset"
+    for name in ("bal_train", "eval"):
+        (audioset / name).mkdir(parents=True)
+        (audioset / name / "00.tfrecord").symlink_to(shared_data / "audioset" / f"{name}.tfrecord")
+    (tmp_path / "class_labels_indices.csv").symlink_to(shared_data / "audioset" / "class_labels_indices.csv")
+    monkeypatch.chdir(tmp_path)
+    assert main([*shlex.split(command.replace("\\\n", " ")), "--classifier", "logistic", "--epochs", "5"]) == 0
+    report = json.loads((tmp_path / "ten" / "metrics.json").read_text())
+    assert len(report["per_class"]) == 10
+    clips = report["clips"]
+    assert (clips["train"] + clips["validation"], clips["eval"]) == (22160, 20371)
+    chance = np.mean([each["positives"] for each in report["per_class"]]) / 20371
+    print(report["mAP"], chance)
+    assert report["mAP"] > 20 * chance
