@@ -96,7 +96,7 @@ def embed(patterns: Sequence[str], output: str, description: Description, flags:
     for kind in ("checkpoint", "pca_params"):
         known = made_by.models.get(kind, {}).get("name", "released")
         arguments += [f"--{kind}", getattr(flags, kind) or ("standin" if known == standin.NAME else known)]
-    for name in ("hop_seconds", "precision"):
+    for name in ("hop_seconds", "precision", "embeddings"):
         arguments += [f"--{name}", str(made_by.settings[name])]
     with contextlib.redirect_stdout(io.StringIO()):  # its summary speaks of files that are about to go
         status = run.main([*arguments, "--max_failures", "100%", "--short_clips", flags.short_clips])

@@ -114,12 +114,13 @@ def test_embeddings_made_otherwise_are_refused(model: Path, tmp_path: Path, caps
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kind", ["quantized", "raw"])
 def test_audio_goes_through_the_pipeline_with_the_models_settings(
-    tmp_path: Path, shared_data: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, shared_data: Path, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
     dogs = sorted((shared_data / "audio" / "esc10" / "001 - Dog bark").glob("1-*"))[:2]
     records = str(tmp_path / "embeddings")
-    flags = ["--checkpoint", "standin", "--pca_params", "standin", "--hop_seconds", "0.48"]
+    flags = ["--checkpoint", "standin", "--pca_params", "standin", "--hop_seconds", "0.48", "--embeddings", kind]
     assert run.main(["--input", str(dogs[0]), "--input", str(dogs[1]), "--output", records, *flags]) == 0
     made_by = provenance.of(f"{records}/*.tfrecord")
     folder = save_model(tmp_path / "model", made_by)
