@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pipeline import local_files, shards, storage, task_state
+from pipeline import local_files, partials, shards, storage, task_state
 from pipeline import manifest as manifests
 from pipeline.commit import commit, finish_pending, fitting, sha256, shard_uris, write_failures
 from pipeline.layout import (
@@ -134,6 +134,7 @@ def start(directory: str, job: Job, overwrite: bool = False, engine: Mapping[str
             _remove_unnamed(directory, fresh, all_numbers=True)
             _remove_staged(directory)
             task_state.remove(directory)
+            partials.keep_only(partials.Place(directory, fresh.fingerprint), ())
         manifests.write(directory, fresh)
     return Opened(fresh)
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pipeline import commit, corpus, job, plan, resume, task_state
+from pipeline import commit, corpus, job, partials, plan, resume, task_state
 from pipeline import manifest as manifests
 from pipeline.corpus import Corpus, Work
 from pipeline.engine import Engine
@@ -149,6 +149,7 @@ def finish(array: Array) -> Manifest:
         if terms:
             task_state.write_terms(directory, replace(terms, finishing=True))
             adopt(directory, found)
+        partials.keep_only(partials.Place(directory, found.fingerprint), ())
         lock.confirm()
         return commit.finish(directory, work.clips_in)
 

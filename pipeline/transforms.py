@@ -10,10 +10,10 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
-from pipeline import embed, plan, plan_file, progress, settings, shards
+from pipeline import embed, partials, plan, plan_file, progress, settings, shards
 from pipeline.extract import ExtractDoFn
 from pipeline.split import SplitDoFn
-from pipeline.types import Drop, Ending, Extracted, Failure, Outcome
+from pipeline.types import Drop, Embedding, Ending, ExampleBlock, Extracted, Failure, Outcome
 
 RESOURCE_HINTS = ("min_ram=4GB",)
 """What engines that choose machines are asked for: 2.5 GB while a checkpoint is prepared, decoders, Python and Beam.
@@ -44,12 +44,25 @@ class ExtractExamples(beam.PTransform):
 
 
 class EmbedDoFn(beam.DoFn):
-    """Extracted items -> outcomes; batches are filled across the clips of a bundle."""
+    """Extracted items -> outcomes; batches are filled across the clips of a bundle.
 
-    def __init__(self, model: settings.Model, hop_seconds: float, progress_dir: str | None) -> None:
+    Args:
+      model, hop_seconds: of the job.
+      progress_dir: where tallies are left; None: nowhere.
+      place: where finished rows of long clips are kept and found; None: nowhere.
+    """
+
+    def __init__(
+        self,
+        model: settings.Model,
+        hop_seconds: float,
+        progress_dir: str | None,
+        place: partials.Place | None = None,
+    ) -> None:
         self._model = model
         self._hop_seconds = hop_seconds
         self._progress_dir = progress_dir
+        self._place = place
         self._batches = Metrics.counter("embed", "batches")
         self._examples = Metrics.counter("embed", "examples")
         self._fill = Metrics.distribution("embed", "batch_fill")
@@ -61,15 +74,28 @@ class EmbedDoFn(beam.DoFn):
 
     def start_bundle(self) -> None:
         self._session = embed.Session(self._worker, self._count)
+        self._parts = partials.Parts(self._place) if self._place else None
 
     def process(self, item: Extracted) -> Iterator[Outcome]:
         self._note(item)
-        yield from self._session.push(item)
+        if self._parts is None or not isinstance(item, ExampleBlock):
+            yield from self._kept(self._session.push(item))
+            return
+        found, missing = self._parts.take(item)
+        yield from found
+        for block in missing:
+            yield from self._kept(self._session.push(block))
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
-        for outcome in self._session.finish():
+        for outcome in self._kept(self._session.finish()):
             yield WindowedValue(outcome, MIN_TIMESTAMP, [GlobalWindow()])
         self._tally.flush()
+
+    def _kept(self, outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
+        for outcome in outcomes:
+            if self._parts is not None and isinstance(outcome, Embedding):
+                self._parts.add(outcome)
+            yield outcome
 
     def _note(self, item: Extracted) -> None:
         if isinstance(item, Failure):
@@ -88,14 +114,21 @@ class EmbedDoFn(beam.DoFn):
 class EmbedExamples(beam.PTransform):
     """PCollection[ExampleBlock | Ending | Failure | Drop] -> PCollection[Embedding | Ending | Failure | Drop]."""
 
-    def __init__(self, model: settings.Model, hop_seconds: float = 0.96, progress_dir: str | None = None) -> None:
+    def __init__(
+        self,
+        model: settings.Model,
+        hop_seconds: float = 0.96,
+        progress_dir: str | None = None,
+        place: partials.Place | None = None,
+    ) -> None:
         super().__init__()
         self.model = model
         self.hop_seconds = hop_seconds
         self.progress_dir = progress_dir
+        self.place = place
 
     def expand(self, items: beam.PCollection) -> beam.PCollection:
-        step = beam.ParDo(EmbedDoFn(self.model, self.hop_seconds, self.progress_dir))
+        step = beam.ParDo(EmbedDoFn(self.model, self.hop_seconds, self.progress_dir, self.place))
         return items | "Embed" >> step.with_output_types(Outcome)
 
 
@@ -133,15 +166,24 @@ def parts_of(_: bytes, plan_parts: list[str]) -> list[str]:
 
 
 def build(
-    root: beam.Pipeline, plan_parts: Iterable[str], job: settings.Job, attempt: str, progress_dir: str | None = None
+    root: beam.Pipeline,
+    plan_parts: Iterable[str],
+    job: settings.Job,
+    attempt: str,
+    progress_dir: str | None = None,
+    keeps_parts: bool = False,
 ) -> beam.PCollection:
-    """The whole graph: URIs of the plan's parts (`pipeline.plan_file`) -> staged shards."""
+    """The whole graph: URIs of the plan's parts (`pipeline.plan_file`) -> staged shards.
+
+    `keeps_parts` is for engines that do not recover by themselves: finished rows of long clips outlive a killed run.
+    """
+    place = partials.Place(job.output.directory, job.fingerprint()) if keeps_parts else None
     outcomes = (
         root
         | "Start" >> beam.Impulse()
         | "Parts of the plan" >> beam.FlatMap(parts_of, list(plan_parts)).with_output_types(str)
         | "Read the plan" >> beam.FlatMap(plan_file.read).with_output_types(plan_file.Item)
         | ExtractExamples(job.front_end, job.decoding)
-        | EmbedExamples(job.model, job.front_end.hop_seconds, progress_dir)
+        | EmbedExamples(job.model, job.front_end.hop_seconds, progress_dir, place)
     )
     return outcomes | WriteShards(job.output, attempt)

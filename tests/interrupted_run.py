@@ -3,7 +3,8 @@
 `python -m tests.interrupted_run LOG FLAGS` is `python -m pipeline.run FLAGS` where examples become their own values
 instead of going through VGGish, and pieces keep their first size however busy the machine is; everything else is the
 pipeline as it is. LOG gets a line for what happens: `start`, `piece N` when a piece of N clips begins, `clip ID` when a
-clip has been decoded, `commit` when a piece was committed.
+clip has been decoded, `commit` when a piece was committed; with TEST_NOTE_BATCHES set also `rows N` when N examples
+were embedded.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import commit, embed, job, models, run, task_state
+from pipeline import commit, embed, job, models, partials, run, task_state
 from pipeline.types import Clip, Ending, Extracted
 
 FLAGS = ["--checkpoint", "standin", "--pca_params", "standin", "--progress", "off", "--report", "off"]
@@ -40,6 +41,11 @@ def replacements(note: Callable[[str], None]) -> list[tuple[object, str, Any]]:
             note(f"clip {item.clip.id}")
         return push(self, item)
 
+    def noted_values(examples: np.ndarray) -> np.ndarray:
+        values = values_of(examples)
+        note(f"rows {len(examples)}")
+        return values
+
     def noted_piece(task: Any, items: Any, *arguments: Any) -> Any:
         note(f"piece {sum(isinstance(item, Clip) for item in items)}")
         return run_piece(task, items, *arguments)
@@ -56,12 +62,13 @@ def replacements(note: Callable[[str], None]) -> list[tuple[object, str, Any]]:
 
     return [
         (task_state, "hold", noted_hold),
-        (models, "load", lambda model, check=False: values_of),
+        (models, "load", lambda model, check=False: noted_values if "TEST_NOTE_BATCHES" in os.environ else values_of),
         (models, "resolve_checkpoint", lambda model: model),
         (models, "resolve_pca", lambda model: model),
         (embed.Session, "push", noted_push),
         (job, "run_piece", noted_piece),
         (commit, "commit", noted_commit),
+        (partials, "ROWS_OF_A_PART", int(os.environ.get("TEST_ROWS_OF_A_PART", partials.ROWS_OF_A_PART))),
         (job.Pace, "learn", lambda self, cost_bytes, seconds: None),
     ]
 

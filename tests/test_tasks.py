@@ -258,7 +258,7 @@ def started(audio: Path, folder: Path, name: str, task: str, example_s: float = 
 @pytest.fixture(scope="module")
 def whole(audio: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole")
-    flags = ["--input", audio, "--output", folder / "out", "--num_shards", str(SHARDS)]
+    flags: list[str | Path] = ["--input", audio, "--output", folder / "out", "--num_shards", str(SHARDS)]
     status, said = Run(folder / "log", *flags).end()
     assert status == 0, said
     return folder / "out"
