@@ -1,0 +1,84 @@
+"""A worker process killed in mid-job: a clear failure at once, and the same command ends with the same bytes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests import command
+from tests.command import REPOSITORY, STANDIN
+from tests.engines.conftest import Running, make_recording
+
+pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("standin_weights")]
+
+FAILS_WITHIN_S = 30.0
+PIECES = ["--num_shards", "2", "--piece_seconds", "4"]
+"""A first piece holds 4 s x 500 kB = 2 MB of WAV, two of the recordings."""
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("recordings")
+    for number in range(8):
+        make_recording(folder / f"{number}.wav", 30 + number)
+    return folder
+
+
+def wait_for(what: Callable[[], object], process: subprocess.Popen[str], seconds: float = 200) -> None:
+    end = time.monotonic() + seconds
+    while not what():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end, what
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("engine", ["prism-external", "jobs-external", "jobs-process"], indirect=True)
+def test_a_killed_worker_ends_the_run_and_the_next_one_continues(
+    engine: Running, recordings: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    flags = ["--input", str(recordings), *PIECES]
+    assert command.embed(tmp_path / "plain", *flags, timeout=200).status == 0
+    engine.log.unlink(missing_ok=True)
+
+    arguments = ["-m", "pipeline.run", "--output", str(output), *STANDIN, *engine.flags, *flags]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.engines.observed", engine.log, *arguments],
+        cwd=REPOSITORY,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        wait_for(lambda: (output / "manifest.json").exists() and command.manifest(output)["totals"]["written"], process)
+        before = set(engine.observed().batches)
+        wait_for(lambda: set(engine.observed().batches) - before, process)
+        (worker,) = set(engine.observed().batches) - before
+        os.kill(worker, signal.SIGKILL)
+        killed = time.monotonic()
+        _, errors = process.communicate(timeout=100)
+        took = time.monotonic() - killed
+    finally:
+        process.kill()
+        process.wait()
+    print(f"{engine.name}: failed after {took:.1f} s")
+    assert process.returncode == 1, errors
+    assert took < FAILS_WITHIN_S
+    first, second = errors.strip().splitlines()[-2:]
+    assert first.startswith("error: a worker process of PortableRunner ended in the middle of the job"), errors
+    assert second.startswith("  Run the same command again: what was committed is kept"), errors
+    kept = command.manifest(output)["totals"]["written"]
+    assert 0 < kept < 8
+
+    done = engine.embed(output, *flags, timeout=200)
+    assert done.status == 0, done.err
+    assert f"{kept} clips were there already" in done.out
+    assert command.shard_bytes(output) == command.shard_bytes(tmp_path / "plain")
