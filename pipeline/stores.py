@@ -15,7 +15,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.storage_errors import StorageError, explain
+from pipeline.storage_errors import StorageError
 
 _lock = threading.Lock()
 _local = threading.local()
@@ -29,9 +29,14 @@ _LIBRARIES = {
 def set_flags(flags: Sequence[str]) -> None:
     """Beam's flags of the command -> what this process' file systems go by, before there is a pipeline."""
     from apache_beam.io.filesystems import FileSystems
-    from apache_beam.options.pipeline_options import PipelineOptions
+    from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
-    FileSystems.set_options(PipelineOptions(list(flags)))
+    given = PipelineOptions(list(flags))
+    FileSystems.set_options(given)
+    if given.view_as(GoogleCloudOptions).no_auth:
+        from apache_beam.internal.gcp import auth
+
+        auth._Credentials._credentials_init = True  # some calls of Beam's look for credentials nevertheless
 
 
 def options() -> Any:
@@ -86,7 +91,8 @@ def system(uri: str) -> Any:
     try:
         found = FileSystems.get_filesystem(uri)
     except ValueError as error:
-        raise explain(error, uri, "choosing the storage") from error
+        kind = f"{uri.partition('://')[0]}://"
+        raise StorageError(uri, f"there is no storage for {kind}", "Give a local path, gs:// or s3://") from error
     if uri.startswith("gs://"):
         found._gcsIO = lambda: gcs(uri)
     return found

@@ -75,11 +75,12 @@ class Lowered:
         return [(stage.kind, stage.steps) for stage in self.stages]
 
 
-def lower(pipeline: beam.Pipeline) -> Lowered:
-    """A constructed pipeline -> what is left after Beam's standard phases, fusion among them."""
+def lower(pipeline: beam.Pipeline | protos.Pipeline) -> Lowered:
+    """A constructed pipeline, or its proto -> what is left after Beam's standard phases, fusion among them."""
     known = frozenset(urn for urn in KINDS if urn != common_urns.executable_stage)
     phases = translations.standard_optimize_phases()
-    proto = translations.optimize_pipeline(pipeline.to_runner_api(), phases, known, partial=False)
+    before = pipeline.to_runner_api() if isinstance(pipeline, beam.Pipeline) else pipeline
+    proto = translations.optimize_pipeline(before, phases, known, partial=False)
     leaves = [t for t in proto.components.transforms.values() if not t.subtransforms]
     return Lowered(_sorted([_stage(transform) for transform in leaves]), proto)
 

@@ -1,0 +1,113 @@
+"""Dataflow without Dataflow: what its template says, what is staged for it, and that its graph does the work."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pytest
+import soundfile
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.portability.api import beam_runner_api_pb2 as protos
+
+from pipeline import stores
+from tests import command, graph
+from tests.command import Done
+from tests.engines import stores as servers
+from tests.engines.stores import Store
+from tests.test_graph import OUTLINE
+
+pytestmark = [pytest.mark.engines, pytest.mark.timeout(600)]
+IMAGE = "registry.example/vggish:1"
+JOB = ("--runner", "DataflowRunner", "--project", "proj-ect1", "--region", "us-central1", "--num_shards", "2")
+
+
+@pytest.fixture
+def store() -> Iterator[Store]:
+    """A bucket with three clips."""
+    rng = np.random.default_rng(0)
+    with servers.google() as found:
+        for number in range(3):
+            clip = io.BytesIO()
+            soundfile.write(clip, rng.normal(0, 0.1, (2 + number) * 16000), 16000, format="WAV")
+            found.put(f"audio/clip{number}.wav", clip.getvalue())
+        yield found
+
+
+def places(store: Store) -> list[str]:
+    names = {"--input": "audio/**", "--output": "out", "--temp_location": "tmp", "--staging_location": "staging"}
+    return [text for flag, name in names.items() for text in (flag, store.uri(name))]
+
+
+def run(store: Store, *flags: str | Path) -> Done:
+    everything = (*places(store), *store.flags, *command.STANDIN, *flags)
+    return command.run("pipeline.run", *everything, timeout=300, **store.environment)
+
+
+def staged(store: Store, name: str) -> bytes:
+    (content,) = [data for path, data in store.content("staging").items() if path.endswith(f"/{name}")]
+    return content
+
+
+def options_of(job: dict[str, Any]) -> dict[str, Any]:
+    return job["environment"]["sdkPipelineOptions"]["options"]
+
+
+def test_a_template_is_a_job_that_another_command_commits(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    location = store.uri("templates/job.json")
+    done = run(
+        store, *JOB, "--template_location", location, "--setup_file", command.REPOSITORY / "setup.py",
+        "--sdk_container_image", IMAGE, "--worker_machine_type", "n2-standard-4",
+    )  # fmt: skip
+    assert done.status == 0, done.err
+    assert f"gcloud dataflow jobs run NAME --region us-central1 --gcs-location {location}" in done.out
+
+    job = json.loads(store.content("templates")["job.json"])
+    (pool,) = job["environment"]["workerPools"]
+    assert [image["containerImage"] for image in pool["sdkHarnessContainerImages"]] == [IMAGE]
+    assert pool["machineType"] == "n2-standard-4"
+    assert {package["name"] for package in pool["packages"]} >= {"workflow.tar.gz"}
+    assert options_of(job)["resource_hints"] == ["min_ram=4GB"]
+    assert options_of(job)["setup_file"].endswith("setup.py")
+    with tarfile.open(fileobj=io.BytesIO(staged(store, "workflow.tar.gz"))) as package:
+        names = {name.partition("/")[2] for name in package.getnames()}
+    assert {"setup.py", "pipeline/run.py", "pipeline/py.typed", "vggish_core/model.py"} <= names
+
+    proto = protos.Pipeline.FromString(staged(store, "pipeline.pb"))
+    assert graph.lower(proto).outline() == OUTLINE
+    (environment,) = proto.components.environments.values()
+    assert protos.DockerPayload.FromString(environment.payload).container_image == IMAGE
+
+    # What Dataflow's workers would do, here.
+    for name, value in store.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("apache_beam.io.filesystems.FileSystems._pipeline_options", None)
+    stores.set_flags(["--no_auth"])
+    for each in proto.components.environments.values():
+        del each.dependencies[:]
+    beam.Pipeline.from_runner_api(proto, "FnApiRunner", PipelineOptions(["--no_auth"])).run().wait_until_finish()
+    done = run(store, "--num_shards", "2")
+    assert done.status == 0, done.err
+    assert "3 clips: 3 written, 0 failed, 0 skipped" in done.out
+    assert "nothing to compute" in done.out
+    assert "2 shards ready, not yet committed: kept" in done.err
+    assert not [name for name in store.content("out") if "plan" in name or "staged" in name]
+
+
+def test_a_dry_run_needs_neither_credentials_nor_stores(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "clip.wav", np.zeros(32000), 16000)
+    where = ["--temp_location", "gs://bucket/tmp", "--staging_location", "gs://bucket/staging"]
+    done = command.run(
+        "pipeline.run", *JOB, *command.STANDIN, *where, "--sdk_location", "container", "--dry_run", "True",
+        "--sdk_container_image", IMAGE, "--input", tmp_path, "--output", "gs://bucket/out",
+        timeout=300, STORAGE_EMULATOR_HOST="http://127.0.0.1:1", NO_GCE_CHECK="true",
+    )  # fmt: skip
+    assert done.status == 0, done.err
+    assert re.fullmatch(f"A dry run: the job has \\d+ steps in {IMAGE}; nothing was written or started.\n", done.out)
