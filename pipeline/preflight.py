@@ -41,6 +41,7 @@ def look(on: Engine) -> None:
         return
     from apache_beam.options.pipeline_options import (
         FlinkRunnerOptions,
+        GoogleCloudOptions,
         JobServerOptions,
         PortableOptions,
         PrismRunnerOptions,
@@ -54,6 +55,11 @@ def look(on: Engine) -> None:
         raise FlagError(
             "--runner PortableRunner has no --job_endpoint", "Name the job service: --job_endpoint HOST:PORT"
         )
+    elif name == "dataflowrunner":
+        cloud = options.view_as(GoogleCloudOptions)
+        if missing := [flag for flag in ("project", "region", "temp_location") if not getattr(cloud, flag)]:
+            wanted = ", ".join(f"--{flag}" for flag in missing)
+            raise FlagError(f"--runner DataflowRunner has no {wanted}", "Give a project's id, a region, a gs:// folder")
     elif name == "prismrunner":
         _look_at_prism(options.view_as(PrismRunnerOptions).prism_location)
     elif name == "flinkrunner":

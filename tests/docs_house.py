@@ -17,8 +17,8 @@ NAMES = ("Dog", "Rain", "Siren", "Piano", "Laughter", "Thunder", "Drill", "Clapp
 NOT_EMBEDDED = ("too short", "notes")
 
 
-def furnish(folder: Path) -> None:
-    """Fills an empty folder."""
+def furnish(folder: Path, finished: bool) -> None:
+    """Fills an empty folder; with a finished data set, `embeddings`, if so asked."""
     (folder / "recordings").mkdir()
     (folder / "clips").mkdir()
     made = [path for path in make_audio.make(folder / "made") if path.stem not in NOT_EMBEDDED]
@@ -42,3 +42,5 @@ def furnish(folder: Path) -> None:
     released = folder / "audioset"
     for shard, name in enumerate(("bal_train", "eval")):
         shutil.copy(released / f"embeddings-{shard:05d}-of-00002.tfrecord", released / f"{name}.tfrecord")
+    if finished:
+        shutil.copytree(released, folder / "embeddings")

@@ -173,6 +173,16 @@ MISTAKES = {
         "--runner 'Flink' is none of Beam's runners",
         "Did you mean FlinkRunner?",
     ),
+    "Dataflow without a project": Mistake(
+        "run --input audio --runner DataflowRunner --temp_location gs://bucket/tmp",
+        "--runner DataflowRunner has no --project, --region",
+        "Give a project's id, a region, a gs:// folder.",
+    ),
+    "storage of another kind": Mistake(
+        "run --input abc://bucket/audio",
+        "--input: abc://bucket/audio: there is no storage for abc://",
+        "Give a local path, gs:// or s3://.",
+    ),
     "flag without value": Mistake(
         "run --input audio --runner",
         "--runner: the value is missing",
