@@ -1,0 +1,174 @@
+"""The package where nobody has developed it: built, installed into an empty environment, run; the workers' image."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import venv
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.command import REPOSITORY, STANDIN
+
+DOCKERFILE = REPOSITORY / "docker" / "Dockerfile"
+DATA = ["pipeline/py.typed", "vggish_core/py.typed", "pipeline/report_page.html"]
+"""What is no Python, and is needed."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """An instruction of a container file."""
+
+    name: str
+    text: str
+
+
+def steps() -> list[Step]:
+    """The instructions of docker/Dockerfile, continued lines joined."""
+    lines = [line for line in DOCKERFILE.read_text().splitlines() if not line.startswith("#")]
+    joined = re.sub(r"\\\n\s*", "", "\n".join(lines)).splitlines()
+    return [Step(*line.split(maxsplit=1)) for line in joined if line.strip()]
+
+
+def copied_to(root: Path) -> None:
+    """What COPY copies, below another root."""
+    for step in steps():
+        if step.name == "COPY":
+            *sources, target = step.text.split()
+            for source in sources:
+                place = root / target.lstrip("/")
+                if (REPOSITORY / source).is_dir():
+                    shutil.copytree(REPOSITORY / source, place, ignore=shutil.ignore_patterns("__pycache__"))
+                else:
+                    place.mkdir(parents=True, exist_ok=True)
+                    shutil.copy(REPOSITORY / source, place)
+
+
+def test_the_image_is_of_the_beam_that_is_tested() -> None:
+    arguments = dict(step.text.split("=") for step in steps() if step.name == "ARG")
+    assert arguments["BEAM"] == importlib.metadata.version("apache-beam")
+    constraints = (REPOSITORY / "constraints.txt").read_text()
+    assert f"apache-beam=={arguments['BEAM']}\n" in constraints
+    (base,) = [step.text for step in steps() if step.name == "FROM"]
+    assert base == "apache/beam_python${PYTHON}_sdk:${BEAM}"
+    # Beam's boot program stays what starts; nothing of a model is copied.
+    assert {step.name for step in steps()} == {"ARG", "FROM", "COPY", "RUN", "ENV"}
+
+
+def test_the_image_passes_a_linter() -> None:
+    hadolint = Path(sys.executable).with_name("hadolint")
+    if not hadolint.exists():
+        pytest.skip("hadolint is not published for this system")
+    done = subprocess.run([hadolint, DOCKERFILE], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_docker_is_given_what_the_image_takes_and_no_more() -> None:
+    lines = (REPOSITORY / ".dockerignore").read_text().splitlines()
+    given = {line.removeprefix("!") for line in lines if line.startswith("!")}
+    taken = {source for step in steps() if step.name == "COPY" for source in step.text.split()[:-1]}
+    assert "*" in lines
+    assert given == taken
+
+
+@dataclass(frozen=True)
+class Environment:
+    """An environment that nothing but this package and what it needs is in, and an empty folder to work in."""
+
+    python: Path
+    folder: Path
+
+    def run(self, *arguments: str | Path, timeout: float = 600) -> str:
+        """`python ARGUMENTS` in the folder -> what it printed; the test fails if it fails."""
+        variables = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+        command = [str(self.python), *map(str, arguments)]
+        done = subprocess.run(command, cwd=self.folder, env=variables, capture_output=True, text=True, timeout=timeout)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """An environment in which the image's own steps were carried out."""
+    root = tmp_path_factory.mktemp("image")
+    venv.create(root / "environment", with_pip=True)
+    copied_to(root)
+    (root / "work").mkdir()
+    python = root / "environment" / "bin" / "python"
+    path = f"{python.parent}:{os.environ['PATH']}"
+    for step in steps():
+        if step.name == "RUN":
+            text = re.sub(r"(?<!\S)/(opt|var)/", rf"{root}/\1/", step.text)
+            variables = {**os.environ, "PATH": path}
+            done = subprocess.run(
+                ["sh", "-c", text], cwd=root / "work", env=variables, capture_output=True, text=True, timeout=900
+            )
+            assert done.returncode == 0, f"{text}\n{done.stdout}{done.stderr}"
+    return Environment(python, root / "work")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the wheel and the sdist that `python -m build` makes of a clean copy."""
+    root = tmp_path_factory.mktemp("build")
+    ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
+    for name in ("pipeline", "vggish_core"):
+        shutil.copytree(REPOSITORY / name, root / "source" / name, ignore=ignored)
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(REPOSITORY / name, root / "source")
+    command = [sys.executable, "-m", "build", "--outdir", root / "dist", root / "source"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return root / "dist"
+
+
+def package(folder: Path, suffix: str) -> Path:
+    (found,) = folder.glob(f"vggish_pipeline-*{suffix}")
+    return found
+
+
+def check(environment: Environment, archive: Path) -> None:
+    """Installs an archive, its dependencies being there, and runs a job with it from an empty folder."""
+    environment.run("-m", "pip", "install", "--quiet", "--no-deps", "--force-reinstall", archive)
+    where = environment.run("-c", "import pipeline; print(pipeline.__file__)")
+    assert where.startswith(str(environment.python.parents[1]))
+    assert "--input" in environment.run("-m", "pipeline.run", "--help")
+    work = environment.folder / archive.name
+    work.mkdir()
+    soundfile.write(work / "clip.wav", np.random.default_rng(0).normal(0, 0.1, 48000), 16000)
+    printed = environment.run("-m", "pipeline.run", "--input", work / "clip.wav", "--output", work / "out", *STANDIN)
+    assert "1 clips: 1 written, 0 failed, 0 skipped" in printed
+    assert (work / "out" / "report.html").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_wheel_and_sdist_run_in_an_empty_environment(empty: Environment, built: Path) -> None:
+    with zipfile.ZipFile(package(built, ".whl")) as wheel:
+        names = set(wheel.namelist())
+    assert names >= {*DATA, "pipeline/run.py", "vggish_core/model.py"}
+    assert not [name for name in names if name.startswith(("tests", "benchmarks", "examples"))]
+    with tarfile.open(package(built, ".tar.gz")) as sdist:
+        names = {name.partition("/")[2] for name in sdist.getnames()}
+    assert names >= {*DATA, "setup.py", "pyproject.toml", "README.md"}
+    check(empty, package(built, ".whl"))
+    check(empty, package(built, ".tar.gz"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_setup_file_makes_a_package_that_workers_can_install(empty: Environment, tmp_path: Path) -> None:
+    from apache_beam.runners.portability.stager import Stager
+
+    archive = Path(Stager._build_setup_package(str(REPOSITORY / "setup.py"), str(tmp_path)))
+    check(empty, archive)
