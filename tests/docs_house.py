@@ -35,12 +35,11 @@ def furnish(folder: Path, finished: bool) -> None:
     header = "# a\n# b\n# YTID, start_seconds, end_seconds, positive_labels\n"
     (folder / "eval_segments.csv").write_text(header + "\n".join(rows))
     (folder / "clips.csv").write_text("\n".join(manifest) + "\n")
-    for output, flags in (("audioset", []), ("raw", ["--embeddings", "raw"])):
-        flags += ["--manifest", "clips.csv", "--num_shards", "2", "--output", output, *STANDIN]
+    records = folder / "audioset" / "bal_train"
+    for output, flags in ((records, []), (folder / "raw", ["--embeddings", "raw"])):
+        flags += ["--manifest", "clips.csv", "--num_shards", "2", "--output", str(output), *STANDIN]
         done = command.run("pipeline.run", *flags, cwd=folder)
         assert done.status == 0, done.err
-    released = folder / "audioset"
-    for shard, name in enumerate(("bal_train", "eval")):
-        shutil.copy(released / f"embeddings-{shard:05d}-of-00002.tfrecord", released / f"{name}.tfrecord")
+    shutil.copytree(records, folder / "audioset" / "eval")
     if finished:
-        shutil.copytree(released, folder / "embeddings")
+        shutil.copytree(records, folder / "embeddings")
