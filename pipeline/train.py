@@ -12,8 +12,6 @@ Interrupted, the same command continues after the last whole epoch.
 from __future__ import annotations
 
 import csv
-import io
-import json
 import shutil
 import sys
 import time
@@ -33,12 +31,11 @@ from pipeline.manifest import versions
 from pipeline.metrics import Ranking, rank
 from pipeline.saved_model import DESCRIPTION, NETWORK, Description
 from pipeline.training_data import Classes, Clips, load_clips, read_classes
+from pipeline.training_report import METRICS, PLOT, write_report
 
 if TYPE_CHECKING:
     from pipeline.fitting import Fitting
 
-METRICS = "metrics.json"
-PLOT = "per_class_ap.png"
 MAX_FRAMES = 60
 """Longer clips are trained on in stretches of so many frames, others in every epoch."""
 DEFAULTS: dict[str, dict[str, Any]] = {
@@ -86,15 +83,9 @@ def train(flags: Namespace) -> Ranking:
     unseen = _usable(load_clips(flags.eval, num_labels).with_classes(classes), flags.eval)
     ranking = rank(scores(model, unseen), unseen.labels)
     told = {**told, "clips": {**numbers, "eval": len(unseen)}, "versions": versions()}
-    report = {
-        **ranking.summary(),
-        "clips": told["clips"],
-        "epochs": len(read_history(folder)),
-        "seconds": round(time.monotonic() - began, 1),
-        "per_class": _per_class(classes, ranking),
-    }
-    (folder / METRICS).write_text(json.dumps(_finite(report), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    (folder / PLOT).write_bytes(plot(classes, ranking))
+    seconds = round(time.monotonic() - began, 1)
+    ran = {"clips": told["clips"], "epochs": len(read_history(folder)), "seconds": seconds}
+    write_report(folder, classes, ranking, ran)
     replace(description, training=told).save(folder)
     model.save(folder / NETWORK)  # last: its presence says that the training has ended
     shutil.rmtree(folder / "resume", ignore_errors=True)
@@ -114,30 +105,6 @@ def split(ids: Sequence[str], share: float) -> tuple[np.ndarray, np.ndarray]:
     if not chosen.any() or chosen.all():
         chosen = draws == draws.min()
     return np.flatnonzero(~chosen), np.flatnonzero(chosen)
-
-
-def plot(classes: Classes, ranking: Ranking) -> bytes:
-    """Metrics -> a PNG of every class' average precision, best first, with the names of the best and worst."""
-    from matplotlib.figure import Figure
-
-    known = np.flatnonzero(~np.isnan(ranking.average_precision))
-    order = known[np.argsort(-ranking.average_precision[known], kind="stable")]
-    shown = order if len(order) <= 40 else np.concatenate([order[:20], order[-20:]])
-    figure = Figure(figsize=(11, max(4.0, 0.22 * len(shown))), layout="constrained")
-    curve, bars = figure.subplots(1, 2, width_ratios=(1, 1.2))
-    curve.plot(np.arange(1, len(order) + 1), ranking.average_precision[order])
-    curve.axhline(ranking.mean_ap, color="tab:gray", linestyle="--", label=f"mAP {ranking.mean_ap:.3f}")
-    curve.set(xlabel="classes, best first", ylabel="average precision", ylim=(0, 1))
-    curve.legend()
-    bars.barh(np.arange(len(shown))[::-1], ranking.average_precision[shown])
-    names = [f"{classes.names[c]} ({ranking.positives[c]})" for c in shown]
-    bars.set_yticks(np.arange(len(shown))[::-1], names, fontsize=7)
-    title = "all classes" if len(shown) == len(order) else "20 best and 20 worst"
-    bars.set(xlabel="average precision", xlim=(0, 1), title=f"{title} (clips that carry it)")
-    bars.margins(y=0.01)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)
-    return buffer.getvalue()
 
 
 def _fit(
@@ -221,24 +188,6 @@ def _open_folder(folder: Path, description: Description, overwrite: bool) -> Non
         print(f"continuing the training in {folder}")
     folder.mkdir(parents=True, exist_ok=True)
     description.save(folder)
-
-
-def _per_class(classes: Classes, ranking: Ranking) -> list[dict[str, Any]]:
-    columns = zip(
-        classes.indices, classes.mids, classes.names, ranking.positives.tolist(), ranking.average_precision.tolist(),
-        ranking.auc.tolist(), ranking.d_prime.tolist(), strict=True,
-    )  # fmt: skip
-    names = ("index", "mid", "display_name", "positives", "AP", "AUC", "d_prime")
-    return [dict(zip(names, column, strict=True)) for column in columns]
-
-
-def _finite(value: Any) -> Any:
-    """A value for JSON, which knows no NaN or infinity: those become null."""
-    if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_finite(each) for each in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def _parser() -> Parser:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import predict, provenance, run
+from pipeline import predict, predictions, provenance, run
 from pipeline.records import Record, read_records, to_sequence_example, write_tfrecord
 from pipeline.saved_model import NETWORK, Description, load
 from pipeline.training_data import Classes
@@ -81,9 +81,9 @@ def test_a_long_clip_in_parts_is_the_whole(model: Path, monkeypatch: pytest.Monk
     network, _ = load(model)
     values = np.random.default_rng(0).integers(0, 256, (50, 128), dtype=np.uint8)
     record = Record("x", 0.0, 48.0, (), values, "audioset")
-    whole = predict.predict(network, record, 0.96)
-    monkeypatch.setattr(predict, "FRAMES_OF_A_CALL", 7)
-    parts = predict.predict(network, record, 0.96)
+    whole = predictions.predict(network, record, 0.96)
+    monkeypatch.setattr(predictions, "FRAMES_OF_A_CALL", 7)
+    parts = predictions.predict(network, record, 0.96)
     assert np.allclose(parts.over_time, whole.over_time, atol=1e-6)
     assert parts.over_time.shape == (50, 2)
     assert parts.times_s[-1] == pytest.approx(49 * 0.96)
