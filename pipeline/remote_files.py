@@ -130,7 +130,7 @@ def _put_in_s3(uri: str, data: bytes) -> None:
     from apache_beam.io.aws import s3io
 
     bucket, key = s3io.parse_s3_path(uri)
-    stores.s3().client.client.put_object(Bucket=bucket, Key=key, Body=data)
+    stores.s3(uri).client.client.put_object(Bucket=bucket, Key=key, Body=data)
 
 
 def _checked_copy(system: Any, source: str, target: str) -> None:

@@ -138,13 +138,32 @@ def _expect_credentials(uri: str, scopes: Sequence[str]) -> None:
         ) from error
 
 
-def s3() -> Any:
-    """Beam's calls of S3, with this process' client; what that remembers of a download is the caller's own."""
+def s3(uri: str) -> Any:
+    """Beam's calls of S3, with this process' client; what that remembers of a download is the caller's own.
+
+    Raises:
+      StorageError: there are no credentials.
+    """
     from apache_beam.io.aws import s3io
-    from apache_beam.io.aws.clients.s3 import boto3_client
 
     here = options()
     with _lock:
         if _s3.get("of") is not here:
-            _s3.update(of=here, client=boto3_client.Client(options=here))
+            _s3.update(of=here, client=_s3_client(uri, here))
         return s3io.S3IO(client=copy.copy(_s3["client"]))
+
+
+def _s3_client(uri: str, here: Any) -> Any:
+    import boto3
+    from apache_beam.options.pipeline_options import S3Options
+
+    from pipeline.s3_files import Client
+
+    if not here.view_as(S3Options).s3_access_key_id and boto3.Session().get_credentials() is None:
+        raise StorageError(  # Beam would take it for a server's fault, and try again for ten minutes
+            uri,
+            "there are no S3 credentials",
+            "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or whatever else boto3 finds",
+            errno.EACCES,
+        )
+    return Client(options=here)

@@ -422,3 +422,24 @@ class TestCompressed:
         assert not storage.is_wrapped(path)
         with storage.open_unwrapped(path) as file:
             assert file.read() == b"content"
+
+
+@pytest.mark.parametrize(("uri", "whose"), [("gs://bucket/a.wav", "Google"), ("s3://bucket/a.wav", "S3")])
+def test_missing_credentials_are_told_at_once(uri: str, whose: str, tmp_path: Path) -> None:
+    code = (
+        "import sys; from pipeline import storage\n"
+        "try: storage.size(sys.argv[1])\n"
+        "except storage.StorageError as error: print(error)"
+    )
+    known = ("GOOGLE", "AWS", "CLOUDSDK", "HOME", "STORAGE_EMULATOR")
+    none = {name: value for name, value in os.environ.items() if not name.startswith(known)}
+    none |= {"HOME": str(tmp_path), "NO_GCE_CHECK": "true", "AWS_EC2_METADATA_DISABLED": "true"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, uri],
+        cwd=Path(__file__).parents[1],
+        env=none,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.stdout.startswith(f"{uri}: there are no {whose} credentials. "), done.stderr
