@@ -264,3 +264,39 @@ def test_resolving_loads_no_tensorflow(standin_weights: Path) -> None:
         "sys.exit('tensorflow' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1]).returncode == 0
+
+
+FETCH = """
+import sys, urllib.request
+from vggish_core import weights
+
+def opener(uri):
+    return urllib.request.urlopen(uri.replace("store://", "http://"), timeout=20)
+
+print(weights.resolve(sys.argv[1], "pca_params", opener, sys.argv[2]).path)
+"""
+
+
+def test_processes_of_one_machine_copy_a_uri_once(cache: Path, tmp_path: Path) -> None:
+    content = np.random.default_rng(1).bytes(100_000)
+    asked = []
+
+    class Slow(Quiet):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            threading.Event().wait(1.0)  # the others arrive meanwhile
+            super().do_GET()
+
+    (tmp_path / "pca.npz").write_bytes(content)
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Slow, directory=str(tmp_path))) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        uri = f"store://127.0.0.1:{server.server_port}/pca.npz"
+        command = [sys.executable, "-c", FETCH, uri, sha256(content)]
+        processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+        paths = {process.communicate()[0].strip() for process in processes}
+        server.shutdown()
+        thread.join()
+    assert asked == ["/pca.npz"]
+    assert paths == {str(cache / "fetched" / sha256(content) / "pca.npz")}
+    assert Path(paths.pop()).read_bytes() == content

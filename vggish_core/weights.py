@@ -9,11 +9,14 @@
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -174,13 +177,42 @@ def _fetched(uri: str, kind: Kind, opener: Opener | None, sha256: str) -> Weight
     if opener is None:
         raise WeightsError(f"{kind} {uri} is a URI, which cannot be opened here. Copy it to a local file.")
     folder = cache_directory() / "fetched"
-    name = uri.rstrip("/").rpartition("/")[2].removesuffix(".index")
-    if sha256 and (path := folder / sha256 / name).parent.is_dir():
-        cached = _local(str(path), kind)
-        if cached.sha256 == sha256:
-            return Weights(uri, cached.path, sha256)
-        shutil.rmtree(path.parent, ignore_errors=True)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _alone(cache_directory() / "locks" / hashlib.sha256(uri.encode()).hexdigest()):
+            return _cached(uri, kind, folder, sha256) or _copied(uri, kind, folder, opener)
+    except OSError as error:
+        raise WeightsError(f"{kind} {uri} cannot be fetched: {error}. Check the URI and your access to it.") from error
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Processes of this machine enter one after another; where the file system has no locks, all at once."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("wb") as file:
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)  # released with the file, or by the death of the process
+        yield
+
+
+def _cached(uri: str, kind: Kind, folder: Path, sha256: str) -> Weights | None:
+    """What the cache has of a URI's content, if that is known and whole."""
+    place = folder / sha256 / _file_name(uri)
+    if not sha256 or not place.parent.is_dir():
+        return None
+    found = _local(str(place), kind)
+    if found.sha256 == sha256:
+        return Weights(uri, found.path, sha256)
+    shutil.rmtree(place.parent, ignore_errors=True)
+    return None
+
+
+def _file_name(uri: str) -> str:
+    return uri.rstrip("/").rpartition("/")[2].removesuffix(".index")
+
+
+def _copied(uri: str, kind: Kind, folder: Path, opener: Opener) -> Weights:
+    name = _file_name(uri)
     incoming = Path(tempfile.mkdtemp(prefix="incoming.", dir=folder))
     try:
         _copy(uri.removesuffix(".index"), incoming / name, kind, opener)
@@ -193,8 +225,6 @@ def _fetched(uri: str, kind: Kind, opener: Opener | None, sha256: str) -> Weight
                 if not place.is_dir():  # another process was not there first either
                     raise
         return Weights(uri, str(place / name), digest)
-    except OSError as error:
-        raise WeightsError(f"{kind} {uri} cannot be fetched: {error}. Check the URI and your access to it.") from error
     finally:
         shutil.rmtree(incoming, ignore_errors=True)
 
