@@ -32,6 +32,7 @@ FILTERS = {
     "time": duration,
     "text": report_text.text,
     "short": report_text.short,
+    "begun": report_text.begun,
 }
 ROWS = 8
 """Rows of a table of formats, rates or groups; more are summed up."""
@@ -151,6 +152,7 @@ def _stages(run: Run) -> list[Bar]:
         if any(value is not None for value in values):
             found.append((name, sum(value or 0.0 for value in values)))
     found.append(("commits", sum(piece.commit_s for piece in pieces)))
+    found.append(("all of it, by the clock", run.setup_s + sum(piece.seconds for piece in pieces)))
     most = max(seconds for _, seconds in found) or 1.0
     return [Bar(name, f"{seconds:,.1f} s", seconds / most) for name, seconds in found]
 

@@ -126,6 +126,7 @@ def speed(minutes: Sequence[float], ends: Sequence[float], speeds: Sequence[floa
     drawing = Drawing(2.5, "speed")
     with drawing as axes:
         axes.hlines(speeds, minutes, ends, color=ACCENT, linewidth=3, capstyle="butt")
+        axes.plot((np.asarray(minutes) + ends) / 2, speeds, color=ACCENT, linewidth=1, alpha=0.5)
         axes.axhline(mean, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
         axes.annotate(
             f"mean {mean:,.0f}", (1, mean), xycoords=("axes fraction", "data"), xytext=(-2, 4),

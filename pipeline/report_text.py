@@ -39,3 +39,9 @@ def short(value: object, most: int = TOO_LONG) -> str:
     """A long id or path -> its end, which tells more than its beginning."""
     shown = text(value)
     return shown if len(shown) <= most else f"…{shown[1 - most :]}"
+
+
+def begun(value: object, most: int = TOO_LONG) -> str:
+    """A long list of labels -> its beginning."""
+    shown = text(value)
+    return shown if len(shown) <= most else f"{shown[: most - 1].rstrip(', ')}…"
