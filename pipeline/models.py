@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -86,9 +85,8 @@ def load(model: Model, check: bool = False) -> EmbedFunction:
 
 
 def _takes_prepared(model: Model) -> bool:
-    """Whether the Winograd kernel computes: not where there may be a GPU, which `Embedder` looks for."""
-    gpu = sys.platform != "linux" or any(map(os.path.exists, ("/dev/nvidia0", "/dev/kfd", "/dev/dxg")))
-    return model.convolutions == "winograd" and model.precision == "float32" and not gpu
+    """Whether the Winograd kernel computes."""
+    return model.convolutions == "winograd" and model.precision == "float32"
 
 
 def _is_prepared(sha256: str) -> bool:

@@ -265,7 +265,8 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         raise FlagError(
             "--precision bfloat16 has no --convolutions winograd", "Leave --convolutions out or make it direct"
         )
-    if flags.convolutions is None:
+    flags.any_kernel = flags.convolutions is None
+    if flags.any_kernel:
         flags.convolutions = "direct" if flags.precision == "bfloat16" else "winograd"
     if flags.gcs_anonymous:
         rest.append("--no_auth")  # Beam's name for it, which workers get to know

@@ -187,7 +187,7 @@ def _check(flags: argparse.Namespace, found: Corpus, task: Job, on: Engine, befo
 
 def _model(flags: argparse.Namespace, on: Engine) -> Model:
     """Flags -> the model, its weights found and verified."""
-    from pipeline import engine, models, settings
+    from pipeline import accelerator, engine, models, settings
 
     model = settings.Model(
         checkpoint=flags.checkpoint,
@@ -197,6 +197,10 @@ def _model(flags: argparse.Namespace, on: Engine) -> Model:
         embeddings=flags.embeddings,
         threads=flags.threads or engine.cores_a_worker(on),
     )
+    # Workers elsewhere have processors of their own, and several processes would share the GPU's memory.
+    if flags.any_kernel and on.local and on.workers == 1 and (gpu := accelerator.gpu()):
+        print(accelerator.announced(gpu), file=sys.stderr)
+        model = accelerator.on_gpu(model)
     with _about("--checkpoint"):
         model = models.resolve_checkpoint(model)
     with _about("--pca_params"):

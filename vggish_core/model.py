@@ -118,7 +118,7 @@ class Embedder:
         differ by some 1e-6. The Winograd kernel takes any number at a time and gives the same for all.
       precision: "float32", or "bfloat16" for products in bfloat16 (relative error 0.6 %).
       convolutions: "winograd", the fast kernel, or "direct", the slim graph in a session. None: "winograd" for float32,
-        "direct" for bfloat16, which has no other. A GPU that TensorFlow sees always gets "direct".
+        "direct" for bfloat16, which has no other, and where TensorFlow sees a GPU, which "winograd" does not use.
       threads: of one call; None: as many as cores. TensorFlow has one setting a process: the first counts. It changes
         no bytes.
 
@@ -263,7 +263,7 @@ def _kernel(precision: str, convolutions: str | None) -> str:
             raise ValueError('bfloat16 has no winograd kernel; use convolutions "direct" with it')
         require_bfloat16()
         return "direct"
-    if convolutions != "direct" and tf.config.list_physical_devices("GPU"):
+    if convolutions is None and tf.config.list_physical_devices("GPU"):
         _log.info("TensorFlow sees a GPU: it runs the direct kernel")
         return "direct"
     return convolutions or "winograd"
