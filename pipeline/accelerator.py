@@ -1,0 +1,41 @@
+"""A GPU that TensorFlow sees: the kernel and the batch that a job on this machine then gets. Not measured by us."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+
+from pipeline.settings import Model
+
+BATCH_SIZE = 256
+"""Examples a call on a GPU: 6.3 MB, and some 1 GB of activations. A setting like others: results differ by some 1e-6
+from those of another size."""
+DEVICES = ("/dev/nvidia0", "/dev/kfd", "/dev/dxg")
+"""What Linux has where there may be a GPU: without one of them, TensorFlow's import is not worth its seconds."""
+
+
+def gpu() -> str:
+    """The name of the GPU that TensorFlow computes on in this process; "" if there is none."""
+    if sys.platform == "linux" and not any(map(os.path.exists, DEVICES)):
+        return ""
+    from vggish_core.model import tf
+
+    devices = tf.config.list_physical_devices("GPU")
+    if not devices:
+        return ""
+    details = tf.config.experimental.get_device_details(devices[0])
+    return str(details.get("device_name", devices[0].name))
+
+
+def on_gpu(model: Model) -> Model:
+    """A model -> the same for a GPU: TensorFlow's own kernels in large batches, one call at a time."""
+    return replace(model, convolutions="direct", batch_size=BATCH_SIZE, threads=1)
+
+
+def announced(name: str) -> str:
+    """What a user is told about a GPU in use."""
+    return (
+        f"GPU {name}: direct kernel, batches of {BATCH_SIZE} (we have not measured this). "
+        "--convolutions winograd computes on the processor."
+    )
