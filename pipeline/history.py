@@ -51,7 +51,8 @@ class Run:
       started: UTC, ISO 8601.
       setup_s: from its start to the first piece's: listing the corpus, finding weights, loading the model.
       engine: as the manifest describes it.
-      decoders, threads: processes that decode and calls of the network at a time, for each worker process.
+      decoders, threads: processes that decode and calls of the network at a time, for each worker process; 0: as many
+        as it has cores.
       pieces: in order.
     """
 
