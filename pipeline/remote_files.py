@@ -21,6 +21,8 @@ from pipeline.storage_errors import MissingError, error_number, is_transient, re
 
 IN_MEMORY_BYTES = 32 << 20
 """What is written is held in memory up to this size, beyond it in a temporary file, until it is sent."""
+ONE_REQUEST_BYTES = 8 << 20
+"""What Google's client sends in one request."""
 READ_BUFFER_BYTES = 1 << 18
 """Of our own reader; Beam's readers beneath it fetch ranges of 16 MB."""
 
@@ -119,10 +121,21 @@ def _send(spool: BinaryIO, uri: str) -> None:
     if size <= IN_MEMORY_BYTES and uri.startswith("s3://"):
         _put_in_s3(uri, spool.read())
         return
+    if size <= ONE_REQUEST_BYTES and uri.startswith("gs://"):
+        _put_in_gcs(uri, spool.read())
+        return
     file = stores.system(uri).create(uri, compression_type=CompressionTypes.UNCOMPRESSED)
     while block := spool.read(1 << 20):
         file.write(block)
     file.close()
+
+
+def _put_in_gcs(uri: str, data: bytes) -> None:
+    """In one request: Beam uploads in a session, which is gone when the answer to its last request is lost."""
+    from apache_beam.io.gcp import gcsio
+
+    bucket, name = gcsio.parse_gcs_path(uri)
+    stores.gcs(uri).client.bucket(bucket).blob(name).upload_from_string(data, "application/octet-stream", retry=None)
 
 
 def _put_in_s3(uri: str, data: bytes) -> None:

@@ -111,7 +111,7 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Environment:
             text = re.sub(r"(?<!\S)/(opt|var)/", rf"{root}/\1/", step.text)
             variables = {**os.environ, "PATH": path}
             done = subprocess.run(
-                ["sh", "-c", text], cwd=root / "work", env=variables, capture_output=True, text=True, timeout=900
+                ["sh", "-c", text], cwd=root / "work", env=variables, capture_output=True, text=True, timeout=2400
             )
             assert done.returncode == 0, f"{text}\n{done.stdout}{done.stderr}"
     return Environment(python, root / "work")
@@ -152,7 +152,7 @@ def check(environment: Environment, archive: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3000)
 def test_wheel_and_sdist_run_in_an_empty_environment(empty: Environment, built: Path) -> None:
     with zipfile.ZipFile(package(built, ".whl")) as wheel:
         names = set(wheel.namelist())
@@ -166,7 +166,7 @@ def test_wheel_and_sdist_run_in_an_empty_environment(empty: Environment, built: 
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3000)
 def test_setup_file_makes_a_package_that_workers_can_install(empty: Environment, tmp_path: Path) -> None:
     from apache_beam.runners.portability.stager import Stager
 

@@ -14,6 +14,7 @@ import soundfile
 from pipeline import storage, stores
 from tests import command
 from tests.command import Done
+from tests.engines import prepare
 from tests.engines import stores as servers
 from tests.engines.stores import Store
 
@@ -77,6 +78,17 @@ def test_audio_manifest_weights_and_output_in_a_store(
     assert json.loads(found["manifest.json"])["totals"]["failed"] == 1
     assert [json.loads(line)["id"] for line in found["failures.jsonl"].splitlines()] == ["damaged"]
     assert not [name for name in found if "staged" in name or "plan" in name or "lock" in name]
+
+
+def test_prism_reads_and_writes_stores(store: Store, audio: Path, locally: dict[str, bytes]) -> None:
+    if not prepare.prism().exists():
+        pytest.skip("Prism is not built: make test-engines does it where there is the Go tool chain")
+    store.upload(audio, "audio")
+    engine = ("--runner", "PrismRunner", "--prism_location", str(prepare.prism()))
+    flags = ("--manifest", store.uri("audio/list.jsonl"), "--num_shards", "2", "--max_failures", "1")
+    done = embed(store, *engine, *flags, *command.STANDIN)
+    assert done.status == 0, done.err
+    assert records(store.content("out")) == locally
 
 
 def test_a_store_that_fails_one_request_in_five_loses_nothing(
