@@ -59,6 +59,11 @@ class Running:
     log: Path
     in_command: bool = False
 
+    @property
+    def portable(self) -> bool:
+        """Whether it is not Beam's in-process runner."""
+        return "--runner" in self.flags
+
     def embed(self, output: Path, *flags: str | Path, timeout: float = 800) -> Done:
         """The command with stand-in weights, on this engine, observed."""
         arguments = ["--output", output, *STANDIN, *self.flags, *flags]
@@ -153,7 +158,6 @@ ENGINES: dict[str, Callable[[ExitStack, Path], Running]] = {
     "jobs-process": _jobs(SUBPROCESS),
     "flink": _flink,
 }
-PORTABLE = [name for name in ENGINES if name not in ("threads", "processes")]
 
 
 @pytest.fixture(scope="module")
