@@ -16,7 +16,9 @@ from pipeline.tasks import Task, tasks_of
 from vggish_core import standin
 
 
-def summary(directory: str, manifest: Manifest, computed_s: float, elapsed_s: float, kept: int) -> str:
+def summary(
+    directory: str, manifest: Manifest, computed_s: float, elapsed_s: float, kept: int, report: str = ""
+) -> str:
     """A finished run as text.
 
     Args:
@@ -25,6 +27,7 @@ def summary(directory: str, manifest: Manifest, computed_s: float, elapsed_s: fl
       computed_s: seconds of audio that this run embedded.
       elapsed_s: how long the run took.
       kept: clips that the output already held.
+      report: where `report.html` is, if it was made.
     """
     totals = manifest.totals
     lines = [
@@ -36,6 +39,7 @@ def summary(directory: str, manifest: Manifest, computed_s: float, elapsed_s: fl
         f"  records    {storage.join(directory, f'embeddings-*-of-{manifest.num_shards:05d}.tfrecord')}",
         f"  manifest   {storage.join(directory, MANIFEST)}",
         f"  failures   {storage.join(directory, FAILURES)}",
+        f"  report     {report}" if report else "",
         f"  model      {manifest.models['checkpoint']['name']}",
         _warning(manifest),
     ]

@@ -87,7 +87,7 @@ class Part:
     tasks: int
 
 
-Execute = Callable[[Job, Work, Manifest, Callable[[], None], job.Keep], None]
+Execute = Callable[[Job, Work, Manifest, Callable[[], None], job.Keep | None], None]
 """(job, work, manifest, confirm, keep): does the work piece by piece, as `job.execute`."""
 
 
