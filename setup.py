@@ -55,6 +55,7 @@ TESTS = [
     "pytest>=8.3,<10",
     "pytest-timeout>=2.3,<3",
     "pytest-xdist>=3.6,<4",
+    "pyyaml>=6,<7",
     "ruff>=0.11,<1",
     "scikit-learn>=1.5,<2",
     "websockets>=13,<18",
