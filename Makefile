@@ -44,7 +44,7 @@ test: install
 	$(BIN)/python -m pytest -m "not slow and not engines" $(PARALLEL) tests
 
 test-slow: install
-	$(BIN)/python -m pytest -m slow tests
+	$(BIN)/python -m pytest -m slow $(PARALLEL) tests
 
 test-engines: install
 	$(BIN)/python -m tests.engines.prepare
