@@ -117,24 +117,29 @@ def test_everything_wrong_with_a_checkpoint_is_named_at_once(tmp_path: Path) -> 
     small = {name: np.zeros(1, np.float32) for name in VARIABLE_SHAPES}
     small["vggish/conv1/biases"] = np.zeros(64, np.float32)
     small["vggish/conv2/biases"] = np.zeros(128, np.float64)
-    del small["vggish/fc2/weights"]
+    del small["vggish/conv2/weights"]
     write_checkpoint(tmp_path / "small.ckpt", small)
     with pytest.raises(CheckpointError) as caught:
         Embedder(tmp_path / "small.ckpt")
     message = str(caught.value)
     assert "vggish/conv1/weights has shape [1], not [3, 3, 1, 64]" in message
-    assert "vggish/fc2/weights [4096, 128] is missing" in message
+    assert "vggish/conv2/weights [3, 3, 64, 128] is missing" in message
     assert "vggish/conv2/biases is float64, not float32" in message
+    assert "and 13 more. " in message
     assert "conv1/biases" not in message
     with tf1.Graph().as_default(), tf1.Session() as session:
         define_vggish_slim()
-        with pytest.raises(CheckpointError, match="fc2/weights"):
+        with pytest.raises(CheckpointError, match="conv2/weights"):
             load_vggish_slim_checkpoint(session, tmp_path / "small.ckpt")
 
 
 def test_variables_are_checked_like_a_checkpoint() -> None:
-    with pytest.raises(CheckpointError, match=r"variables does not hold VGGish: .*fc2/biases \[128\] is missing"):
+    with pytest.raises(CheckpointError, match=r"variables does not hold VGGish: .*biases \[64\] is missing.* 14 more"):
         Embedder({})
+    all_but_one = {name: np.broadcast_to(np.float32(0), shape) for name, shape in VARIABLE_SHAPES.items()}
+    del all_but_one["vggish/fc2/biases"]
+    with pytest.raises(CheckpointError, match=r"not hold VGGish: vggish/fc2/biases \[128\] is missing\. "):
+        Embedder(all_but_one)
 
 
 def test_files_that_are_no_checkpoints(checkpoint: Path, tmp_path: Path) -> None:
