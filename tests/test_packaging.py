@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 import venv
 import zipfile
 from dataclasses import dataclass
@@ -143,8 +144,7 @@ def check(environment: Environment, archive: Path) -> None:
     where = environment.run("-c", "import pipeline; print(pipeline.__file__)")
     assert where.startswith(str(environment.python.parents[1]))
     assert "--input" in environment.run("-m", "pipeline.run", "--help")
-    work = environment.folder / archive.name
-    work.mkdir()
+    work = Path(tempfile.mkdtemp(prefix=archive.name, dir=environment.folder))  # sdists share a name
     soundfile.write(work / "clip.wav", np.random.default_rng(0).normal(0, 0.1, 48000), 16000)
     printed = environment.run("-m", "pipeline.run", "--input", work / "clip.wav", "--output", work / "out", *STANDIN)
     assert "1 clips: 1 written, 0 failed, 0 skipped" in printed
