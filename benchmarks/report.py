@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import math
 import os
 import platform
 import re
@@ -114,7 +115,8 @@ def as_cost(table: Table) -> str:
     lines = ["| corpus | core-hours, default kernel | direct kernel |", "| --- | --- | --- |"]
     per_hour = [core_hours_an_hour(table, kernel) for kernel in ("winograd", "direct")]
     for name, hours in CORPORA.items():
-        lines.append(f"| {name} | " + " | ".join(f"{hours * cost:,.1f}" for cost in per_hour) + " |")
+        costs = ("not measured" if math.isnan(cost) else f"{hours * cost:,.1f}" for cost in per_hour)
+        lines.append(f"| {name} | " + " | ".join(costs) + " |")
     return "\n".join(lines) + "\n"
 
 
