@@ -70,7 +70,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10,<3.13",
     packages=find_packages(include=["pipeline", "pipeline.*", "vggish_core", "vggish_core.*"]),
-    package_data={"pipeline": ["py.typed", "*.html"], "vggish_core": ["py.typed"]},
+    package_data={"pipeline": ["py.typed"], "pipeline.reporting": ["*.html"], "vggish_core": ["py.typed"]},
     install_requires=REQUIRES,
     extras_require={"test": TESTS},
     entry_points={"console_scripts": ["vggish-pipeline=pipeline.run:main"]},

@@ -127,7 +127,7 @@ def load_dataset(
 
     batches = records.map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     if batch_size is None:
-        from pipeline.single_records import SingleRecords
+        from pipeline.training.single_records import SingleRecords
 
         return SingleRecords(batches, own_length=frames is None)
     return batches.prefetch(tf.data.AUTOTUNE)

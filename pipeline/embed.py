@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipeline import models
-from pipeline.engine import cores
-from pipeline.models import EmbedFunction
+from pipeline.embedding import models
+from pipeline.embedding.models import EmbedFunction
+from pipeline.engines.engine import cores
 from pipeline.settings import Model
 from pipeline.types import Embedding, ExampleBlock, Extracted, Outcome, Segment
 

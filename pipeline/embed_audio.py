@@ -12,10 +12,11 @@ from typing import NamedTuple, get_args
 
 import apache_beam as beam
 
-from pipeline import models, options
+from pipeline import options
+from pipeline.embedding import models
+from pipeline.embedding.whole_clips import FAILED, EmbedAudioDoFn
 from pipeline.settings import Decoding, FrontEnd, Model
 from pipeline.types import Embedding, EmbeddingKind, Failure, ShortClips
-from pipeline.whole_clips import FAILED, EmbedAudioDoFn
 
 
 class Embedded(NamedTuple):

@@ -11,7 +11,7 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
-from pipeline import decoders
+from pipeline.decoding import decoders
 from pipeline.settings import Decoding, FrontEnd
 from pipeline.types import Ending, ExampleBlock, Extracted, Failure, Reading
 

@@ -17,16 +17,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline import engine, provenance, storage
-from pipeline.beam_flags import check_beam_flags
-from pipeline.command import Parser, run_command
+from pipeline import storage
+from pipeline.cli.beam_flags import check_beam_flags
+from pipeline.cli.command import Parser, run_command
+from pipeline.cli.flags import FlagError
 from pipeline.dataset import matching_files
-from pipeline.flags import FlagError
+from pipeline.engines import engine
+from pipeline.training import provenance
 from vggish_core import params
 from vggish_core.postprocess import PcaError, whitening
 
 if TYPE_CHECKING:
-    from pipeline.covariance import Moments
+    from pipeline.training.covariance import Moments
 
 SPAN = 1e8
 """Largest over smallest eigenvalue that is taken for real. The released parameters span 7,500; embeddings are float32,
@@ -76,7 +78,7 @@ def fit(files: Sequence[str], beam_engine: engine.Engine, scratch: str) -> Momen
     """
     import apache_beam as beam
 
-    from pipeline.covariance import CombineMoments, blocks
+    from pipeline.training.covariance import CombineMoments, blocks
 
     def construct(root: Any) -> None:
         (
@@ -128,7 +130,7 @@ def _store(moments: Moments, uri: str) -> None:
 
 
 def _load(uri: str) -> Moments:
-    from pipeline.covariance import Moments
+    from pipeline.training.covariance import Moments
 
     with storage.open_read(uri) as file, np.load(io.BytesIO(file.read())) as arrays:
         return Moments(int(arrays["count"]), arrays["mean"], arrays["scatter"])

@@ -11,11 +11,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from pipeline import commit, engine, history, partials, plan, plan_file, shards, storage
-from pipeline.corpus import Work
-from pipeline.layout import PLAN, explained, join
+from pipeline import plan, shards, storage
+from pipeline.engines import engine
+from pipeline.inputs import plan_file
+from pipeline.inputs.corpus import Work
+from pipeline.inputs.plan_file import Item
 from pipeline.manifest import Manifest
-from pipeline.plan_file import Item
+from pipeline.output import commit, history, partials
+from pipeline.output.layout import PLAN, explained, join
 from pipeline.settings import Job
 from pipeline.types import Clip, Drop, Failure
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import storage
-from pipeline.layout import MANIFEST, OutputError, join
+from pipeline.output.layout import MANIFEST, OutputError, join
 from pipeline.settings import Job
 from pipeline.shards import ShardEntry, ShardResult
 

@@ -1,4 +1,4 @@
-"""The command's flags: light, so that --help and flag errors come at once; Beam's own are `pipeline.beam_flags`'."""
+"""The command's flags: light, so that --help and flag errors come at once; Beam's are `pipeline.cli.beam_flags`'."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline.flags import FlagError, Parser, hop_seconds, positive_float, positive_int, share_or_count
-from pipeline.tasks import task
+from pipeline.array_jobs.tasks import task
+from pipeline.cli.flags import FlagError, Parser, hop_seconds, positive_float, positive_int, share_or_count
 
 EXAMPLES = """\
 examples:

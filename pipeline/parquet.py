@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from pipeline import provenance, storage
-from pipeline.command import Parser, run_command
+from pipeline import storage
+from pipeline.cli.command import Parser, run_command
+from pipeline.cli.flags import FlagError, positive_float
 from pipeline.dataset import WIDTH, frame_starts
-from pipeline.flags import FlagError, positive_float
 from pipeline.records import Record, RecordError, read_records, to_sequence_example, write_tfrecord
+from pipeline.training import provenance
 from pipeline.types import RecordFormat
 
 if TYPE_CHECKING:

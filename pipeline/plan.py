@@ -8,8 +8,8 @@ from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline import compression
-from pipeline.ledger import LedgerEntry
+from pipeline.files import compression
+from pipeline.output.ledger import LedgerEntry
 from pipeline.types import Clip, ClipKey, Probe, Reading, Segment
 from vggish_core import params
 

@@ -18,15 +18,17 @@ from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pipeline import ledger, provenance, storage
-from pipeline.command import Parser, run_command
+from pipeline import storage
+from pipeline.cli.command import Parser, run_command
+from pipeline.cli.flags import FlagError, positive_int
 from pipeline.dataset import matching_files
-from pipeline.flags import FlagError, positive_int
-from pipeline.layout import FAILURES
-from pipeline.predictions import Prediction, plot, predict, to_csv, to_json
+from pipeline.output import ledger
+from pipeline.output.layout import FAILURES
+from pipeline.output.tfrecord import read_tfrecord
 from pipeline.records import RecordError, read_records
-from pipeline.saved_model import Description, ModelError, load, read_description
-from pipeline.tfrecord import read_tfrecord
+from pipeline.training import provenance
+from pipeline.training.predictions import Prediction, plot, predict, to_csv, to_json
+from pipeline.training.saved_model import Description, ModelError, load, read_description
 from vggish_core import standin
 
 

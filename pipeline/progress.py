@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
-    from pipeline.watch import Watch
+    from pipeline.engines.watch import Watch
 
 FLUSH_S = 0.5
 LOG_INTERVAL_S = 30.0

@@ -14,8 +14,8 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from pipeline import storage
-from pipeline.sequence_example import SequenceExample
-from pipeline.tfrecord import RecordError, read_tfrecord, write_tfrecord
+from pipeline.output.sequence_example import SequenceExample
+from pipeline.output.tfrecord import RecordError, read_tfrecord, write_tfrecord
 from pipeline.types import RecordFormat
 
 __all__ = ["Record", "RecordError", "parse", "read_records", "read_tfrecord", "to_sequence_example", "write_tfrecord"]

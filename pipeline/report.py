@@ -10,8 +10,8 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from pipeline import storage
-from pipeline.command import Parser, run_command
-from pipeline.layout import REPORT, OutputError, explained, join
+from pipeline.cli.command import Parser, run_command
+from pipeline.output.layout import REPORT, OutputError, explained, join
 
 
 def write(directory: str, class_labels: str | None = None, manifest_uri: str = "", to: str = "") -> str:
@@ -26,20 +26,20 @@ def write(directory: str, class_labels: str | None = None, manifest_uri: str = "
     Raises:
       OutputError, RecordError, SourceError, OSError: something that it is made of cannot be read.
     """
-    from pipeline import report_sample
+    from pipeline.reporting import sample as report_sample
 
     return _write(report_sample.of_output(directory, manifest_uri), class_labels, to or join(directory, REPORT))
 
 
 def write_files(patterns: Sequence[str], class_labels: str | None = None, to: str = REPORT) -> str:
     """Record files of any origin, as paths, URIs or globs -> the path or URI of the report on them, as `write`."""
-    from pipeline import report_sample
+    from pipeline.reporting import sample as report_sample
 
     return _write(report_sample.of_files(patterns), class_labels, to)
 
 
 def _write(sample, class_labels: str | None, to: str) -> str:  # type: ignore[no-untyped-def]
-    from pipeline import report_page
+    from pipeline.reporting import page as report_page
 
     data = report_page.page(sample, _names(class_labels)).encode("utf-8", "replace")
     with explained(to, "writing the report"):
@@ -51,7 +51,7 @@ def _names(class_labels: str | None) -> Mapping[int, str]:
     """A table of class labels -> display names by class index."""
     if not class_labels:
         return {}
-    from pipeline.class_labels import read_class_labels
+    from pipeline.inputs.class_labels import read_class_labels
 
     # A class is listed by its MID, then by its name.
     return {index: name for name, index in read_class_labels(class_labels).indices.items()}

@@ -11,18 +11,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pipeline import asked, options, stores, template
-from pipeline.beam_flags import check_beam_flags
-from pipeline.flags import FlagError
-from pipeline.interrupts import interruptible
+from pipeline import options
+from pipeline.cli import asked
+from pipeline.cli.beam_flags import check_beam_flags
+from pipeline.cli.flags import FlagError
+from pipeline.cli.interrupts import interruptible
+from pipeline.engines import template
+from pipeline.files import stores
 
 if TYPE_CHECKING:
-    from pipeline.corpus import Corpus, Work
-    from pipeline.engine import Engine
-    from pipeline.history import Log
+    from pipeline.array_jobs.task_run import Execute
+    from pipeline.engines.engine import Engine
+    from pipeline.inputs.corpus import Corpus, Work
     from pipeline.manifest import Manifest
+    from pipeline.output.history import Log
     from pipeline.settings import Job
-    from pipeline.task_run import Execute
 
 OK, FAILED, UNUSABLE = 0, 1, 2
 
@@ -48,7 +51,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(flags: argparse.Namespace, beam_flags: list[str]) -> int:
     # Heavy imports come after the flags were found to be sound.
-    from pipeline import engine, preflight, quiet, resume, sources
+    from pipeline import sources
+    from pipeline.cli import quiet
+    from pipeline.engines import engine, preflight
+    from pipeline.output import resume
 
     started = time.monotonic()
     quiet.logs(flags.verbose)
@@ -78,8 +84,11 @@ def _run(flags: argparse.Namespace, beam_flags: list[str]) -> int:
 
 def _whole(flags: argparse.Namespace, found: Corpus, task: Job, on: Engine, started: float) -> int:
     """The whole job in one run, which holds the output's lock."""
-    from pipeline import commit, corpus, history, lock, resume, summary, task_run
-    from pipeline.conclusion import conclude
+    from pipeline.array_jobs import task_run
+    from pipeline.cli import summary
+    from pipeline.cli.conclusion import conclude
+    from pipeline.inputs import corpus
+    from pipeline.output import commit, history, lock, resume
 
     directory = task.output.directory
     with asked.about("--output"):
@@ -99,7 +108,7 @@ def _whole(flags: argparse.Namespace, found: Corpus, task: Job, on: Engine, star
 
 def _announce(on: Engine, task: Job, found: Corpus, piece_s: float) -> None:
     """Tell what was chosen for an engine, and have one of its workers say whether it can do the job."""
-    from pipeline import preflight
+    from pipeline.engines import preflight
 
     print(on.announced(task.decoding.processes, task.model.threads, piece_s), file=sys.stderr)
     if line := preflight.ask_worker(on, task, [clip.uri for clip in found.clips[:1]]):
@@ -108,9 +117,10 @@ def _announce(on: Engine, task: Job, found: Corpus, piece_s: float) -> None:
 
 def _task(flags: argparse.Namespace, found: Corpus, job: Job, on: Engine, started: float) -> int:
     """`--task`: one task's shards, and the end of the array if it is the last; or that end alone."""
-    from pipeline import summary, task_run, task_state
-    from pipeline.conclusion import conclude
-    from pipeline.tasks import Task
+    from pipeline.array_jobs import task_run, task_state
+    from pipeline.array_jobs.tasks import Task
+    from pipeline.cli import summary
+    from pipeline.cli.conclusion import conclude
 
     count = flags.task.count if isinstance(flags.task, Task) else 0
     array = task_run.Array(job, found, task_state.terms(found, flags.retry_failed, flags.prune, count), on)
@@ -132,7 +142,8 @@ def _task(flags: argparse.Namespace, found: Corpus, job: Job, on: Engine, starte
 
 def _executor(flags: argparse.Namespace, on: Engine, log: Log | None = None) -> Execute:
     """What does the work of a run or a task, and shows how far it is."""
-    from pipeline import job, progress, watch
+    from pipeline import job, progress
+    from pipeline.engines import watch
 
     def execute(task: Job, work: Work, manifest: Manifest, confirm: Callable[[], None], keep: job.Keep | None) -> None:
         seen = watch.Watch()
@@ -152,7 +163,9 @@ def _executor(flags: argparse.Namespace, on: Engine, log: Log | None = None) -> 
 
 def _check(flags: argparse.Namespace, found: Corpus, task: Job, on: Engine, before: Manifest | None) -> int:
     """Tell what the run would do; change nothing."""
-    from pipeline import commit, corpus, trial
+    from pipeline.cli import trial
+    from pipeline.inputs import corpus
+    from pipeline.output import commit
 
     with asked.about("--output"):
         held = commit.committed_ledger(task.output.directory) if before else ()
@@ -163,7 +176,7 @@ def _check(flags: argparse.Namespace, found: Corpus, task: Job, on: Engine, befo
 
 def _say(error: Exception, status: int, verbose: bool) -> int:
     """Print an error as a user needs it; its traceback only where it was asked for."""
-    from pipeline import messages
+    from pipeline.cli import messages
 
     messages.show(error, verbose)
     return status

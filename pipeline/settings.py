@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from pipeline.layout import ARRAY, STAGED
+from pipeline.output.layout import ARRAY, STAGED
 from pipeline.types import EmbeddingKind, RecordFormat, ShortClips
 
 FEATURES_VERSION = 1

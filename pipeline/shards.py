@@ -11,11 +11,12 @@ from dataclasses import asdict, dataclass
 from heapq import merge as merge_sorted
 from typing import Any, BinaryIO
 
-from pipeline import ledger, records, storage
-from pipeline.assemble import ClipResult, assemble
-from pipeline.layout import ARRAY, STAGED, OutputError, explained, files_in, join, ledger_name, shard_name
+from pipeline import records, storage
+from pipeline.output import ledger
+from pipeline.output.assemble import ClipResult, assemble
+from pipeline.output.layout import ARRAY, STAGED, OutputError, explained, files_in, join, ledger_name, shard_name
+from pipeline.output.tfrecord import frame
 from pipeline.settings import Output
-from pipeline.tfrecord import frame
 from pipeline.types import ClipKey, Drop, Outcome
 
 Item = tuple[ledger.LedgerEntry, "bytes | None"]

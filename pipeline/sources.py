@@ -9,12 +9,12 @@ import argparse
 from collections.abc import Sequence
 
 from pipeline import storage
-from pipeline.advice import why_nothing_matches
-from pipeline.class_labels import read_class_labels
-from pipeline.corpus import Corpus
-from pipeline.ids import id_of
-from pipeline.listings import Keys, clips_from_manifest, clips_from_segments
-from pipeline.tables import SourceError
+from pipeline.inputs.advice import why_nothing_matches
+from pipeline.inputs.class_labels import read_class_labels
+from pipeline.inputs.corpus import Corpus
+from pipeline.inputs.ids import id_of
+from pipeline.inputs.listings import Keys, clips_from_manifest, clips_from_segments
+from pipeline.inputs.tables import SourceError
 from pipeline.types import Clip
 
 __all__ = ["SourceError", "clips_from_manifest", "clips_from_patterns", "clips_from_segments", "find"]

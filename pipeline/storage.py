@@ -14,10 +14,10 @@ from contextlib import AbstractContextManager
 from typing import BinaryIO, Literal, Protocol
 from urllib.parse import unquote
 
-from pipeline import compression, local_files
-from pipeline.file_info import FileInfo
-from pipeline.globs import EVERY_NAME, Glob, compile_glob, is_glob
-from pipeline.storage_errors import DamagedError, MissingError, StorageError, TruncatedError
+from pipeline.files import compression, local
+from pipeline.files.errors import DamagedError, MissingError, StorageError, TruncatedError
+from pipeline.files.globs import EVERY_NAME, Glob, compile_glob, is_glob
+from pipeline.files.info import FileInfo
 
 __all__ = ["DamagedError", "FileInfo", "MissingError", "StorageError", "TruncatedError"]
 
@@ -208,10 +208,10 @@ class _Files(Protocol):
 def _at(uri: str) -> tuple[_Files, str]:
     """A path or URI -> the storage it is in, and its name there."""
     if is_local(uri):
-        return local_files, local_path(uri)
-    from pipeline import remote_files
+        return local, local_path(uri)
+    from pipeline.files import remote
 
-    return remote_files, uri
+    return remote, uri
 
 
 def _resolve(pattern: str) -> tuple[_Files, str, str]:

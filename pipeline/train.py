@@ -24,17 +24,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline import provenance
-from pipeline.command import Parser, run_command
-from pipeline.flags import FlagError, positive_float, positive_int
+from pipeline.cli.command import Parser, run_command
+from pipeline.cli.flags import FlagError, positive_float, positive_int
 from pipeline.manifest import versions
-from pipeline.metrics import Ranking, rank
-from pipeline.saved_model import DESCRIPTION, NETWORK, Description
-from pipeline.training_data import Classes, Clips, load_clips, read_classes
-from pipeline.training_report import METRICS, PLOT, write_report
+from pipeline.training import provenance
+from pipeline.training.data import Classes, Clips, load_clips, read_classes
+from pipeline.training.metrics import Ranking, rank
+from pipeline.training.report import METRICS, PLOT, write_report
+from pipeline.training.saved_model import DESCRIPTION, NETWORK, Description
 
 if TYPE_CHECKING:
-    from pipeline.fitting import Fitting
+    from pipeline.training.fitting import Fitting
 
 MAX_FRAMES = 60
 """Longer clips are trained on in stretches of so many frames, others in every epoch."""
@@ -78,7 +78,7 @@ def train(flags: Namespace) -> Ranking:
 
     model = _fit(flags.classifier, sizes, training, held_out, fitting, folder)
     del clips, training, held_out
-    from pipeline.fitting import read_history, scores
+    from pipeline.training.fitting import read_history, scores
 
     unseen = _usable(load_clips(flags.eval, num_labels).with_classes(classes), flags.eval)
     ranking = rank(scores(model, unseen), unseen.labels)
@@ -115,8 +115,8 @@ def _fit(
     import_tensorflow()
     import keras
 
-    from pipeline import classifiers
-    from pipeline.fitting import fit
+    from pipeline.training import classifiers
+    from pipeline.training.fitting import fit
 
     keras.utils.set_random_seed(fitting.seed)
     model = classifiers.build(classifier, training.labels.shape[1], **sizes)
@@ -149,7 +149,7 @@ def _fitting(flags: Namespace, training: Clips) -> Fitting:
     from vggish_core.quiet import import_tensorflow
 
     import_tensorflow()
-    from pipeline.fitting import Fitting
+    from pipeline.training.fitting import Fitting
 
     longest = int(training.lengths.max())
     frames = min(flags.frames or MAX_FRAMES, longest)

@@ -10,9 +10,11 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
-from pipeline import embed, partials, plan, plan_file, progress, settings, shards
+from pipeline import embed, plan, progress, settings, shards
+from pipeline.decoding.split import SplitDoFn
 from pipeline.extract import ExtractDoFn
-from pipeline.split import SplitDoFn
+from pipeline.inputs import plan_file
+from pipeline.output import partials
 from pipeline.types import Drop, Embedding, Ending, ExampleBlock, Extracted, Failure, Outcome
 
 RESOURCE_HINTS = ("min_ram=4GB",)
@@ -173,7 +175,7 @@ def build(
     progress_dir: str | None = None,
     keeps_parts: bool = False,
 ) -> beam.PCollection:
-    """The whole graph: URIs of the plan's parts (`pipeline.plan_file`) -> staged shards.
+    """The whole graph: URIs of the plan's parts (`pipeline.inputs.plan_file`) -> staged shards.
 
     `keeps_parts` is for engines that do not recover by themselves: finished rows of long clips outlive a killed run.
     """

@@ -16,11 +16,12 @@ from multiprocessing import get_context
 
 import numpy as np
 
-from pipeline import promises, storage
-from pipeline.checks import FileReport, Rules, check_file
-from pipeline.command import Parser, run_command
-from pipeline.flags import FlagError, positive_float, positive_int, unknown_flag
-from pipeline.layout import OutputError, basename
+from pipeline import storage
+from pipeline.checking import promises
+from pipeline.checking.checks import FileReport, Rules, check_file
+from pipeline.cli.command import Parser, run_command
+from pipeline.cli.flags import FlagError, positive_float, positive_int, unknown_flag
+from pipeline.output.layout import OutputError, basename
 
 Checker = Callable[[Sequence[tuple[str, Rules]]], list[FileReport]]
 """Files and their rules -> their reports, in order."""
@@ -176,15 +177,16 @@ def _checker(flags: Namespace, beam_flags: Sequence[str]) -> Checker:
         if beam_flags:
             raise unknown_flag(beam_flags[0], list(parser()._option_string_actions))
         return partial(check_files, jobs=flags.jobs or os.cpu_count() or 1)
-    from pipeline import engine, verify_transforms
-    from pipeline.beam_flags import check_beam_flags
+    from pipeline.checking import transforms
+    from pipeline.cli.beam_flags import check_beam_flags
+    from pipeline.engines import engine
 
     check_beam_flags(beam_flags)
-    return partial(verify_transforms.check_files, on=engine.choose(flags.runner, beam_flags))
+    return partial(transforms.check_files, on=engine.choose(flags.runner, beam_flags))
 
 
 def _add_audit(report: Report, flags: Namespace) -> None:
-    from pipeline.audit import audit
+    from pipeline.checking.audit import audit
 
     found = audit(flags.output[0], flags.audit, flags.seed, flags.checkpoint, flags.pca_params, flags.manifest)
     report.faults += found.faults

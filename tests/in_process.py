@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import models, run
+from pipeline import run
+from pipeline.embedding import models
 from pipeline.settings import Model
 from tests.command import STANDIN, Done
 
@@ -37,7 +38,7 @@ def _load(model: Model, check: bool = False) -> models.EmbedFunction:
 
 
 CHEAP_NETWORK = {"resolve_checkpoint": _resolved, "resolve_pca": _resolved, "load": _load}
-"""What stands in for functions of `pipeline.models`."""
+"""What stands in for functions of `pipeline.embedding.models`."""
 
 
 @pytest.fixture

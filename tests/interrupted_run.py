@@ -17,7 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import commit, embed, job, models, partials, run, task_state
+from pipeline import embed, job, run
+from pipeline.array_jobs import task_state
+from pipeline.embedding import models
+from pipeline.output import commit, partials
 from pipeline.types import Clip, Ending, Extracted
 
 FLAGS = ["--checkpoint", "standin", "--pca_params", "standin", "--progress", "off", "--report", "off"]

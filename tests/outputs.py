@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import commit, resume, shards
+from pipeline import shards
 from pipeline.manifest import Manifest
+from pipeline.output import commit, resume
 from pipeline.plan import shard_of
 from pipeline.settings import FrontEnd, Job, Model, Output
 from pipeline.types import Clip, Drop, Embedding, EmbeddingKind, Ending, Failure, Outcome, RecordFormat

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import accelerator
+from pipeline.embedding import accelerator
 from pipeline.settings import Model
 
 

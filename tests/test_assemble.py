@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.assemble import AssemblyError, assemble
+from pipeline.output.assemble import AssemblyError, assemble
 from pipeline.types import Clip, Drop, Embedding, Ending, Failure, Outcome
 from tests.outputs import ending
 

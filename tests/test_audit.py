@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from pipeline import audit, embed, run, verify
-from pipeline.layout import OutputError
+from pipeline import embed, run, verify
+from pipeline.checking import audit
+from pipeline.output.layout import OutputError
+from pipeline.output.tfrecord import read_tfrecord, write_tfrecord
 from pipeline.records import parse, to_sequence_example
-from pipeline.tfrecord import read_tfrecord, write_tfrecord
 from tests import command, interrupted_run
 
 
@@ -97,7 +98,7 @@ def test_other_weights_are_refused_with_both_sums(corpus: Path, tmp_path: Path, 
 
 
 def test_the_seed_decides_which(corpus: Path, tmp_path: Path) -> None:
-    from pipeline import promises
+    from pipeline.checking import promises
 
     out = str(tmp_path / "out")
     manifest = promises.read(out).manifest

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import commit, resume, verify
-from pipeline.layout import OutputError
+from pipeline import verify
+from pipeline.output import commit, resume
+from pipeline.output.layout import OutputError
 from tests import outputs
 from tests.faults import Faults, Killed, full
 

@@ -19,12 +19,11 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import decode
-from pipeline import decoder_protocol as protocol
-from pipeline.decoder_handle import PACKAGES
+from pipeline.decoding import decode, protocol
+from pipeline.decoding.handle import PACKAGES
+from pipeline.decoding.stretch import Examples
 from pipeline.plan import examples_in
 from pipeline.settings import FrontEnd
-from pipeline.stretch import Examples
 from pipeline.types import Clip, Reading, Segment
 from vggish_core.examples import num_examples, waveform_to_examples
 

@@ -15,8 +15,8 @@ import numpy as np
 import psutil
 import pytest
 
-from pipeline.decoder_handle import PACKAGES, Decoder, DecoderStartError
-from pipeline.decoders import DecoderPool, PoolClosedError, release_pool, shared_pool
+from pipeline.decoding.decoders import DecoderPool, PoolClosedError, release_pool, shared_pool
+from pipeline.decoding.handle import PACKAGES, Decoder, DecoderStartError
 from pipeline.settings import Decoding, FrontEnd
 from pipeline.types import Clip, Ending, ExampleBlock, Extracted, Failure, Reading, Segment
 
@@ -201,7 +201,7 @@ def test_processes_are_started_when_there_is_work_reused_and_replaced_in_time(mo
         started.append(self.pid)
 
     monkeypatch.setattr(Decoder, "__init__", counting)
-    monkeypatch.setattr("pipeline.decoder_slot.READINGS_A_PROCESS", 4)
+    monkeypatch.setattr("pipeline.decoding.slot.READINGS_A_PROCESS", 4)
     with DecoderPool(FrontEnd(), DECODING, HOSTILE) as pool:
         assert started == []
         for _ in range(4):
@@ -294,7 +294,7 @@ def test_a_forked_process_does_not_keep_decoders_alive() -> None:
 
 SCRIPT = """
 import psutil
-from pipeline.decoders import DecoderPool
+from pipeline.decoding.decoders import DecoderPool
 from pipeline.settings import Decoding, FrontEnd
 from tests.test_decoders import HOSTILE, reading
 pool = DecoderPool(FrontEnd(), Decoding(3, 60.0, 256), HOSTILE)

@@ -19,7 +19,8 @@ from typing import Any
 import pytest
 
 import vggish_core
-from pipeline import beam_flags, options, reasons
+from pipeline import options, reasons
+from pipeline.cli import beam_flags
 from tests import command
 from tests.command import REPOSITORY, STANDIN
 from tests.docs_house import furnish

@@ -18,8 +18,10 @@ from apache_beam.transforms.window import FixedWindows, TimestampedValue
 
 import pipeline
 from examples import make_audio
-from pipeline import EmbedAudio, decoders, models, run, whole_clips
-from pipeline.ids import id_of
+from pipeline import EmbedAudio, run
+from pipeline.decoding import decoders
+from pipeline.embedding import models, whole_clips
+from pipeline.inputs.ids import id_of
 from pipeline.records import read_records
 from pipeline.settings import Decoding, FrontEnd, Model
 from pipeline.types import Clip, Embedding, Failure

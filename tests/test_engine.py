@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
 
-from pipeline import engine, messages
-from pipeline.flags import FlagError
+from pipeline.cli import messages
+from pipeline.cli.flags import FlagError
+from pipeline.engines import engine
 
 
 @pytest.mark.parametrize("name", ["DirectRunner", "directrunner", "FnApiRunner"])
@@ -39,7 +40,7 @@ def test_a_runner_beam_does_not_have_is_refused() -> None:
 def test_errors_of_steps_are_told_without_the_engines_words() -> None:
     said = "a: no space. Make some."
     assert engine.told(OSError(f"{said} [while running 'Write/Shard']")) == said
-    text = f'Traceback (most recent call last):\n  File "x.py", line 1\npipeline.layout.OutputError: {said}'
+    text = f'Traceback (most recent call last):\n  File "x.py", line 1\npipeline.output.layout.OutputError: {said}'
     assert engine.told(RuntimeError(text + " [while running 'W']\n")) == said
     assert engine.told(KeyError()) == "KeyError"
 

@@ -14,8 +14,9 @@ import soundfile
 from apache_beam.testing import test_pipeline
 from apache_beam.testing.util import assert_that, equal_to
 
-from pipeline import decoders
-from pipeline.decoders import DecoderPool
+from pipeline.decoding import decoders
+from pipeline.decoding.decoders import DecoderPool
+from pipeline.decoding.handle import COMMAND
 from pipeline.extract import ExtractDoFn, extract
 from pipeline.settings import Decoding, FrontEnd
 from pipeline.types import Clip, Ending, ExampleBlock, Extracted, Failure, Reading, Segment
@@ -116,7 +117,7 @@ def test_in_a_pipeline_examples_reach_the_next_step_and_everything_is_counted(au
         "skipped_too_short": 1,
     }
     assert decoders._pools == {}
-    assert [child for child in psutil.Process().children() if "decoder" in " ".join(child.cmdline())] == []
+    assert [child for child in psutil.Process().children() if COMMAND[-1] in child.cmdline()] == []
 
 
 def with_sum(item: Extracted) -> tuple[str, str, float]:
@@ -168,7 +169,7 @@ def peak_memory(path: Path, seconds: int) -> int:
     with DecoderPool(FrontEnd(), Decoding(processes=1)) as pool:
         for item in extract(pool, [reading("a", str(path))], 0):
             if isinstance(item, ExampleBlock):
-                (child,) = [c for c in psutil.Process().children() if "decoder_process" in " ".join(c.cmdline())]
+                (child,) = [c for c in psutil.Process().children() if COMMAND[-1] in c.cmdline()]
                 peak = max(peak, child.memory_info().rss)
                 examples += len(item.examples)
             else:

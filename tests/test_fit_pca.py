@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import covariance, dataset, fit_pca
+from pipeline import dataset, fit_pca
 from pipeline.fit_pca import DegenerateWarning, pca_params
 from pipeline.records import to_sequence_example, write_tfrecord
+from pipeline.training import covariance
 from vggish_core.postprocess import PcaError, Postprocessor
 
 

@@ -12,7 +12,11 @@ import pytest
 import soundfile
 from apache_beam.portability.common_urns import resource_hints
 
-from pipeline import commit, embed, engine, models, plan, plan_file, resume, transforms
+from pipeline import embed, plan, transforms
+from pipeline.embedding import models
+from pipeline.engines import engine
+from pipeline.inputs import plan_file
+from pipeline.output import commit, resume
 from pipeline.settings import Job
 from pipeline.types import Clip, Drop, Embedding, Ending, ExampleBlock, Failure, Reading
 from tests import graph, outputs

@@ -118,7 +118,7 @@ def test_failed_clips_are_tried_again_when_asked(tmp_path: Path, decoded: list[s
 
 
 def test_overwriting_waits_for_nobody(tmp_path: Path, decoded: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    from pipeline.lock import Lock
+    from pipeline.output.lock import Lock
 
     audio, output = tmp_path / "audio", tmp_path / "out"
     make(audio, range(2))

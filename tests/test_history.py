@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pytest
 
 from examples import make_audio
-from pipeline import history, resume
-from pipeline.layout import OutputError
+from pipeline.output import history, resume
+from pipeline.output.layout import OutputError
 from tests import outputs
 from tests.in_process import Embed
 

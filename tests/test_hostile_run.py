@@ -61,7 +61,7 @@ def corpus(tmp_path: Path) -> Path:
 def test_faults_cost_their_own_clips_and_the_next_run_finds_no_trace(
     corpus: Path, tmp_path: Path, embed_here: Embed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pipeline import decoders
+    from pipeline.decoding import decoders
     from tests.hostile.run import HostilePool
 
     output = tmp_path / "out"

@@ -18,7 +18,7 @@ import pytest
 import soundfile
 
 from pipeline import verify
-from pipeline.layout import is_history
+from pipeline.output.layout import is_history
 from tests import interrupted_run, outputs
 from tests.command import REPOSITORY, embed, run
 
@@ -291,13 +291,14 @@ def test_a_store_whose_every_third_call_fails(
 ) -> None:
     from itertools import cycle
 
-    from pipeline import lock, storage_errors
     from pipeline import run as command
+    from pipeline.files import errors
+    from pipeline.output import lock
     from tests.memory_store import MemoryStore
 
     for owner, name, value in interrupted_run.replacements(lambda line: None):
         monkeypatch.setattr(owner, name, value)
-    monkeypatch.setattr(storage_errors, "FIRST_PAUSE_S", 0.0)
+    monkeypatch.setattr(errors, "FIRST_PAUSE_S", 0.0)
     monkeypatch.setattr(lock, "SETTLE_S", 0.0)
     MemoryStore.reset()
     MemoryStore.failing = cycle((200, 200, 503))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline import plan
-from pipeline.corpus import Work
+from pipeline.inputs.corpus import Work
 from pipeline.job import FIRST_BYTES_PER_S, GROWTH, Pace, pieces
 from pipeline.types import Clip, Drop, Failure
 

@@ -11,11 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import lock
-from pipeline.lock import Lock, OutputBusy
-from pipeline.tasks import Task
+from pipeline.array_jobs.tasks import Task
+from pipeline.output import lock
+from pipeline.output.lock import Lock, OutputBusy
 
-HOLD = "import sys, time; from pipeline.lock import Lock; Lock(sys.argv[1]); print('held', flush=True); time.sleep(100)"
+HOLD = (
+    "import sys, time; from pipeline.output.lock import Lock;"
+    "Lock(sys.argv[1]); print('held', flush=True); time.sleep(100)"
+)
 
 
 def lock_file(directory: Path) -> Path:
@@ -118,7 +121,7 @@ def test_without_flock_the_lock_is_read_back(tmp_path: Path, monkeypatch: pytest
     def unsupported(*_: object) -> None:
         raise OSError(95, "Operation not supported")
 
-    monkeypatch.setattr("pipeline.lock.fcntl.flock", unsupported)
+    monkeypatch.setattr("pipeline.output.lock.fcntl.flock", unsupported)
     monkeypatch.setattr(lock, "SETTLE_S", 0.3)
     test_of_many_at_once_one_gets_it(tmp_path)
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pipeline.metrics import d_prime, rank
+from pipeline.training.metrics import d_prime, rank
 
 
 @settings(max_examples=40, deadline=None)

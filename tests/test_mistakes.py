@@ -19,7 +19,7 @@ import pytest
 import soundfile
 
 from pipeline import fit_pca, parquet, predict, run, train, verify
-from pipeline.lock import Lock
+from pipeline.output.lock import Lock
 from tests import command
 from tests.command import STANDIN, embed
 

@@ -10,7 +10,8 @@ import psutil
 import pytest
 
 from pipeline import records
-from pipeline.decoders import DecoderPool
+from pipeline.decoding.decoders import DecoderPool
+from pipeline.decoding.handle import COMMAND
 from pipeline.extract import extract
 from pipeline.reasons import REASONS
 from pipeline.settings import Decoding, FrontEnd
@@ -65,7 +66,7 @@ def run(shared_data: Path, folder: Path, count: int, seed: int) -> tuple[Counter
                         path.unlink()
     assert len(over) == 3 * count
     assert counts.total() == 3 * count
-    assert [child for child in psutil.Process().children() if "decoder_process" in " ".join(child.cmdline())] == []
+    assert [child for child in psutil.Process().children() if COMMAND[-1] in child.cmdline()] == []
     return counts, largest
 
 

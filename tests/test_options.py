@@ -10,8 +10,9 @@ import sys
 
 import pytest
 
-from pipeline import beam_flags, options
-from pipeline.flags import FlagError, failures_allowed, hop_seconds, positive_float, positive_int
+from pipeline import options
+from pipeline.cli import beam_flags
+from pipeline.cli.flags import FlagError, failures_allowed, hop_seconds, positive_float, positive_int
 
 GOOD = ["--input", "audio/**", "--output", "out"]
 

@@ -22,7 +22,7 @@ import soundfile
 from tests.command import REPOSITORY, STANDIN
 
 DOCKERFILE = REPOSITORY / "docker" / "Dockerfile"
-DATA = ["pipeline/py.typed", "vggish_core/py.typed", "pipeline/report_page.html"]
+DATA = ["pipeline/py.typed", "vggish_core/py.typed", "pipeline/reporting/page.html"]
 """What is no Python, and is needed."""
 
 

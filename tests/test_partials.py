@@ -14,8 +14,9 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import models, partials
-from pipeline.partials import PARTIAL, ROWS_OF_A_PART, Parts, Place
+from pipeline.embedding import models
+from pipeline.output import partials
+from pipeline.output.partials import PARTIAL, ROWS_OF_A_PART, Parts, Place
 from pipeline.types import Clip, Embedding, ExampleBlock, Segment
 from tests import outputs
 from tests.in_process import Embed

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import ledger, plan
+from pipeline import plan
+from pipeline.output import ledger
 from pipeline.plan import Probe
 from pipeline.types import Clip, Ending, Failure, Segment
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline import plan_file
+from pipeline.inputs import plan_file
 from pipeline.types import Clip, Failure, Reading, Segment
 
 # Surrogates stand for bytes of a file's name that are not UTF-8.

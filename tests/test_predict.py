@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import predict, predictions, provenance, run
+from pipeline import predict, run
 from pipeline.records import Record, read_records, to_sequence_example, write_tfrecord
-from pipeline.saved_model import NETWORK, Description, load
-from pipeline.training_data import Classes
+from pipeline.training import predictions, provenance
+from pipeline.training.data import Classes
+from pipeline.training.saved_model import NETWORK, Description, load
 
 CLASSES = Classes((0, 7), ("Hund", "Regen, stark"), ("/m/0", "/m/7"))
 
@@ -22,7 +23,7 @@ def save_model(folder: Path, made_by: provenance.Provenance) -> Path:
     from vggish_core.quiet import import_tensorflow
 
     import_tensorflow()
-    from pipeline import classifiers
+    from pipeline.training import classifiers
 
     folder.mkdir()
     model = classifiers.build("logistic", 2)

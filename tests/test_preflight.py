@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import engine, preflight, run, worker_check
-from pipeline.flags import FlagError
+from pipeline import run
+from pipeline.cli.flags import FlagError
+from pipeline.engines import engine, preflight, worker_check
 from pipeline.settings import Model
 from tests.command import STANDIN
 
@@ -138,6 +139,24 @@ def test_a_worker_like_the_submitter_is_fit(question: dict[str, object], tmp_pat
     assert worker_check.unfit(question) == ""  # which versions worked is told, not judged
 
 
+def test_every_source_file_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What submitter and worker compare: a file changed, moved or added at any depth is other code."""
+    paths = ("pipeline/plan.py", "pipeline/decoding/stretch.py", "vggish_core/model.py")
+    for name in paths:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("pass\n")
+    monkeypatch.setattr(worker_check, "PACKAGES", tmp_path)
+    seen = {(digest := worker_check.code_sha256.__wrapped__)()}
+    for name in paths:
+        (tmp_path / name).write_text("pass  # mended here\n")
+        seen.add(digest())
+    (tmp_path / "pipeline" / "plan.py").rename(tmp_path / "pipeline" / "decoding" / "plan.py")
+    seen.add(digest())
+    assert len(seen) == len(paths) + 2
+    (tmp_path / "pipeline" / "notes.txt").write_text("no code")
+    assert digest() in seen
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -162,11 +181,11 @@ def test_a_worker_that_differs_is_unfit(question: dict[str, object], change: dic
     ("text", "message"),
     [
         (
-            "Traceback …\npipeline.worker_check.UnfitWorkerError: worker h (p): x. Do y. [while running 'A']",
+            "Traceback …\npipeline.engines.worker_check.UnfitWorkerError: worker h (p): x. Do y. [while running 'A']",
             "^worker h",
         ),
         ("ModuleNotFoundError: No module named 'pipeline'", r"lack this package: no module pipeline there.*Install"),
-        ("No module named 'pipeline.worker_check'", "or another version of it"),
+        ("No module named 'pipeline.engines.worker_check'", "or another version of it"),
         ("KeyError: 'beam:env:process:v1'", r"cannot start PROCESS workers.*harness_subprocess_python"),
         ("boom", r"could not do a first, small job: boom"),
     ],

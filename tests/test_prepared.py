@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import models
+from pipeline.embedding import models
 from pipeline.settings import Model
 from vggish_core import prepared, standin, weights
 from vggish_core.winograd import Factors, WinogradNetwork
@@ -39,7 +39,7 @@ def test_factors_are_those_of_the_checkpoint(kept: Factors, checkpoint: weights.
 
 def test_a_second_start_needs_no_tensorflow(kept: Factors):
     code = (
-        "import sys; from pipeline import models; from pipeline.settings import Model;"
+        "import sys; from pipeline.embedding import models; from pipeline.settings import Model;"
         "m = models.resolve_checkpoint(Model('standin', '', embeddings='raw')); models.load(m, check=True);"
         "print('tensorflow' in sys.modules)"
     )

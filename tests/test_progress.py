@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import progress, watch
+from pipeline import progress
+from pipeline.engines import watch
 
 
 def test_tallies_add_up(tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import manifest, provenance, settings
+from pipeline import manifest, settings
 from pipeline.records import RecordError, to_sequence_example, write_tfrecord
+from pipeline.training import provenance
 
 MODEL = settings.Model("my.ckpt", "my.npz", checkpoint_sha256="a" * 64, pca_sha256="b" * 64)
 

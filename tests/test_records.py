@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from pipeline.output.sequence_example import SequenceExample
 from pipeline.records import RecordError, parse, read_records, read_tfrecord, to_sequence_example, write_tfrecord
-from pipeline.sequence_example import SequenceExample
 from pipeline.types import RecordFormat
 
 IDS = st.text(max_size=20).filter(lambda text: text.encode("utf-8", "replace").decode() == text)

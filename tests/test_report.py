@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from examples import make_audio
-from pipeline import history, report, report_sample, verify
 from pipeline import manifest as manifests
+from pipeline import report, verify
+from pipeline.output import history
 from pipeline.records import to_sequence_example, write_tfrecord
+from pipeline.reporting import sample
 from pipeline.types import Clip
 from tests import outputs
 from tests.browser import Browser, chromium
@@ -150,12 +152,12 @@ def test_a_copy_without_state_has_a_report(output: Path, tmp_path: Path) -> None
 def test_the_sample_is_bounded_and_fair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job = outputs.job(tmp_path, num_shards=8)
     outputs.write(job, [outputs.clip(number) for number in range(200)])
-    monkeypatch.setattr(report_sample, "SAMPLE", 30)
-    first = report_sample.of_output(str(tmp_path))
+    monkeypatch.setattr(sample, "SAMPLE", 30)
+    first = sample.of_output(str(tmp_path))
     assert len(first.records) == 30
     assert 1 <= first.files_read <= 3  # some 20 records a shard
     assert first.totals["clips_in"] == 200
-    assert [record.id for record in first.records] == [r.id for r in report_sample.of_output(str(tmp_path)).records]
+    assert [record.id for record in first.records] == [r.id for r in sample.of_output(str(tmp_path)).records]
     numbers = [int(record.id.rpartition(" ")[2]) for record in first.records]
     assert min(numbers) < 60
     assert max(numbers) > 140

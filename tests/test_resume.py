@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import commit, manifest, resume, verify
-from pipeline.layout import OutputError
+from pipeline import manifest, verify
+from pipeline.output import commit, resume
+from pipeline.output.layout import OutputError
 from pipeline.settings import FrontEnd
 from tests import outputs
 

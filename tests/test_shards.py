@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import commit, ledger, shards, storage
-from pipeline.layout import OutputError
+from pipeline import shards, storage
+from pipeline.output import commit, ledger
+from pipeline.output.layout import OutputError
 from pipeline.records import read_records
 from pipeline.types import Clip, Failure
 from tests import outputs

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from pipeline import sources, storage
-from pipeline.class_labels import ClassLabels, read_class_labels
-from pipeline.corpus import Corpus
-from pipeline.ids import id_of
+from pipeline.inputs.class_labels import ClassLabels, read_class_labels
+from pipeline.inputs.corpus import Corpus
+from pipeline.inputs.ids import id_of
+from pipeline.inputs.rows import read_manifest, read_segments
 from pipeline.records import read_records
-from pipeline.rows import read_manifest, read_segments
 from pipeline.sources import SourceError
 
 LABELS = """index,mid,display_name

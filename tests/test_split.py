@@ -12,10 +12,11 @@ import psutil
 import pytest
 import soundfile
 
-from pipeline import decode, plan
-from pipeline.decoders import DecoderPool, PoolClosedError
+from pipeline import plan
+from pipeline.decoding import decode
+from pipeline.decoding.decoders import DecoderPool, PoolClosedError
+from pipeline.decoding.split import SplitDoFn, Splitter
 from pipeline.settings import Decoding, FrontEnd
-from pipeline.split import SplitDoFn, Splitter
 from pipeline.types import Clip, Failure, Probe, Reading, Segment
 from tests.command import failures, manifest, shard_bytes
 from tests.in_process import Embed

@@ -19,7 +19,8 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from pipeline import compression, storage, storage_errors
+from pipeline import storage
+from pipeline.files import compression, errors
 from pipeline.storage import DamagedError, MissingError, StorageError
 
 NAMES = [
@@ -48,7 +49,7 @@ def store(monkeypatch: pytest.MonkeyPatch) -> str:
     from tests.memory_store import MemoryStore
 
     MemoryStore.reset()
-    monkeypatch.setattr(storage_errors, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(errors, "FIRST_PAUSE_S", 0.001)
     return "memory://bucket/some folder"
 
 
@@ -259,7 +260,7 @@ class TestLocal:
         assert error.value.filename == str(tmp_path / "none")
 
     def test_a_stale_handle_is_tried_again(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(storage_errors, "FIRST_PAUSE_S", 0.001)
+        monkeypatch.setattr(errors, "FIRST_PAUSE_S", 0.001)
         left = [OSError(errno.ESTALE, os.strerror(errno.ESTALE))] * 2
 
         def call() -> str:
@@ -267,7 +268,7 @@ class TestLocal:
                 raise left.pop()
             return "done"
 
-        assert storage_errors.retried("x", "reading", call) == "done"
+        assert errors.retried("x", "reading", call) == "done"
 
 
 class TestRemote:
@@ -295,7 +296,7 @@ class TestRemote:
         MemoryStore.failing = cycle([503])
         with pytest.raises(StorageError, match=r"looking it up \(5 times\) failed: status 503"):
             storage.exists(f"{store}/a")
-        assert len(MemoryStore.calls) == storage_errors.TRIES
+        assert len(MemoryStore.calls) == errors.TRIES
 
     @pytest.mark.parametrize(("status", "number"), [(403, errno.EACCES), (401, errno.EACCES), (400, errno.EIO)])
     def test_what_will_not_pass_is_not_tried_again(self, store: str, status: int, number: int) -> None:

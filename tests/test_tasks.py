@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from pipeline import task_run, verify
-from pipeline.flags import FlagError
-from pipeline.lock import Lock
+from pipeline import verify
+from pipeline.array_jobs import task_run
+from pipeline.array_jobs.tasks import Task
+from pipeline.cli.flags import FlagError
 from pipeline.options import parse
+from pipeline.output.lock import Lock
 from pipeline.plan import shard_of
-from pipeline.tasks import Task
 from tests import outputs
 from tests.command import STANDIN, failures, manifest
 from tests.faults import Faults, Killed

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.tfrecord import RecordError, frame, masked_crc32c, read_tfrecord, write_tfrecord
+from pipeline.output.tfrecord import RecordError, frame, masked_crc32c, read_tfrecord, write_tfrecord
 
 RECORDS = st.lists(st.binary(max_size=300), max_size=5)
 

@@ -17,7 +17,7 @@ from pipeline import manifest, settings
 from pipeline.dataset import dequantize
 from pipeline.records import to_sequence_example, write_tfrecord
 from pipeline.train import main, split
-from pipeline.training_data import Classes, ClassesError, Clips, load_clips, read_classes
+from pipeline.training.data import Classes, ClassesError, Clips, load_clips, read_classes
 
 CLASSES = 'index,mid,display_name\n0,/m/0,"Speech"\n1,/m/1,"Dog, bark"\n2,/m/2,"Rain"\n3,/m/3,"Purr"\n'
 
@@ -67,8 +67,8 @@ def test_learns_and_measures(arguments: list[str], tmp_path: Path, classifier: s
     assert (folder / "per_class_ap.png").read_bytes().startswith(b"\x89PNG")
     assert not (folder / "resume").exists()
 
-    from pipeline.fitting import scores
-    from pipeline.saved_model import load
+    from pipeline.training.fitting import scores
+    from pipeline.training.saved_model import load
 
     model, description = load(folder)
     clips = load_clips(arguments[3], 4)
@@ -82,8 +82,8 @@ def test_padding_and_batches_do_not_change_scores(arguments: list[str]) -> None:
     from vggish_core.quiet import import_tensorflow
 
     import_tensorflow()
-    from pipeline import classifiers
-    from pipeline.fitting import scores
+    from pipeline.training import classifiers
+    from pipeline.training.fitting import scores
 
     clips = load_clips(arguments[3], 4)
     for model in (classifiers.build("logistic", 4), classifiers.build("attention", 4, hidden=16)):
@@ -100,8 +100,8 @@ def test_a_seed_repeats_also_after_an_interruption(arguments: list[str], tmp_pat
     import_tensorflow()
     import keras
 
-    from pipeline import classifiers
-    from pipeline.fitting import Fitting, fit, read_history, scores
+    from pipeline.training import classifiers
+    from pipeline.training.fitting import Fitting, fit, read_history, scores
 
     clips = load_clips(arguments[1], 4)
     train, held_out = clips.take(np.arange(300)), clips.take(np.arange(300, 400))
@@ -244,8 +244,8 @@ def test_a_label_without_a_class_is_refused(
 
 
 def test_descriptions_survive(tmp_path: Path) -> None:
-    from pipeline import provenance
-    from pipeline.saved_model import Description, ModelError, load, read_description
+    from pipeline.training import provenance
+    from pipeline.training.saved_model import Description, ModelError, load, read_description
 
     made = provenance.Provenance("released", dict(provenance.PUBLISHED["audioset"]), {}, "f")
     description = Description("logistic", Classes((3,), ("Köter",), ("/m/3",)), made, 10, {"x": 1})

@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from pipeline import commit, embed, engine, plan, plan_file, resume, transforms
+from pipeline import embed, plan, transforms
+from pipeline.engines import engine
+from pipeline.inputs import plan_file
+from pipeline.output import commit, resume
 from pipeline.types import Clip, Failure
 from tests import interrupted_run, outputs
 

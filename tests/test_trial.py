@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from pipeline import embed, run, trial
+from pipeline import embed, run
+from pipeline.cli import trial
 from pipeline.types import Clip
 from tests import interrupted_run
 from tests.command import manifest

@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import commit, resume, shards, verify
-from pipeline.checks import Rules, examples_in
-from pipeline.layout import OutputError
+from pipeline import shards, verify
+from pipeline.checking.checks import Rules, examples_in
+from pipeline.output import commit, resume
+from pipeline.output.layout import OutputError
+from pipeline.output.sequence_example import SequenceExample
+from pipeline.output.tfrecord import read_tfrecord, write_tfrecord
 from pipeline.plan import shard_of
 from pipeline.records import parse, to_sequence_example
-from pipeline.sequence_example import SequenceExample
-from pipeline.tfrecord import read_tfrecord, write_tfrecord
 from tests import outputs
 
 CLIPS = [outputs.clip(number) for number in range(60)]

@@ -11,7 +11,7 @@ import pytest
 from apache_beam.metrics import Metrics
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipeline import engine, watch
+from pipeline.engines import engine, watch
 from pipeline.progress import Counts
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 def observe(log: str) -> AbstractContextManager[Any]:
     """Wraps what is watched; a context, within which it is."""
-    from pipeline import models
+    from pipeline.embedding import models
     from tests import graph
 
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from pipeline import storage, stores
+from pipeline import storage
+from pipeline.files import stores
 from tests import command
 from tests.command import Done
 from tests.engines import prepare

@@ -17,7 +17,7 @@ import soundfile
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability.api import beam_runner_api_pb2 as protos
 
-from pipeline import stores
+from pipeline.files import stores
 from tests import command, graph
 from tests.command import Done
 from tests.engines import stores as servers

@@ -15,10 +15,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from pipeline import decode, decoder_process
-from pipeline import decoder_protocol as protocol
+from pipeline.decoding import decode, process, protocol
+from pipeline.decoding.stretch import Examples
 from pipeline.settings import FrontEnd
-from pipeline.stretch import Examples
 from pipeline.types import Probe, Reading
 
 
@@ -85,4 +84,4 @@ def misbehave(verb: str) -> None:
 
 
 if __name__ == "__main__":
-    decoder_process.main(read, ask)
+    process.main(read, ask)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline import decode, decoder_process
+from pipeline.decoding import decode, process
+from pipeline.decoding.stretch import Examples
 from pipeline.settings import FrontEnd
-from pipeline.stretch import Examples
 from pipeline.types import Reading
 from tests.hostile.decoder import misbehave
 
@@ -25,4 +25,4 @@ def read(reading: Reading, front_end: FrontEnd, progress: decode.Progress) -> It
 
 
 if __name__ == "__main__":
-    decoder_process.main(read)
+    process.main(read)

@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 import sys
 
-from pipeline import decoders, models, run
+from pipeline import run
+from pipeline.decoding import decoders
+from pipeline.embedding import models
 from pipeline.settings import Decoding, FrontEnd
 from tests.in_process import CHEAP_NETWORK
 

@@ -1,0 +1,196 @@
+"""Clips of an output computed again from their audio and compared, byte by byte. Used by `pipeline.verify --audit`.
+
+Each is decoded in one piece and embedded with others than before, on whatever processor this is: if the bytes are the
+same, they are a function of audio and settings alone.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from pipeline import embed, extract, records, storage
+from pipeline.checking import promises
+from pipeline.decoding import decoders
+from pipeline.engines import engine
+from pipeline.manifest import Manifest, processor
+from pipeline.output import assemble, ledger
+from pipeline.output.layout import OutputError, join, ledger_name, shard_name
+from pipeline.output.ledger import LedgerEntry
+from pipeline.plan import shard_of
+from pipeline.settings import FEATURES_VERSION, Decoding, FrontEnd, Model
+from pipeline.types import Outcome, Reading, Segment
+from vggish_core import standin, weights
+from vggish_core.weights import Kind
+
+
+@dataclass
+class Audit:
+    """What came of it.
+
+    Attributes:
+      equal: how many clips gave the same bytes.
+      faults: a line for each that did not.
+      notes: a line for each whose audio is gone or was changed since, and one that sums up.
+    """
+
+    equal: int = 0
+    faults: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def audit(
+    directory: str, count: int, seed: int, checkpoint: str = "", pca_params: str = "", manifest_uri: str = ""
+) -> Audit:
+    """Compute `count` random clips of an output again.
+
+    Args:
+      directory: the output.
+      count, seed: how many clips with records, and which.
+      checkpoint, pca_params: where the weights are now; "": by the names in the manifest.
+      manifest_uri: of a manifest that lies elsewhere.
+
+    Raises:
+      OutputError: there is no manifest, no ledger; the code or the weights are not those of the output.
+      WeightsError: the weights are not there.
+    """
+    manifest = promises.read(directory, manifest_uri).manifest
+    if (version := manifest.settings["features_version"]) != FEATURES_VERSION:
+        raise OutputError(
+            f"{directory} was made by code of features version {version}, this is {FEATURES_VERSION}",
+            "Audit it with the version of the software that the manifest names.",
+        )
+    model = _model(manifest, checkpoint, pca_params)
+    chosen = choose(directory, manifest, count, seed)
+    held = dict(_held(directory, manifest, chosen))
+    result = Audit()
+    for entry, again in zip(chosen, compute(manifest, model, chosen), strict=True):
+        _compare(result, manifest, entry, held.get(entry.key), again)
+    here, there = processor(), manifest.run.get("processor", "")
+    if result.faults and here != there:
+        result.notes.append(f"note: the output was made on {there}, this is {here}")
+    if chosen and not result.equal and not result.faults:
+        result.faults.append("audit: the audio of none of the clips is there as it was")
+    result.notes.append(f"audit: {len(chosen)} clips computed again, {result.equal} equal (seed {seed})")
+    return result
+
+
+def choose(directory: str, manifest: Manifest, count: int, seed: int) -> list[LedgerEntry]:
+    """Entries of clips with records, drawn evenly from all of them, in order of shard and key."""
+    rng, seen = random.Random(seed), 0
+    kept: list[LedgerEntry] = []
+    for shard in manifest.shards:
+        uri = join(directory, ledger_name(shard.index, manifest.num_shards))
+        if not storage.exists(uri):
+            raise OutputError(f"there is no {uri}", "An audit needs the output's _state, which says where audio is.")
+        for entry in ledger.read(uri):
+            if entry.outcome != "written":
+                continue
+            seen += 1  # reservoir sampling: corpora are larger than memory
+            if len(kept) < count:
+                kept.append(entry)
+            elif (place := rng.randrange(seen)) < count:
+                kept[place] = entry
+    return sorted(kept, key=lambda entry: (shard_of(entry.id, manifest.num_shards), entry.key))
+
+
+def compute(manifest: Manifest, model: Model, entries: Sequence[LedgerEntry]) -> Iterator[assemble.ClipResult]:
+    """Entries -> what their audio gives now, in the same order."""
+    settings = manifest.settings
+    front_end = FrontEnd(settings["hop_seconds"], settings["short_clips"], settings["max_duration_seconds"])
+    worker = embed.shared_worker(model)
+    with decoders.DecoderPool(front_end, Decoding(processes=engine.cores())) as pool:
+        ahead = extract.LookAhead(pool, depth=0)
+        for entry in entries:
+            session, outcomes = embed.Session(worker), list[Outcome]()
+            for item in (*ahead.push(Reading(entry.uri, (Segment(entry.clip),))),):
+                outcomes += session.push(item)
+            outcomes += session.finish()
+            yield assemble.assemble(outcomes)[0]
+
+
+def _compare(
+    result: Audit, manifest: Manifest, entry: LedgerEntry, held: bytes | None, again: assemble.ClipResult
+) -> None:
+    end_s, values = again.entry.end_s, again.values
+    if values is not None and end_s is not None:
+        layout = manifest.settings["record_format"]
+        if records.to_sequence_example(entry.id, entry.start_s, end_s, entry.labels, values, layout) == held:
+            result.equal += 1
+            return
+    found = f"{again.entry.reason}: {again.entry.message}" if values is None else _difference(held, values)
+    if changed := _changed(entry):
+        result.notes.append(f"note: {entry.id}: not comparable, {entry.uri} {changed} ({found})")
+    else:
+        result.faults.append(f"{entry.id}: {entry.uri} gives another record now: {found}")
+
+
+def _difference(held: bytes | None, values: np.ndarray) -> str:
+    if held is None:
+        return "there is none in the output"
+    before = records.parse(held).values
+    if before.shape != values.shape:
+        return f"{len(before)} frames in the output, {len(values)} now"
+    rows = np.flatnonzero((before != values).any(axis=1))
+    if not len(rows):
+        return "the same frames, other times or labels"
+    most = np.abs(before.astype(np.float64) - values).max()
+    return f"{len(rows)} of {len(values)} frames differ, the first is {rows[0]}, by up to {most:g}"
+
+
+def _changed(entry: LedgerEntry) -> str:
+    """How an entry's file is another one than it was; "" where it is not."""
+    try:
+        now = storage.info(entry.uri)
+    except OSError:
+        return "is gone"
+    return "" if (now.size_bytes, now.version) == (entry.size_bytes, entry.version) else "was changed since"
+
+
+def _held(
+    directory: str, manifest: Manifest, entries: Iterable[LedgerEntry]
+) -> Iterator[tuple[tuple[str, float, float], bytes]]:
+    """Keys of entries and their records in the output: as its ledger pairs them."""
+    wanted: dict[int, set[tuple[str, float, float]]] = defaultdict(set)
+    for entry in entries:
+        wanted[shard_of(entry.id, manifest.num_shards)].add(entry.key)
+    for index, keys in wanted.items():
+        lines = ledger.read(join(directory, ledger_name(index, manifest.num_shards)))
+        written = (entry for entry in lines if entry.outcome == "written")
+        with storage.open_read(join(directory, shard_name(index, manifest.num_shards))) as file:
+            for entry, record in zip(written, records.read_tfrecord(file), strict=False):
+                if entry.key in keys:
+                    yield entry.key, record
+
+
+def _model(manifest: Manifest, checkpoint: str, pca_params: str) -> Model:
+    """The manifest's model, its weights found and the very ones."""
+    settings = manifest.settings
+    model = Model(
+        checkpoint=_found(manifest, "checkpoint", checkpoint),
+        pca_params=_found(manifest, "pca_params", pca_params) if settings["embeddings"] != "raw" else "",
+        checkpoint_sha256=settings["checkpoint_sha256"],
+        pca_sha256=settings.get("pca_sha256", ""),
+        precision=settings["precision"],
+        convolutions=settings["convolutions"],
+        embeddings=settings["embeddings"],
+        batch_size=settings["batch_size"],
+    )
+    return replace(model, threads=engine.cores())
+
+
+def _found(manifest: Manifest, kind: Kind, given: str) -> str:
+    """Where weights are: as given, or as the manifest names them; OutputError where they are others."""
+    promised = manifest.models[kind]
+    name = given or ("standin" if promised["name"] == standin.NAME else promised["name"])
+    found = weights.resolve(name, kind, storage.open_read).sha256
+    if found != promised["sha256"]:
+        raise OutputError(
+            f"the {kind} {name} has the sha256 {found}, the output was made with {promised['sha256']}",
+            f"Name the file that it was made with: --{kind} FILE.",
+        )
+    return name

@@ -1,0 +1,60 @@
+"""The check of an output's files as a Beam pipeline: a file an element, one list of reports at the end."""
+
+from __future__ import annotations
+
+import pickle
+import tempfile
+import uuid
+from collections.abc import Iterable, Sequence
+
+import apache_beam as beam
+
+from pipeline import storage, verify
+from pipeline.checking.checks import FileReport, Rules
+from pipeline.engines import engine
+from pipeline.output.layout import OutputError
+
+
+def check_files(files: Sequence[tuple[str, Rules]], on: engine.Engine) -> list[FileReport]:
+    """Files and their rules -> their reports, in order, from an engine's workers.
+
+    The reports, a few kB a file, come back through a file: in a temporary folder of this machine, or below the
+    engine's --temp_location.
+
+    Raises:
+      OutputError: an engine elsewhere has no --temp_location.
+    """
+    if not files:
+        return []
+    with tempfile.TemporaryDirectory(prefix="vggish-verify-") as folder:
+        place = folder if on.local else _temp_location(on)
+        uri = storage.join(place, f"verify-{uuid.uuid4().hex}.reports")
+        engine.run(on, lambda root: build(root, files, uri))
+        with storage.open_read(uri) as file:
+            reports = dict(pickle.loads(file.read()))  # ours, written a moment ago
+        storage.delete(uri)
+    return [reports[index] for index in range(len(files))]
+
+
+def build(root: beam.Pipeline, files: Sequence[tuple[str, Rules]], uri: str) -> beam.PCollection:
+    """The graph: (index, (file, rules)) -> reports -> all of them in one file at `uri`."""
+    return (
+        root
+        | "Files" >> beam.Create(list(enumerate(files)))
+        | "Check" >> beam.MapTuple(lambda index, file: (index, verify.check_one(file)))
+        | "Collect" >> beam.combiners.ToList()
+        | "Write reports" >> beam.Map(_write, uri)
+    )
+
+
+def _write(reports: Iterable[tuple[int, FileReport]], uri: str) -> None:
+    storage.write_atomic(uri, pickle.dumps(list(reports)))
+
+
+def _temp_location(on: engine.Engine) -> str:
+    from apache_beam.options.pipeline_options import GoogleCloudOptions
+
+    place = on.options().view_as(GoogleCloudOptions).temp_location
+    if not place:
+        raise OutputError(f"{on.runner} has no place for the reports", "Name one with --temp_location.")
+    return str(place)

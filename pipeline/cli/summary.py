@@ -1,0 +1,109 @@
+"""What the command says when it is done: clips, failures by reason, hours of audio, speed, and where everything is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+
+from pipeline import storage
+from pipeline.array_jobs.task_run import Part
+from pipeline.array_jobs.tasks import Task, tasks_of
+from pipeline.manifest import Manifest
+from pipeline.output.layout import FAILURES, MANIFEST, join
+from pipeline.output.resume import Opened
+from pipeline.progress import duration
+from pipeline.reasons import REASONS
+from vggish_core import standin
+
+
+def summary(
+    directory: str, manifest: Manifest, computed_s: float, elapsed_s: float, kept: int, report: str = ""
+) -> str:
+    """A finished run as text.
+
+    Args:
+      directory: the output.
+      manifest: its manifest now.
+      computed_s: seconds of audio that this run embedded.
+      elapsed_s: how long the run took.
+      kept: clips that the output already held.
+      report: where `report.html` is, if it was made.
+    """
+    totals = manifest.totals
+    lines = [
+        f"{totals['clips_in']:,} clips: {totals['written']:,} written, {totals['failed']:,} failed, "
+        f"{totals['skipped']:,} skipped; {totals['examples']:,} examples of {duration(totals['audio_seconds'])}",
+        _speed(computed_s, elapsed_s, kept),
+        *_by_reason("failed", manifest.failures),
+        *_by_reason("skipped", manifest.skips),
+        f"  records    {storage.join(directory, f'embeddings-*-of-{manifest.num_shards:05d}.tfrecord')}",
+        f"  manifest   {storage.join(directory, MANIFEST)}",
+        f"  failures   {storage.join(directory, FAILURES)}",
+        f"  report     {report}" if report else "",
+        f"  model      {manifest.models['checkpoint']['name']}",
+        _warning(manifest),
+    ]
+    return "\n".join(line for line in lines if line)
+
+
+def task(of: Task, part: Part, elapsed_s: float) -> str:
+    """What a task of an array did, and which shards the array still lacks, as text."""
+    records, failed, skipped = (
+        sum(getattr(entry, name) for entry in part.shards) for name in ("records", "failed", "skipped")
+    )
+    clips = f"{records + failed + skipped:,} clips: {records:,} written, {failed:,} failed, {skipped:,} skipped"
+    lines = [
+        f"task {of}: {_shards(len(part.shards))} with {clips}",
+        _speed(part.computed_s, elapsed_s, part.kept),
+        f"  nothing is committed yet; missing are {tasks_of(part.missing, part.tasks)}" if part.missing else "",
+    ]
+    return "\n".join(line for line in lines if line)
+
+
+def recovered(opened: Opened) -> Iterator[str]:
+    """What an interrupted run had left, or somebody lost, and what became of it -> lines for the user; mostly none."""
+    if opened.finished:
+        yield f"The last run was stopped while it committed {_shards(opened.finished)}; that is done now."
+    if opened.adopted:
+        yield f"The last run was stopped with {_shards(opened.adopted)} ready, not yet committed: kept."
+    if opened.of_tasks:
+        yield f"Of an array of tasks {_shards(opened.of_tasks)} are there, not yet committed: kept."
+    if opened.lost:
+        names = ", ".join(opened.lost[:3]) + (f" and {len(opened.lost) - 3} more" if len(opened.lost) > 3 else "")
+        yield f"Missing or damaged in the output: {names}. Their clips are computed again."
+
+
+def top_failures(directory: str, counts: Mapping[str, int], most: int = 3) -> Iterator[str]:
+    """The most frequent reasons with an example each -> lines; the examples are read from `failures.jsonl`."""
+    wanted = list(counts)[:most]
+    examples: dict[str, str] = {}
+    with storage.open_read(join(directory, FAILURES)) as file:
+        for line in map(json.loads, file):
+            if not line["skipped"] and line["reason"] in wanted:
+                examples.setdefault(line["reason"], f"{line['uri'] or line['id']}: {line['message']}")
+                if len(examples) == len(wanted):
+                    break
+    for reason in wanted:
+        yield f"  {counts[reason]:,} {reason}: {examples.get(reason, '')}"
+
+
+def _shards(count: int) -> str:
+    return f"{count:,} shard" + ("s" if count != 1 else "")
+
+
+def _warning(manifest: Manifest) -> str:
+    if not any(model["name"] == standin.NAME for model in manifest.models.values()):
+        return ""
+    return "\n*** STAND-IN WEIGHTS: random numbers. These embeddings mean nothing; use them to try things out only. ***"
+
+
+def _speed(computed_s: float, elapsed_s: float, kept: int) -> str:
+    held = f"{kept:,} clips were there already" if kept else ""
+    if not computed_s:
+        return f"nothing to compute in {duration(elapsed_s)}" + (f"; {held}" if held else "")
+    speed = f"{duration(computed_s)} embedded in {duration(elapsed_s)}: {computed_s / elapsed_s:,.0f} × real time"
+    return speed + (f"; {held}" if held else "")
+
+
+def _by_reason(outcome: str, counts: Mapping[str, int]) -> list[str]:
+    return [f"  {outcome:<8}  {count:>6,}  {reason:<16} {REASONS.get(reason, '')}" for reason, count in counts.items()]

@@ -1,0 +1,241 @@
+"""`--check`: what a run would do, tried on a sample: decoders, network, storage; nothing is left behind.
+
+The sample is drawn evenly from the clips in the order of their formats and sizes. Of a long recording only the start is
+decoded. Times are those of one processor at work on one thing, so that they add up to core-hours.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+import uuid
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import fsum
+from pathlib import Path, PurePath
+
+import numpy as np
+
+from pipeline import embed, plan, records, storage
+from pipeline.decoding import decoders
+from pipeline.engines import engine
+from pipeline.inputs.corpus import Work
+from pipeline.output.layout import explained, join
+from pipeline.output.tfrecord import frame
+from pipeline.progress import duration
+from pipeline.settings import Job
+from pipeline.types import Clip, Ending, ExampleBlock, Failure, Reading, Segment
+
+SAMPLE = 32
+EXAMPLES_OF_A_CLIP = 640
+"""Ten minutes at the usual hop: what is decoded of a clip at most."""
+SAMPLE_S = 60.0
+"""No further clip is tried after so long."""
+SEED = 0
+BUSY = 0.85
+"""Share of the processors' time that a run on this machine makes use of."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What came of a clip.
+
+    Attributes:
+      clip: which.
+      examples, audio_s: decoded.
+      whole: the clip was decoded to its end.
+      decode_s, embed_s: processor time for that.
+      values: its embeddings [k, 128]; no rows where it failed.
+      failure: why it did.
+    """
+
+    clip: Clip
+    examples: int
+    audio_s: float
+    whole: bool
+    decode_s: float
+    embed_s: float
+    values: np.ndarray
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What the work comes to: seconds of audio, of one processor, and bytes of records."""
+
+    audio_s: float
+    core_s: float
+    output_bytes: float
+
+
+def draw(clips: Sequence[Clip], most: int = SAMPLE, seed: int = SEED) -> list[Clip]:
+    """Clips -> some of them, evenly from their order by format and size, with a seeded start."""
+    ordered = sorted(clips, key=lambda clip: (_format(clip), plan.cost_bytes(clip), clip.key))
+    if len(ordered) <= most:
+        return ordered
+    step = len(ordered) / most
+    start = random.Random(seed).uniform(0, step)
+    return [ordered[int(start + index * step)] for index in range(most)]
+
+
+def attempt(job: Job, clips: Sequence[Clip], limit_s: float = SAMPLE_S) -> list[Trial]:
+    """Decodes and embeds clips one after another, as a run would; begins no further one after `limit_s`."""
+    worker = embed.shared_worker(job.model)
+    start = time.monotonic()
+    trials: list[Trial] = []
+    with decoders.DecoderPool(job.front_end, job.decoding) as pool:
+        for clip in clips:
+            if trials and time.monotonic() - start > limit_s:
+                break
+            trials.append(_attempt(pool, worker, clip, job.front_end.hop_seconds))
+    return trials
+
+
+def _attempt(pool: decoders.DecoderPool, worker: embed.Worker, clip: Clip, hop_s: float) -> Trial:
+    reading = pool.submit(Reading(clip.uri, (Segment(clip),)))
+    failure, ending, blocks, count = None, None, [], 0
+    start = time.monotonic()
+    for item in reading:
+        if isinstance(item, ExampleBlock):
+            blocks.append(item.examples)
+            count += len(item.examples)
+            if count >= EXAMPLES_OF_A_CLIP:
+                break
+        elif isinstance(item, Ending):
+            ending = item
+        else:
+            failure = item
+    elapsed_s = time.monotonic() - start
+    whole = ending is not None or failure is not None
+    decode_s = reading.busy_s if whole and reading.busy_s else elapsed_s
+    reading.close()
+    if failure is not None:
+        return Trial(clip, 0, 0.0, True, decode_s, 0.0, np.empty((0, 128)), failure)
+    examples = np.concatenate(blocks)
+    parts = [worker.submit(part).result() for part in _batches(examples, worker.batch_size)]
+    audio_s = ending.audio_s if ending else count * hop_s
+    values = np.concatenate([values for values, _ in parts])
+    return Trial(clip, count, audio_s, whole, decode_s, sum(seconds for _, seconds in parts), values)
+
+
+def _batches(examples: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    for begin in range(0, len(examples), size):
+        yield examples[begin : begin + size]
+
+
+def estimate(clips: Sequence[Clip], trials: Sequence[Trial], job: Job) -> Estimate:
+    """All clips and what came of some -> what all will take."""
+    good = [trial for trial in trials if trial.failure is None]
+    if not good:
+        return Estimate(0.0, 0.0, 0.0)
+    share = len(good) / len(trials)
+    tried_s = fsum(trial.audio_s for trial in good)
+    per_s = _seconds_a_byte(good)
+    audio_s = share * fsum(_audio_s(clip, per_s, tried_s / len(good)) for clip in clips)
+    core_s = audio_s / tried_s * fsum(trial.decode_s + trial.embed_s for trial in good)
+    frames = sum(trial.examples for trial in good) * audio_s / tried_s
+    return Estimate(audio_s, core_s, frames * _record_bytes(good, job) / sum(trial.examples for trial in good))
+
+
+def _seconds_a_byte(good: Sequence[Trial]) -> dict[str, float]:
+    """By format, "" for all: seconds of audio in a byte of the files that were decoded to their end."""
+    seconds: dict[str, float] = defaultdict(float)
+    sizes: dict[str, int] = defaultdict(int)
+    for trial in good:
+        if trial.whole and not trial.clip.cut and trial.clip.size_bytes:
+            for name in (_format(trial.clip), ""):
+                seconds[name] += trial.audio_s
+                sizes[name] += trial.clip.size_bytes
+    return {name: seconds[name] / sizes[name] for name in sizes}
+
+
+def _audio_s(clip: Clip, per_byte: dict[str, float], otherwise: float) -> float:
+    if clip.end_s is not None:
+        return clip.end_s - clip.start_s
+    rate = per_byte.get(_format(clip), per_byte.get(""))
+    return clip.size_bytes * rate if rate and clip.size_bytes else otherwise
+
+
+def _record_bytes(good: Sequence[Trial], job: Job) -> int:
+    """Bytes of the trials' records."""
+    return sum(len(frame(_record(trial, job))) for trial in good)
+
+
+def _record(trial: Trial, job: Job) -> bytes:
+    clip = trial.clip
+    end_s = clip.start_s + trial.audio_s if clip.end_s is None else clip.end_s
+    return records.to_sequence_example(
+        clip.id, clip.start_s, end_s, clip.labels, trial.values, job.output.record_format
+    )
+
+
+def try_storage(directory: str, data: bytes) -> None:
+    """Writes bytes to an output's storage, reads them back and removes them, with the folders that were made for it.
+
+    Raises:
+      OutputError: the storage does not take them, or gives others back.
+    """
+    made = _missing_folders(directory)
+    uri = join(directory, f".check-{uuid.uuid4().hex[:12]}.tfrecord")
+    try:
+        with explained(directory, "writing a record to try the storage"):
+            storage.mkdirs(directory)
+            storage.write_atomic(uri, data)
+            with storage.open_read(uri) as file:
+                if file.read() != data:
+                    raise OSError("it gives back other bytes than were written")
+            storage.delete(uri)
+    finally:
+        for folder in made:
+            if folder.is_dir():
+                folder.rmdir()
+
+
+def _missing_folders(directory: str) -> list[Path]:
+    """Folders that are to be made for a local output, the deepest first."""
+    if not storage.is_local(directory):
+        return []
+    path = Path(storage.absolute(directory))
+    return [folder for folder in (path, *path.parents) if not folder.exists()]
+
+
+def report(job: Job, work: Work, continued: bool, piece_s: float, on: engine.Engine) -> str:
+    """What a run would do, after a trial of it -> text. Errors as `try_storage`."""
+    start = time.monotonic()
+    trials = attempt(job, draw(work.clips))
+    elapsed_s = time.monotonic() - start
+    good = [trial for trial in trials if trial.failure is None]
+    data = b"".join(frame(_record(trial, job)) for trial in good) or b"no clip gave a record"
+    try_storage(job.output.directory, data)
+    total = estimate(work.clips, trials, job)
+    wall_s = total.core_s / engine.cores() / BUSY
+    pieces = max(1, round(wall_s / piece_s)) if on.local and work.clips else 1
+    touched = {plan.shard_of(clip.id, job.output.num_shards) for clip in work.clips}
+    lines = [
+        f"clips      {len(work.clips):,} to embed, {work.kept:,} kept, {work.gone:,} no longer among the inputs",
+        f"output     {'continued' if continued else 'new'}: {job.output.num_shards:,} shards, {len(touched):,} to "
+        f"write; {pieces:,} {'commit' if pieces == 1 else 'commits'}",
+        f"storage    {len(data):,} bytes were written, read back and removed",
+        f"sample     {len(trials):,} clips in {duration(elapsed_s)}; {len(trials) - len(good):,} gave no record",
+        *_failures(work, trials),
+        f"estimate   {duration(total.audio_s)} of audio; {total.core_s / 3600:,.2f} core-hours, "
+        f"{duration(wall_s)} on this machine's {engine.cores()} cores; {total.output_bytes / 1e6:,.1f} MB of records",
+    ]
+    return f"check of {job.output.directory}; nothing was changed\n  " + "\n  ".join(lines)
+
+
+def _failures(work: Work, trials: Sequence[Trial]) -> Iterator[str]:
+    """Lines for what is known to fail, and for what failed in the sample, with how many that makes of all."""
+    for reason, count in Counter(failure.reason for failure in work.failures).most_common():
+        yield f"listed     {count:,} {reason}"
+    found = [trial.failure for trial in trials if trial.failure is not None]
+    for reason, count in Counter(failure.reason for failure in found).most_common():
+        example = next(failure for failure in found if failure.reason == reason)
+        about = round(count / len(trials) * len(work.clips))
+        what = "skipped" if example.skipped else "failed"
+        yield f"expected   about {about:,} {what} as {reason}, such as {example.clip.uri}: {example.message}"
+
+
+def _format(clip: Clip) -> str:
+    return PurePath(clip.uri).suffix.lower()

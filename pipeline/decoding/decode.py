@@ -1,0 +1,243 @@
+"""A reading -> the examples, endings and failures of its segments, decoded in one pass in this process.
+
+A clip that is cut out of a recording is processed as a waveform of its own, as if it had been cut into its own file;
+segments of a long clip are computed on the clip's absolute grid (docs/design.md).
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from itertools import chain
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+
+from pipeline import storage
+from pipeline.decoding import protocol
+from pipeline.decoding.stretch import Examples, Result, Source, Stretch, min_known
+from pipeline.files import compression
+from pipeline.settings import FrontEnd
+from pipeline.types import Probe, Reading
+from vggish_core.audio import AudioError, AudioReader, open_audio
+
+BLOCK_FRAMES = 1 << 16
+"""Sample frames that are decoded at a time."""
+TRIED_SAMPLES = 1 << 20
+"""At a file's start, of all channels, in which seeking is tried: two of FLAC's blocks at their largest."""
+
+Item = Result | protocol.Started
+Progress = Callable[[], None]
+"""Called now and then while nothing comes: each call means that the decoder is not stuck."""
+
+
+def read(reading: Reading, front_end: FrontEnd, progress: Progress) -> Iterator[Item]:
+    """A reading -> for each segment, named by its position: `Started`, its `Examples`, and `Ended` or `Failed`.
+
+    Segments that overlap in time come interleaved. What is wrong with a file fails the segments that were being read
+    at that place; those that come later in a file that seeks exactly are read on their own, behind it. A file in which
+    seeking fails, for its table of places is damaged say, is read on from its start instead.
+    """
+    left = list(range(len(reading.segments)))
+    started: set[int] = set()
+    seeks = True
+    while left:
+        attempt = _Pass(reading, left, front_end, progress, seeks)
+        try:
+            for item in attempt.read():
+                if not isinstance(item, protocol.Started) or item.segment not in started:
+                    yield item
+                if isinstance(item, protocol.Started):
+                    started.add(item.segment)
+            return
+        except _SeekError:
+            left, seeks = attempt.left, False
+            continue
+        except Exception as error:
+            reason, message = explain(error)
+        failed = attempt.active or left  # none: the file could not even be opened
+        if not attempt.exact:
+            failed = attempt.left
+        yield from (protocol.Failed(position, reason, message) for position in failed)
+        left = [position for position in attempt.left if position not in failed]
+
+
+def probe(uri: str, progress: Progress) -> Probe | None:
+    """A file -> what its header says; None if it does not open or say its length: reading it will tell why."""
+    try:
+        with ExitStack() as stack:
+            audio = stack.enter_context(open_audio(_open(uri, stack, progress)))
+            if audio.frames is None:
+                return None
+            frames, rate = audio.frames, audio.sample_rate_hz
+            return Probe(frames, rate, audio.seekable_exactly and _seeks_truly(audio))
+    except Exception as error:
+        explain(error)
+        return None
+
+
+def _seeks_truly(audio: AudioReader) -> bool:
+    """Try, near the start, whether seeking finds what reading does: a damaged FLAC header can have it count wrongly."""
+    through = _take(audio, TRIED_SAMPLES // audio.channels)
+    middle = len(through) // 2 + 1
+    audio.seek(middle)
+    return np.array_equal(_take(audio, len(through) - middle), through[middle:])
+
+
+def _take(audio: AudioReader, count: int) -> np.ndarray:
+    """The next samples float32 [<= count, channels]; fewer only at the file's end."""
+    parts = [np.empty((0, audio.channels), np.float32)]
+    while count > 0 and (block := next(audio.blocks(min(count, BLOCK_FRAMES)), None)) is not None:
+        parts.append(block)
+        count -= len(block)
+    return np.concatenate(parts)
+
+
+class _SeekError(Exception):
+    """A file that should seek does not."""
+
+
+class _Pass:
+    """One opening of the file for some segments of a reading.
+
+    Attributes:
+      left: segments without an outcome.
+      active: those of them that are being read.
+      exact: whether the file seeks exactly; False until it is open.
+    """
+
+    def __init__(
+        self, reading: Reading, positions: list[int], front_end: FrontEnd, progress: Progress, seeks: bool
+    ) -> None:
+        self.left = positions
+        self.active: list[int] = []
+        self.exact = False
+        self._reading = reading
+        self._front_end = front_end
+        self._progress = progress
+        self._seeks = seeks
+
+    def read(self) -> Iterator[Item]:
+        """Everything that comes of the file. Raises what is wrong with it."""
+        with ExitStack() as stack:
+            audio = stack.enter_context(open_audio(_open(self._reading.uri, stack, self._progress)))
+            audio.seekable_exactly = self.exact = audio.seekable_exactly and self._seeks
+            frames = audio.frames if self.exact else None
+            source = Source(audio.sample_rate_hz, audio.channels, audio.format, frames)
+            stretches = []
+            for position in tuple(self.left):
+                stretch = Stretch(position, self._reading.segments[position], source, self._front_end)
+                if (refusal := stretch.refusal()) is None:
+                    stretches.append(stretch)
+                else:
+                    yield self._over(refusal)
+            yield from self._read(audio, stretches)
+
+    def _read(self, audio: AudioReader, stretches: list[Stretch]) -> Iterator[Item]:
+        """Samples to whom they belong: each is decoded once, however many stretches it is part of."""
+        waiting = deque(sorted(stretches, key=lambda stretch: stretch.begin))
+        reading: list[Stretch] = []
+        while waiting or reading:
+            if not reading:
+                # It counts as being read from here on: what is skipped on the way to it is skipped for it.
+                yield self._start(waiting[0])
+                reading.append(waiting.popleft())
+                self._go_to(audio, reading[0].begin)
+            while waiting and waiting[0].begin <= audio.position:
+                yield self._start(waiting[0])
+                reading.append(waiting.popleft())
+            self._progress()
+            # Up to where a stretch begins or ends: what is wrong with a block is wrong with all that are being read.
+            block = _next_block(
+                audio, min_known(*(stretch.end for stretch in reading), *(stretch.begin for stretch in waiting))
+            )
+            for stretch in tuple(reading):
+                results = [stretch.push(block, audio.position)] if block is not None else []
+                if block is None or stretch.end == audio.position:
+                    results.append(stretch.finish(audio.position))
+                for item in chain.from_iterable(results):
+                    yield item if isinstance(item, Examples) else self._over(item)
+                    if not isinstance(item, Examples):
+                        reading.remove(stretch)
+                        break
+
+    def _go_to(self, audio: AudioReader, frame: int) -> None:
+        """Go on to a frame, or the file's end: by seeking where that is exact, else by decoding what lies before it."""
+        if audio.seekable_exactly and frame != audio.position:
+            try:
+                audio.seek(frame)
+            except AudioError as error:
+                raise _SeekError from error
+        while audio.position < frame:
+            before = audio.position
+            audio.seek(min(frame, before + BLOCK_FRAMES))
+            if audio.position == before:
+                return
+            self._progress()
+
+    def _start(self, stretch: Stretch) -> protocol.Started:
+        self.active.append(stretch.position)
+        return protocol.Started(stretch.position)
+
+    def _over(self, outcome: protocol.Ended | protocol.Failed) -> protocol.Ended | protocol.Failed:
+        self.left.remove(outcome.segment)
+        if outcome.segment in self.active:
+            self.active.remove(outcome.segment)
+        return outcome
+
+
+def _open(uri: str, stack: ExitStack, progress: Progress) -> str | BinaryIO:
+    """The local file's path; or the remote, or unpacked, file, which the stack closes."""
+    packed = compression.kind_of(uri) is not None
+    if storage.is_local(uri) and not packed:
+        return storage.absolute(uri)
+    file = stack.enter_context(storage.open_read(uri))
+    if not packed:
+        return file
+    free = shutil.disk_usage(tempfile.gettempdir()).free
+    watched = cast(BinaryIO, _Watched(file, progress))
+    return stack.enter_context(compression.unpacked(watched, uri, max_bytes=free // 2))
+
+
+class _Watched:
+    """A file that says when it is read."""
+
+    def __init__(self, file: BinaryIO, progress: Progress) -> None:
+        self._file = file
+        self._progress = progress
+
+    def read(self, size: int = -1) -> bytes:
+        self._progress()
+        return self._file.read(size)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+def _next_block(audio: AudioReader, stop: int | None) -> np.ndarray | None:
+    """The next samples float32 [n, channels] before frame `stop`; n = 0 if that is here; None at the file's end."""
+    count = BLOCK_FRAMES if stop is None else min(BLOCK_FRAMES, stop - audio.position)
+    if count <= 0:
+        return np.empty((0, audio.channels), np.float32)
+    return next(audio.blocks(count), None)
+
+
+def explain(error: Exception) -> tuple[str, str]:
+    """An exception -> reason and message of a failure; one that is no file's fault is raised."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, MemoryError):  # FFmpeg's own is among the errors that it gives of damaged files
+            raise cause
+        cause = cause.__cause__
+    if isinstance(error, AudioError):
+        return error.reason, error.message
+    if isinstance(error, storage.DamagedError):
+        return "truncated" if error.truncated else "corrupt", error.what
+    if isinstance(error, FileNotFoundError):
+        return "missing", "no such file"
+    if isinstance(error, storage.StorageError) or (isinstance(error, OSError) and error.errno is not None):
+        return "unreadable", error.strerror or str(error)
+    raise error

@@ -1,0 +1,283 @@
+"""A pool of decoder processes that may crash, hang or balloon: only the segments they were reading are harmed.
+
+A thread a decoder takes the oldest reading, hands it to its process and moves what comes back into the reading's own
+bounded queue. So memory is bounded by the number of readings under way, whatever their length.
+
+Why consumers cannot block each other for good, if each takes everything from its oldest reading before it waits for the
+next: readings start in the order of their submission. Take the oldest of all unfinished readings. Everything that was
+submitted before it is finished, so it has a decoder, or gets the next one; and its consumer's older readings are
+finished as well, so that consumer reaches it without waiting, and empties its queue. So it ends; the next is oldest.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import weakref
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import replace
+
+from pipeline.decoding.handle import COMMAND, CancelledError, Decoder
+from pipeline.decoding.protocol import Question
+from pipeline.decoding.slot import Run, Slot, probe
+from pipeline.engines.engine import cores
+from pipeline.settings import Decoding, FrontEnd
+from pipeline.types import ExampleBlock, Extracted, Probe, Reading
+
+QUEUED_EXAMPLES = 256
+"""Examples that a reading may have waiting for its consumer: 6 MB."""
+
+
+class PoolClosedError(RuntimeError):
+    """The pool was closed while somebody waited for a reading."""
+
+
+class _Order:
+    """Something that was submitted to a pool."""
+
+    def __init__(self) -> None:
+        self._results = _Results()
+
+    def close(self) -> None:
+        """Give up what was not taken: the decoder is free for others."""
+        self._results.cancel()
+
+    def __del__(self) -> None:
+        self._results.cancel()
+
+
+class Job(_Order):
+    """What comes of a submitted reading: an iterator of `ExampleBlock`s, and one `Ending` or `Failure` a segment.
+
+    Blocks of one segment come in order; those of segments that overlap in time come interleaved.
+
+    Attributes:
+      reading: what was submitted.
+      busy_s: seconds that decoding took, known at the end.
+    """
+
+    def __init__(self, reading: Reading) -> None:
+        super().__init__()
+        self.reading = reading
+
+    @property
+    def busy_s(self) -> float:
+        return self._results.busy_s
+
+    def __iter__(self) -> Job:
+        return self
+
+    def __next__(self) -> Extracted:
+        item = self._results.get()
+        if item is None:
+            raise StopIteration
+        assert not isinstance(item, Probe)
+        return item
+
+
+class Probing(_Order):
+    """What comes of a question about a file's header."""
+
+    def result(self) -> Probe | None:
+        """Wait -> what the header says; None if that cannot be had. To be called once."""
+        item = self._results.get()
+        assert item is None or isinstance(item, Probe)
+        return item
+
+
+class _Results:
+    """The bounded queue between a decoder's thread and a consumer."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._items: deque[Extracted | Probe] = deque()
+        self._examples = 0
+        self._ended = False
+        self._error: BaseException | None = None
+        self.busy_s = 0.0
+        self.cancelled = False
+
+    def put(self, item: Extracted | Probe) -> None:
+        """Add a result when there is room. Raises `CancelledError` if nobody will take it."""
+        size = len(item.examples) if isinstance(item, ExampleBlock) else 0
+        with self._changed:
+            self._changed.wait_for(lambda: self.cancelled or not size or self._examples < QUEUED_EXAMPLES)
+            if self.cancelled:
+                raise CancelledError
+            self._items.append(item)
+            self._examples += size
+            self._changed.notify_all()
+
+    def end(self, busy_s: float, error: BaseException | None = None) -> None:
+        """Nothing more comes; `error` is raised to the consumer."""
+        with self._changed:
+            if not self._ended:
+                self._ended, self._error, self.busy_s = True, error, busy_s
+                self._changed.notify_all()
+
+    def get(self) -> Extracted | Probe | None:
+        """The next result; None at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._items or self._ended or self.cancelled)
+            if self._items:
+                item = self._items.popleft()
+                if isinstance(item, ExampleBlock):
+                    self._examples -= len(item.examples)
+                self._changed.notify_all()
+                return item
+            if self._error is not None:
+                raise self._error
+            return None
+
+    def cancel(self) -> None:
+        with self._changed:
+            self.cancelled = True
+            self._items.clear()
+            self._changed.notify_all()
+
+
+class DecoderPool:
+    """Decoder processes, started when there is work, replaced when they fail.
+
+    Args:
+      front_end: how audio becomes examples.
+      decoding: how many processes, and their limits.
+      command: what a decoder process is; another one in tests.
+    """
+
+    def __init__(self, front_end: FrontEnd, decoding: Decoding, command: Sequence[str] = COMMAND) -> None:
+        self.front_end = front_end
+        self.decoding = decoding
+        self._command = command
+        self._waiting: deque[tuple[Reading | Question, _Results]] = deque()
+        self._current: set[_Results] = set()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._threads: list[threading.Thread] = []
+        self._idle = 0
+        _live.add(self)
+
+    def submit(self, reading: Reading) -> Job:
+        """Queue a reading behind all that were submitted before."""
+        job = Job(reading)
+        self._submit(reading, job._results)
+        return job
+
+    def probe(self, uri: str) -> Probing:
+        """Queue a question about the header of a file, likewise: headers are as hostile as what follows them."""
+        probing = Probing()
+        self._submit(Question(uri), probing._results)
+        return probing
+
+    def _submit(self, request: Reading | Question, results: _Results) -> None:
+        with self._changed:
+            if self._closed:
+                raise PoolClosedError("the decoder pool is closed")
+            self._waiting.append((request, results))
+            if len(self._waiting) > self._idle and len(self._threads) < self.decoding.processes:
+                # Daemon threads: the interpreter's end does not wait for them; `atexit` closes shared pools.
+                thread = threading.Thread(target=self._serve, name="decoder", daemon=True)
+                self._threads.append(thread)
+                thread.start()
+            self._changed.notify()
+
+    def close(self) -> None:
+        """End all processes. Consumers that still wait get a `PoolClosedError`."""
+        with self._changed:
+            self._closed = True
+            for results in [*(results for _, results in self._waiting), *self._current]:
+                results.end(0.0, PoolClosedError("the decoder pool was closed before this reading's end"))
+                results.cancel()
+            self._waiting.clear()
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    def __enter__(self) -> DecoderPool:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _serve(self) -> None:
+        """A decoder's thread."""
+        slot = Slot(lambda: Decoder(self.front_end, self.decoding, self._command))
+        while (task := self._take()) is not None:
+            request, results = task
+            try:
+                if isinstance(request, Reading):
+                    run = Run(request, slot, results)
+                    run.read()
+                    results.end(run.busy_s)
+                else:
+                    probe(request, slot, results)
+                    results.end(0.0)
+            except CancelledError:
+                slot.kill()
+            except BaseException as error:  # for the consumer to see; this thread goes on
+                slot.kill()
+                results.end(0.0, error)
+            finally:
+                with self._changed:
+                    self._current.discard(results)
+        slot.end()
+
+    def _take(self) -> tuple[Reading | Question, _Results] | None:
+        with self._changed:
+            self._idle += 1
+            self._changed.wait_for(lambda: self._waiting or self._closed)
+            self._idle -= 1
+            if self._closed:
+                return None
+            task = self._waiting.popleft()
+            self._current.add(task[1])
+            return task
+
+
+_lock = threading.Lock()
+_pools: dict[tuple[FrontEnd, Decoding], tuple[DecoderPool, int]] = {}
+
+
+def shared_pool(front_end: FrontEnd, decoding: Decoding) -> DecoderPool:
+    """This process's one pool of these settings, for all threads; `release_pool` it as often as it was asked for."""
+    decoding = replace(decoding, processes=decoding.processes or cores())
+    with _lock:
+        key = (front_end, decoding)
+        pool, users = _pools.get(key) or (DecoderPool(front_end, decoding), 0)
+        _pools[key] = (pool, users + 1)
+        return pool
+
+
+def release_pool(pool: DecoderPool) -> None:
+    """Say that one user of a shared pool needs it no more; the last one's word closes it."""
+    key = (pool.front_end, pool.decoding)
+    with _lock:
+        if _pools.get(key, (None, 0))[0] is not pool:
+            return
+        users = _pools[key][1] - 1
+        if users:
+            _pools[key] = (pool, users)
+            return
+        del _pools[key]
+    pool.close()
+
+
+_live: weakref.WeakSet[DecoderPool] = weakref.WeakSet()
+
+
+def _close_all() -> None:
+    for pool in list(_live):
+        pool.close()
+
+
+def _forget_in_fork() -> None:
+    global _lock
+    _lock = threading.Lock()
+    _pools.clear()
+    _live.clear()
+
+
+atexit.register(_close_all)
+os.register_at_fork(after_in_child=_forget_in_fork)

@@ -1,0 +1,214 @@
+"""A decoder process: `Reading`s in, their examples, endings and failures out, over a socket; and headers of files.
+
+`pipeline.decoding.decoders` starts it as `python -m pipeline.decoding.process FD`, FD being one end of a socket pair.
+It is expendable: what a file does to it concerns that file only. It ends when the socket closes; when a decoder hangs
+and nobody is left to end it, its own watchdog does, which is C and needs no lock that the decoder may hold.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import importlib
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import BinaryIO
+
+from pipeline import storage
+from pipeline.decoding import decode, protocol
+from pipeline.decoding.stretch import Examples
+from pipeline.files import stores
+from pipeline.settings import FrontEnd
+from pipeline.types import Probe, Reading
+
+Read = Callable[[Reading, FrontEnd, decode.Progress], Iterator[decode.Item]]
+Ask = Callable[[str, decode.Progress], Probe | None]
+DECODERS = ("soundfile", "av")
+"""Imported before the memory limit is set: their libraries take 100 MB of addresses, which is not the file's fault."""
+HEARTBEAT_S = 1.0
+"""Seconds between signs of life while a reading gives nothing else."""
+
+
+class GoneError(Exception):
+    """The pool's end of the socket is closed: nobody waits for results."""
+
+
+def main(read: Read = decode.read, ask: Ask = decode.probe) -> None:
+    """Serve one socket until it closes.
+
+    Args:
+      read: what becomes of a reading; another function in tests of decoders that misbehave.
+      ask: what becomes of a question about a file's header; likewise.
+    """
+    connection = Connection(int(sys.argv[1]))
+    log = _isolate()
+    try:
+        _serve(connection, read, ask, log)
+    except (GoneError, EOFError):
+        os._exit(0)  # at once: what a broken decoder left behind may not survive an orderly end
+    except MemoryError:
+        os._exit(protocol.TOO_LARGE_STATUS)
+    except BaseException:
+        log.write(traceback.format_exc().encode(errors="replace"))
+        os._exit(1)
+
+
+def _isolate() -> BinaryIO:
+    """Keep this process's troubles to itself; returns the pool's log, a file that only it and `faulthandler` write.
+
+    Decoders print warnings by the thousand to stderr, which is the user's terminal: it goes nowhere.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the pool ends this one
+    log = os.fdopen(os.dup(2), "wb", buffering=0)
+    os.set_inheritable(log.fileno(), False)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    faulthandler.enable(log)
+    _die_with_parent()
+    return log
+
+
+def _die_with_parent() -> None:
+    """Have Linux end this process when the pool's thread that started it ends, were it by SIGKILL."""
+    if sys.platform.startswith("linux"):
+        import ctypes
+
+        PR_SET_PDEATHSIG = 1
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def _serve(connection: Connection, read: Read, ask: Ask, log: BinaryIO) -> None:
+    session: protocol.Session = connection.recv()
+    os.chdir(session.directory)
+    for name in DECODERS:
+        importlib.import_module(name)
+    limit_memory(session.memory_mb)
+    protocol.send(connection, protocol.Ready())
+    watchdog = Watchdog(session.timeout_s, log)
+    while True:
+        try:
+            request: Reading | protocol.Question = connection.recv()
+        except OSError as error:
+            raise GoneError from error
+        if not storage.is_local(request.uri):
+            _import_storage(request.uri, session)
+        answer = _Answer(connection, watchdog)
+        if isinstance(request, Reading):
+            answer.send(read(request, session.front_end, answer.progress))
+        else:
+            answer.send(_probed(ask, request.uri, answer.progress))
+
+
+def _probed(ask: Ask, uri: str, progress: decode.Progress) -> Iterator[protocol.Probed]:
+    probe = ask(uri, progress)
+    if probe is not None:
+        yield protocol.Probed(probe.frames, probe.sample_rate_hz, probe.seekable)
+
+
+class _Answer:
+    """What is sent of one request. The watchdog sees the time that its work takes, not that of waiting to send."""
+
+    def __init__(self, connection: Connection, watchdog: Watchdog) -> None:
+        self._connection = connection
+        self._watchdog = watchdog
+        self._sent = time.monotonic()
+
+    def send(self, items: Iterator[decode.Item | protocol.Probed]) -> None:
+        """Send everything that comes, to the end."""
+        busy = 0.0
+        while True:
+            self._watchdog.arm()
+            start = time.monotonic()
+            item = next(items, None)
+            busy += time.monotonic() - start
+            self._put(protocol.Done(busy) if item is None else item)
+            if item is None:
+                return
+
+    def progress(self) -> None:
+        """Work goes on, with nothing to send yet."""
+        self._watchdog.arm()
+        if time.monotonic() - self._sent >= HEARTBEAT_S:
+            self._put(protocol.Alive())
+
+    def _put(self, item: decode.Item | protocol.Alive | protocol.Probed | protocol.Done) -> None:
+        self._watchdog.rest()
+        try:
+            if isinstance(item, Examples):
+                protocol.send_block(self._connection, item.segment, item.first_example, item.examples)
+            else:
+                protocol.send(self._connection, item)
+        except OSError as error:
+            raise GoneError from error
+        self._sent = time.monotonic()
+
+
+class Watchdog:
+    """Ends this process if it hangs in a decoder, holding the GIL or not, and the pool is no longer there to do it.
+
+    Args:
+      timeout_s: after which the pool acts; the watchdog clearly later.
+      log: where it writes what hung.
+    """
+
+    def __init__(self, timeout_s: float, log: BinaryIO) -> None:
+        self._seconds = timeout_s * 1.5 + 5
+        self._log = log
+        self._armed_at: float | None = None
+
+    def arm(self) -> None:
+        """Start the time, or start it anew."""
+        now = time.monotonic()
+        if self._armed_at is not None and now - self._armed_at < 1:
+            return  # each call starts a thread: not for every block
+        try:
+            faulthandler.dump_traceback_later(self._seconds, exit=True, file=self._log)
+        except RuntimeError as error:  # no memory for the thread
+            raise MemoryError from error
+        self._armed_at = now
+
+    def rest(self) -> None:
+        """Stop the time while this process may rightly wait."""
+        faulthandler.cancel_dump_traceback_later()
+        self._armed_at = None
+
+
+def limit_memory(memory_mb: int) -> None:
+    """Limit this process to what it has now and `memory_mb` more; no core dumps. Linux; elsewhere there is no limit."""
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if not sys.platform.startswith("linux"):
+        return
+    size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    limit = size + memory_mb * 2**20
+    resource.setrlimit(resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+
+
+def _import_storage(uri: str, session: protocol.Session) -> None:
+    """Import what opens a URI, outside the memory limit: such libraries are large, and not the file's fault."""
+    scheme = uri.partition("://")[0]
+    if scheme in _imported:
+        return
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+    stores.adopt(uri, session.store_options)
+    _imported.add(scheme)
+    limit_memory(session.memory_mb)
+
+
+_imported: set[str] = set()
+"""Schemes whose libraries are here."""
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Behind `pipeline.embed` and `pipeline.embed_audio`: models, accelerators, whole clips."""

@@ -1,0 +1,21 @@
+"""The id that a clip has by default."""
+
+from __future__ import annotations
+
+import re
+
+from pipeline.files import compression
+
+_EXTENSION = re.compile(r"(?<=[^/])\.(?=[A-Za-z0-9]*[A-Za-z])[A-Za-z0-9]{1,5}\Z")
+"""At the end of a file's name: "take 1.5" and "a. b" have none."""
+
+
+def id_of(path: str) -> str:
+    """A relative path -> the id: without extension, and without that of a compression around it.
+
+    >>> id_of("a/b.wav"), id_of("a/b.wav.gz"), id_of("a/1. Intro"), id_of("take 1.5.flac")
+    ('a/b', 'a/b', 'a/1. Intro', 'take 1.5')
+    """
+    path = compression.without_suffix(path)
+    extension = _EXTENSION.search(path)
+    return path[: extension.start()] if extension else path

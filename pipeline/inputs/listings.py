@@ -1,0 +1,239 @@
+"""Listed clips: rows of AudioSet's segment lists and of manifests -> clips, and what fails to be one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Literal
+
+from pipeline import storage
+from pipeline.inputs.class_labels import ClassLabels, as_index
+from pipeline.inputs.corpus import Corpus
+from pipeline.inputs.ids import id_of
+from pipeline.inputs.rows import Row, read_manifest, read_segments
+from pipeline.inputs.tables import SourceError
+from pipeline.types import Clip, ClipKey, Failure
+
+SegmentAudio = Literal["whole", "cut"]
+
+LISTED_FOLDERS = 100
+"""Remote files of a manifest have their sizes and versions from listings, if they are in so few folders."""
+
+
+def clips_from_segments(inputs: Sequence[Clip], uri: str, classes: ClassLabels, segment_audio: SegmentAudio) -> Corpus:
+    """Audio files and AudioSet's list of segments -> the segments as clips.
+
+    A row's audio is the file that is called as `names_of` says. What a row lacks makes it a failure of stage "find";
+    audio that no row names is listed as skipped.
+
+    Args:
+      inputs: a clip for each file.
+      uri: of the list.
+      classes: MID -> class index.
+      segment_audio: "whole": files hold whole recordings, out of which the segments are cut; "cut": each is a segment.
+
+    Raises:
+      SourceError: the list is malformed or empty; two rows are one segment; no row at all has audio.
+    """
+    files = _Names(inputs)
+    clips: list[Clip] = []
+    failures: list[Failure] = []
+    taken = Keys(uri)
+    used: dict[str, int] = {}
+    for row in read_segments(uri):
+        file = files.find(row, timed=segment_audio == "cut")
+        if file is not None:
+            before = used.setdefault(file.uri, row.line)
+            if segment_audio == "cut" and before != row.line:
+                raise SourceError(
+                    f"{uri}: lines {before} and {row.line} both stand for {file.uri}, which is one segment",
+                    "Name the files YTID_start_end, or give whole recordings and --segment_audio whole",
+                )
+        item = _clip_of(row, row.id, file, classes, segment_audio)
+        taken.add(item if isinstance(item, Clip) else item.clip, row.line)
+        if isinstance(item, Clip):
+            clips.append(item)
+        else:
+            failures.append(item)
+    if not used:
+        raise _no_audio_at_all(uri, inputs, failures, segment_audio)
+    failures.extend(_unused(file, uri) for file in inputs if file.uri not in used)
+    return Corpus(clips, failures)
+
+
+def names_of(row: Row, timed: bool) -> Iterator[str]:
+    """A row of a segment list -> what its audio may be called, without extension, the likeliest first.
+
+    The id itself, or with a Y before it, as some downloaders do lest a name begins with "-". For files that were cut
+    (`timed`) also id_start_end and id_start, with times such as 30, 30.0, 30.000 (seconds) or 30000 (milliseconds).
+    """
+    prefixes = (row.id, f"Y{row.id}")
+    if timed and row.start_s is not None and row.end_s is not None:
+        if not (math.isfinite(row.start_s) and math.isfinite(row.end_s)):
+            return
+        for start, end in zip(_spellings(row.start_s), _spellings(row.end_s), strict=True):
+            for prefix in prefixes:
+                yield f"{prefix}_{start}_{end}"
+                yield f"{prefix}_{start}"
+    yield from prefixes
+
+
+def _spellings(seconds: float) -> tuple[str, ...]:
+    return (f"{seconds:g}", f"{seconds:.3f}", str(seconds), str(round(seconds * 1000)))
+
+
+class _Names:
+    """Audio files by name."""
+
+    def __init__(self, inputs: Iterable[Clip]) -> None:
+        self._files: dict[str, Clip] = {}
+        self._others: dict[str, Clip] = {}
+        for file in inputs:
+            name = file.id.rpartition("/")[2]
+            if self._files.setdefault(name, file) is not file:
+                self._others[name] = file
+
+    def find(self, row: Row, timed: bool) -> Clip | None:
+        for name in names_of(row, timed):
+            if (file := self._files.get(name)) is not None:
+                if name in self._others:
+                    raise SourceError(
+                        f"two files are called as {row.id}: {file.uri} and {self._others[name].uri}",
+                        "Give a pattern that matches only one of them",
+                    )
+                return file
+        return None
+
+
+def clips_from_manifest(uri: str, classes: ClassLabels | None, segment_audio: SegmentAudio) -> Corpus:
+    """A manifest (`pipeline.inputs.rows.read_manifest`) -> a clip for each row.
+
+    Without an id in the list, it is the path of the audio below the manifest's folder, without extension; for audio
+    elsewhere its whole path.
+
+    Raises:
+      SourceError: the manifest is malformed or empty; two rows have one id and the same times; labels that are no
+        numbers, and no table of class labels.
+    """
+    folder = storage.join(storage.parent(uri), "")
+    clips: list[Clip] = []
+    failures: list[Failure] = []
+    taken = Keys(uri)
+    for row in read_manifest(uri, classes):
+        if classes is None and (named := [label for label in row.labels if as_index(label) is None]):
+            raise SourceError(
+                f"{uri}, line {row.line}: {named[0]!r} is no class index",
+                "Name the table of MIDs and display names with --class_labels, or give indices",
+            )
+        path = (
+            row.uri.removeprefix(folder) if row.uri.startswith(folder) else row.uri.partition("://")[2] or row.uri[1:]
+        )
+        item = _clip_of(row, row.id or id_of(path), Clip("", row.uri), classes, segment_audio)
+        taken.add(item if isinstance(item, Clip) else item.clip, row.line)
+        if isinstance(item, Clip):
+            clips.append(item)
+        else:
+            failures.append(item)
+    if not clips and not failures:
+        raise SourceError(f"{uri} holds no rows", "Check which file it is")
+    return Corpus(_with_sizes(clips), failures)
+
+
+def _clip_of(
+    row: Row, clip_id: str, file: Clip | None, classes: ClassLabels | None, segment_audio: SegmentAudio
+) -> Clip | Failure:
+    """A row and its audio -> its clip, or why there is none."""
+    indices = [classes.index(label) if classes else as_index(label) for label in row.labels]
+    known = {index for index in indices if index is not None and index >= 0}
+    timed = row.end_s is not None or (row.start_s or 0.0) > 0
+    fault = _fault_of_times(row.start_s, row.end_s)
+    start_s = row.start_s if row.start_s is not None and math.isfinite(row.start_s) else 0.0
+    clip = Clip(
+        clip_id,
+        file.uri if file else "",
+        start_s,
+        row.end_s if row.end_s is not None and math.isfinite(row.end_s) else None,
+        tuple(sorted(known)),
+        timed and segment_audio == "whole",
+        file.size_bytes if file else 0,
+        file.version if file else "",
+    )
+    if fault:
+        return Failure(clip, "find", "bad_times", fault)
+    unknown = [str(label) for label, index in zip(row.labels, indices, strict=True) if index is None or index < 0]
+    if unknown:
+        where = f"in {classes.uri}" if classes else "a class index"
+        return Failure(clip, "find", "unknown_label", f"not {where}: {', '.join(unknown)}")
+    if file is None:
+        return Failure(clip, "find", "no_audio", f"no input is called {next(names_of(row, False))} (line {row.line})")
+    return clip
+
+
+def _fault_of_times(start_s: float | None, end_s: float | None) -> str:
+    start = 0.0 if start_s is None else start_s
+    if not (math.isfinite(start) and start >= 0):
+        return f"start_seconds is {start:g}"
+    if end_s is not None and not (math.isfinite(end_s) and end_s > start):
+        return f"end_seconds is {end_s:g}, start_seconds {start:g}"
+    return ""
+
+
+def _unused(file: Clip, uri: str) -> Failure:
+    return Failure(file, "find", "no_row", f"no row of {uri} names {file.uri}", skipped=True)
+
+
+def _no_audio_at_all(
+    uri: str, inputs: Sequence[Clip], failures: Sequence[Failure], segment_audio: SegmentAudio
+) -> SourceError:
+    if not failures:
+        return SourceError(f"{uri} holds no rows", "Check which file it is")
+    return SourceError(
+        f"none of the {len(failures)} rows of {uri} has audio: {failures[0].clip.id} is wanted first, "
+        f"the {len(inputs)} inputs are files such as {inputs[0].uri}",
+        "Name the files by their YTID"
+        + ("; if they are segments, YTID_start_end say, add --segment_audio cut" if segment_audio == "whole" else ""),
+    )
+
+
+class Keys:
+    """Sees to it that every clip has a key of its own."""
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+        self._places: dict[ClipKey, str | int] = {}
+
+    def add(self, clip: Clip, place: str | int) -> None:
+        """A clip, and the line or file that it comes from."""
+        if (other := self._places.setdefault(clip.key, place)) != place:
+            end = "its end" if clip.end_s is None else f"{clip.end_s:g} s"
+            both = " and ".join(f"line {item}" if isinstance(item, int) else item for item in (other, place))
+            raise SourceError(
+                f"{self._uri}: {both} are the same clip, {clip.id!r} from {clip.start_s:g} s to {end}",
+                "Remove one, or give them ids of their own",
+            )
+
+
+def _with_sizes(clips: list[Clip]) -> list[Clip]:
+    """Clips with their files' sizes and versions, where these can be had cheaply. Others have size 0: their files are
+    not looked for again once they are embedded."""
+    folders = {clip.uri.rpartition("/")[0] for clip in clips if not storage.is_local(clip.uri)}
+    known: dict[str, storage.FileInfo] = {}
+    if len(folders) <= LISTED_FOLDERS:
+        for folder in sorted(folders):
+            known.update((file.uri, file) for file in storage.list_folder(folder))
+    result = []
+    for clip in clips:
+        if storage.is_local(clip.uri) and clip.uri not in known:
+            known[clip.uri] = _info(clip.uri)
+        info = known.get(clip.uri)
+        result.append(replace(clip, size_bytes=info.size_bytes, version=info.version) if info else clip)
+    return result
+
+
+def _info(path: str) -> storage.FileInfo:
+    """A local file's size and version; none where it cannot be seen from here: its reader may, or will say why not."""
+    try:
+        return storage.info(path)
+    except storage.StorageError:
+        return storage.FileInfo(path, 0, "")

@@ -1,0 +1,1 @@
+"""Behind `pipeline.records` and `pipeline.shards`: encodings, names of files, ledgers, commits, locks, resuming."""

@@ -1,0 +1,161 @@
+"""What the files of an output are called, and the one error about them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TypeVar
+
+from pipeline import storage
+from pipeline.storage import join
+
+__all__ = [
+    "ARRAY",
+    "FAILURES",
+    "MANIFEST",
+    "PLAN",
+    "REPORT",
+    "STAGED",
+    "STATE",
+    "OutputError",
+    "basename",
+    "contents",
+    "each",
+    "explained",
+    "files_in",
+    "is_draft",
+    "is_history",
+    "is_ledger",
+    "is_shard",
+    "join",
+    "ledger_name",
+    "shard_index",
+    "shard_name",
+]
+
+MANIFEST = "manifest.json"
+FAILURES = "failures.jsonl"
+REPORT = "report.html"
+STATE = "_state"
+STAGED = f"{STATE}/staged"
+PLAN = f"{STATE}/plan"
+ARRAY = f"{STATE}/array"
+REMOTE_THREADS = 16
+
+_CONTINUES = (
+    "What was committed before is whole. Make sure that there is space and that it may be written to, then run the "
+    "same command again; it continues."
+)
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_SHARD = re.compile(r"embeddings-(\d{5,})-of-(\d{5,})\.tfrecord")
+_DRAFT = re.compile(
+    r"(manifest\.json|failures\.jsonl|report\.html|lock\.json|embeddings-.*|ledger-.*|run-.*)\.[0-9a-f]{8}\.tmp"
+)
+_HISTORY = re.compile(r"run-\d{8}T\d{6}Z-[0-9a-f]{8}\.json")
+_LEDGER = re.compile(r"ledger-(\d{5,})-of-(\d{5,})\.jsonl")
+
+
+class OutputError(Exception):
+    """An output cannot be used as asked: what was found, and what to do about it."""
+
+    def __init__(self, found: str, remedy: str) -> None:
+        super().__init__(found, remedy)
+        self.found = found
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.found}. {self.remedy}"
+
+
+def shard_name(index: int, num_shards: int) -> str:
+    """Position and number of shards -> name of the record file."""
+    return f"embeddings-{index:05d}-of-{num_shards:05d}.tfrecord"
+
+
+def ledger_name(index: int, num_shards: int) -> str:
+    """Position and number of shards -> name of the ledger, below the output's directory."""
+    return f"{STATE}/ledger-{index:05d}-of-{num_shards:05d}.jsonl"
+
+
+def is_shard(name: str) -> bool:
+    """Whether a file's name (without its directory) is that of a record file of any number of shards."""
+    return _SHARD.fullmatch(name) is not None
+
+
+def shard_index(name: str) -> int:
+    """The name of a record file -> its position; ValueError if it is not one."""
+    found = _SHARD.fullmatch(name)
+    if found is None:
+        raise ValueError(f"{name} is not the name of a shard")
+    return int(found[1])
+
+
+def is_ledger(name: str) -> bool:
+    """Whether a file's name (without its directory) is that of a ledger of any number of shards."""
+    return _LEDGER.fullmatch(name) is not None
+
+
+def is_history(name: str) -> bool:
+    """Whether a file's name (without its directory) is that of what a run took (`pipeline.output.history`)."""
+    return _HISTORY.fullmatch(name) is not None
+
+
+def basename(uri: str) -> str:
+    """The last component of a path or URI."""
+    return uri.rstrip("/").rpartition("/")[2]
+
+
+def contents(directory: str) -> list[str]:
+    """What a directory holds besides an output's state and report: files and, locally, folders; no hidden ones."""
+    names = set(files_in(directory))
+    if storage.is_local(directory):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            names.update(item.name for item in Path(storage.absolute(directory)).iterdir())
+    return sorted(name for name in names if name not in (STATE, REPORT) and not name.startswith("."))
+
+
+def each(directory: str, action: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """The action's results in the items' order; several at a time where each waits for remote storage."""
+    if storage.is_local(directory):
+        return [action(item) for item in items]
+    with ThreadPoolExecutor(REMOTE_THREADS) as pool:
+        return list(pool.map(action, items))
+
+
+def is_draft(name: str) -> bool:
+    """Whether a file's name is one that `storage.open_write` gives to a file of an output while it is not yet whole."""
+    return _DRAFT.fullmatch(name) is not None
+
+
+@contextmanager
+def explained(directory: str, doing: str, remedy: str = _CONTINUES) -> Iterator[None]:
+    """Turns a failing storage operation into an `OutputError` that says what was being done, and where."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error) or type(error).__name__
+        raise OutputError(f"{directory}: {doing} failed: {reason}", remedy) from error
+
+
+def files_in(directory: str, prefix: str = "") -> dict[str, int]:
+    """A directory and what names begin with -> name and size in bytes of each file in it; nothing if there is none.
+
+    Names, not patterns: an output's own path may hold brackets and stars.
+    """
+    found: dict[str, int] = {}
+    if storage.is_local(directory):
+        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(storage.absolute(directory)) as items:
+            for item in items:
+                if item.name.startswith(prefix) and item.is_file():
+                    found[item.name] = item.stat().st_size
+    else:
+        for file in storage.match(join(directory, f"{prefix}*")):
+            found[basename(file.uri)] = file.size_bytes
+    return dict(sorted(found.items()))

@@ -1,0 +1,220 @@
+"""A directory and a job -> an output that is ready to be written to: new, continued, or cleared of its data set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pipeline import manifest as manifests
+from pipeline import shards, storage
+from pipeline.array_jobs import task_state
+from pipeline.files import local
+from pipeline.manifest import Manifest
+from pipeline.output import partials
+from pipeline.output.commit import commit, finish_pending, fitting, sha256, shard_uris, write_failures
+from pipeline.output.layout import (
+    FAILURES,
+    MANIFEST,
+    PLAN,
+    REPORT,
+    STAGED,
+    STATE,
+    OutputError,
+    basename,
+    contents,
+    each,
+    explained,
+    files_in,
+    is_draft,
+    is_history,
+    is_ledger,
+    is_shard,
+    join,
+)
+from pipeline.settings import Job
+from pipeline.shards import ShardEntry
+
+
+class SettingsDiffer(OutputError):  # noqa: N818  (a state, not a fault)
+    """The output was made with other settings; `differences` has a line for each."""
+
+    def __init__(self, directory: str, differences: list[str]) -> None:
+        super().__init__(
+            f"{directory} was made with other settings: {'; '.join(differences)}",
+            "Use its settings to continue it, another --output, or --overwrite to start anew.",
+        )
+        self.directory = directory
+        self.differences = differences
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (SettingsDiffer, (self.directory, self.differences))
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An output that is ready to be written to.
+
+    Attributes:
+      manifest: what it holds.
+      finished: shards of an interrupted commit that was finished now.
+      adopted: shards that an interrupted run had staged, and that are kept.
+      lost: names of shards that were missing or damaged; their clips are to be computed again.
+      of_tasks: shards that an array of tasks held, and that are kept.
+    """
+
+    manifest: Manifest
+    finished: int = 0
+    adopted: int = 0
+    lost: tuple[str, ...] = ()
+    of_tasks: int = 0
+
+
+def inspect(directory: str, job: Job, overwrite: bool = False) -> Manifest | None:
+    """Whether a job may write to a directory: its manifest if the job continues it, None if it starts anew.
+
+    Writes nothing.
+
+    Raises:
+      SettingsDiffer: the output's fingerprint is another one.
+      OutputError: the directory holds something else, or cannot be read.
+    """
+    if storage.is_local(directory) and (why_not := local.why_not_a_folder(storage.absolute(directory))):
+        raise OutputError(f"{directory} cannot be written: {why_not}", "Name a folder, new or of a data set")
+    with explained(directory, "reading the output"):
+        if overwrite:
+            return None
+        found = manifests.read(directory)
+        if found is not None:
+            if found.fingerprint != job.fingerprint():
+                raise SettingsDiffer(directory, differences(found.settings, job.deciding()))
+            return found
+        names = contents(directory)
+        if names:
+            some = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+            raise OutputError(
+                f"{directory} is not empty and has no {MANIFEST}: it holds {some}",
+                "Choose an empty or new directory; --overwrite replaces a data set there and leaves other files alone.",
+            )
+        return None
+
+
+def differences(of_output: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    """Two sets of deciding settings -> a line for each name that differs."""
+    absent = "(absent)"
+    return [
+        f"{name} is {of_output.get(name, absent)} in the output, {asked.get(name, absent)} was asked for"
+        for name in sorted({*of_output, *asked})
+        if of_output.get(name, absent) != asked.get(name, absent)
+    ]
+
+
+def start(directory: str, job: Job, overwrite: bool = False, engine: Mapping[str, Any] | None = None) -> Opened:
+    """Makes an output ready: new, continued (an interrupted commit is finished first), or cleared of its data set.
+
+    Args:
+      directory: the output's path or URI.
+      job: its settings.
+      overwrite: True replaces a data set that is there; files that are not the data set's stay.
+      engine: what the manifest is to say of the engine.
+
+    Raises:
+      SettingsDiffer, OutputError: as `inspect`.
+    """
+    if inspect(directory, job, overwrite) is not None:
+        opened = recover(directory)
+        assert opened is not None
+        continued = manifests.continued(opened.manifest, engine)
+        if continued.run != opened.manifest.run:
+            with explained(directory, "continuing the output"):
+                manifests.write(directory, continued)
+        return replace(opened, manifest=continued)
+    fresh = manifests.new(job, engine)
+    with explained(directory, "starting the output"):
+        storage.mkdirs(join(directory, STAGED))
+        if overwrite:
+            manifests.write(directory, replace(fresh, clearing=True))
+            _remove_unnamed(directory, fresh, all_numbers=True)
+            _remove_staged(directory)
+            task_state.remove(directory)
+            partials.keep_only(partials.Place(directory, fresh.fingerprint), ())
+        manifests.write(directory, fresh)
+    return Opened(fresh)
+
+
+def recover(directory: str) -> Opened | None:
+    """Finishes what an earlier run left half-done; None where there is no output.
+
+    A commit that was begun is finished. Staged shards that are complete and fit what is committed are kept. Shards
+    that are missing or damaged are struck from the manifest, so that their clips are computed again.
+    """
+    with explained(directory, "recovering the output"):
+        found = manifests.read(directory)
+        if found is None:
+            return None
+        pending = len(found.pending)
+        if found.pending:
+            found = finish_pending(directory, _without_unfinishable(directory, found), complete=False)
+        found, lost = _without_lost(directory, found)
+        if lost or found.clearing:
+            clearing, found = found.clearing, replace(found, clearing=False)
+            if clearing:  # what is staged is of the data set that was to be replaced
+                _remove_staged(directory)
+                task_state.remove(directory)
+            _remove_unnamed(directory, found, all_numbers=clearing)
+            write_failures(directory, found)
+            manifests.write(directory, found)
+        adoptable = fitting(directory, found, shards.collect(directory))
+        if adoptable:
+            found = commit(directory, adoptable)
+        _remove_unnamed(directory, found, all_numbers=False)
+        _remove_staged(directory)
+        return Opened(found, pending, len({result.entry.index for result in adoptable}), lost)
+
+
+def _without_unfinishable(directory: str, manifest: Manifest) -> Manifest:
+    """Strikes from `pending` what can neither be finished nor was: its staged files are gone."""
+    possible = []
+    for item in manifest.pending:
+        data, lines = shard_uris(directory, manifest, item.entry.index)
+        wanted = (
+            (f"{item.staged}.tfrecord", data, item.entry.sha256),
+            (f"{item.staged}.jsonl", lines, item.entry.ledger_sha256),
+        )
+        if all(storage.exists(join(directory, staged)) or sha256(final) == want for staged, final, want in wanted):
+            possible.append(item)
+    return replace(manifest, pending=tuple(possible))
+
+
+def _without_lost(directory: str, manifest: Manifest) -> tuple[Manifest, tuple[str, ...]]:
+    """Strikes shards whose record file is gone or of another size, or whose ledger is not the one promised."""
+    sizes = files_in(directory, "embeddings-")
+
+    def whole(entry: ShardEntry) -> bool:
+        lines = shard_uris(directory, manifest, entry.index)[1]
+        return sizes.get(entry.name) == entry.bytes and sha256(lines) == entry.ledger_sha256
+
+    found = list(zip(manifest.shards, each(directory, whole, manifest.shards), strict=True))
+    kept = [entry for entry, sound in found if sound]
+    lost = tuple(entry.name for entry, sound in found if not sound)
+    return (replace(manifest, shards=tuple(kept), complete=False), lost) if lost else (manifest, lost)
+
+
+def _remove_unnamed(directory: str, manifest: Manifest, all_numbers: bool) -> None:
+    """Removes record files and ledgers that the manifest does not name: of its number of shards, or of any."""
+    named = {name for e in manifest.shards for name in (e.name, basename(shard_uris("", manifest, e.index)[1]))}
+    ending = f"-of-{manifest.num_shards:05d}."
+    for place, ours in ((directory, is_shard), (join(directory, STATE), is_ledger)):
+        found = [name for name in files_in(place) if ours(name) and name not in named]
+        left_over = [name for name in found if all_numbers or ending in name]
+        drafts = [name for name in files_in(place) if is_draft(name)]
+        each(directory, storage.delete, [join(place, name) for name in (*left_over, *drafts)])
+    if all_numbers:
+        history = [join(STATE, name) for name in files_in(join(directory, STATE)) if is_history(name)]
+        each(directory, storage.delete, [join(directory, name) for name in (FAILURES, REPORT, *history)])
+
+
+def _remove_staged(directory: str) -> None:
+    """Removes what workers staged, and the plans they read: of runs that are no more."""
+    for place in (join(directory, STAGED), join(directory, PLAN)):
+        each(directory, storage.delete, [join(place, name) for name in files_in(place)])

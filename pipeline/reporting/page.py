@@ -1,0 +1,231 @@
+"""A sample of an output -> its `report.html`: the numbers, the figures and the words around them. Jinja2, no Beam."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from importlib import resources
+from typing import Any
+
+import numpy as np
+
+from pipeline.output.history import Run
+from pipeline.output.layout import basename
+from pipeline.progress import duration
+from pipeline.reasons import REASONS
+from pipeline.reporting import embeddings, formatting, plots, reference, spectrograms
+from pipeline.reporting.sample import Sample
+from vggish_core import standin
+
+TEMPLATE = "page.html"
+FILTERS = {
+    "count": formatting.count,
+    "percent": formatting.percent,
+    "hours": formatting.hours,
+    "seconds": formatting.seconds,
+    "time": duration,
+    "text": formatting.text,
+    "short": formatting.short,
+    "begun": formatting.begun,
+}
+ROWS = 8
+"""Rows of a table of formats, rates or groups; more are summed up."""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A row of a table with a bar.
+
+    Attributes:
+      name, value: as shown.
+      share: the bar's length, 0 to 1.
+    """
+
+    name: str
+    value: str
+    share: float
+
+
+def page(sample: Sample, names: Mapping[int, str]) -> str:
+    """A sample, and names of class indices as far as they are known -> the HTML of the whole report."""
+    import jinja2
+
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    environment.filters.update(FILTERS)
+    source = resources.files("pipeline.reporting").joinpath(TEMPLATE).read_text(encoding="utf-8")
+    template = environment.from_string(source)
+    return template.render(
+        sample=sample,
+        manifest=sample.manifest,
+        totals=sample.totals,
+        title=basename(sample.name) or sample.name,
+        made=datetime.now(timezone.utc),
+        standin=_is_standin(sample),
+        reasons=_reasons(sample),
+        corpus=_corpus(sample),
+        run=_run(sample.runs),
+        found=_embeddings(sample, names),
+        pictures=_pictures(sample),
+        reference=reference,
+        settings=_settings(sample),
+    )
+
+
+def _is_standin(sample: Sample) -> bool:
+    models = sample.manifest.models if sample.manifest else {}
+    return any(model["name"] == standin.NAME for model in models.values())
+
+
+def _reasons(sample: Sample) -> list[dict[str, Any]]:
+    """Why clips have no record: counts of the manifest, remedies, examples."""
+    if sample.manifest is None:
+        return []
+    found = [("failed", *item) for item in sample.manifest.failures.items()]
+    found += [("skipped", *item) for item in sample.manifest.skips.items()]
+    return [
+        {
+            "outcome": outcome,
+            "reason": reason,
+            "count": count,
+            "remedy": REASONS.get(reason, ""),
+            "examples": sample.failures.get(reason, []),
+        }
+        for outcome, reason, count in found
+    ]
+
+
+def _corpus(sample: Sample) -> dict[str, Any]:
+    """What the clips are: durations, formats, rates, channels."""
+    written = [entry for entry in sample.entries if entry.outcome == "written"]
+    seconds = [entry.audio_seconds for entry in written]
+    if not seconds:
+        times = ((record.start_s, record.end_s) for record in sample.records)
+        seconds = [end - start for start, end in times if start is not None and end is not None]
+    return {
+        "clips": len(seconds),
+        "durations": plots.durations(seconds) if seconds else "",
+        "shortest": min(seconds, default=0.0),
+        "longest": max(seconds, default=0.0),
+        "median": float(np.median(seconds)) if seconds else 0.0,
+        "formats": _bars(entry.format for entry in written),
+        "rates": _bars(f"{entry.sample_rate_hz / 1000:g} kHz" for entry in written),
+        "channels": _bars(_channels(entry.channels) for entry in written),
+        "silent": sum(entry.silent for entry in written),
+    }
+
+
+def _run(runs: Sequence[Run]) -> dict[str, Any] | None:
+    """What the last run that committed something took, and all of them together."""
+    if not runs:
+        return None
+    last = runs[-1]
+    pieces = last.pieces
+    took = sum(piece.seconds for piece in pieces)
+    audio = sum(piece.audio_seconds for piece in pieces)
+    speeds = [max(0.0, piece.audio_seconds) / max(piece.seconds, 1e-3) for piece in pieces]
+    starts = [(piece.at_s - piece.seconds) / 60 for piece in pieces]
+    ends = [piece.at_s / 60 for piece in pieces]
+    return {
+        "last": last,
+        "runs": len(runs),
+        "pieces": len(pieces),
+        "clips": sum(piece.clips for piece in pieces),
+        "audio": audio,
+        "took": last.setup_s + took,
+        "mean": audio / took if took else 0.0,
+        "speed": plots.speed(starts, ends, speeds, audio / took) if len(pieces) > 1 and audio > 0 else "",
+        "stages": _stages(last),
+    }
+
+
+def _stages(run: Run) -> list[Bar]:
+    """Seconds by stage. Decoders and network work at the same time, each in several processes or threads."""
+    pieces = run.pieces
+    found = [("start: listing, weights", run.setup_s)]
+    for name, field in (("decoding and log-mel", "decode_s"), ("network", "inference_s")):
+        values = [getattr(piece, field) for piece in pieces]
+        if any(value is not None for value in values):
+            found.append((name, sum(value or 0.0 for value in values)))
+    found.append(("commits", sum(piece.commit_s for piece in pieces)))
+    found.append(("all of it, by the clock", run.setup_s + sum(piece.seconds for piece in pieces)))
+    most = max(seconds for _, seconds in found) or 1.0
+    return [Bar(name, f"{seconds:,.1f} s", seconds / most) for name, seconds in found]
+
+
+def _embeddings(sample: Sample, names: Mapping[int, str]) -> dict[str, Any] | None:
+    """The embeddings of the sample: levels, map, neighbours."""
+    records = sample.records
+    if not records:
+        return None
+    levels = embeddings.levels(np.concatenate([record.values for record in records]))
+    kind, groups = embeddings.groups_of(records, names)
+    coloured, chosen = embeddings.coloured(groups)
+    means = embeddings.clip_means(records)
+    plane = embeddings.plane(means)
+    alike = embeddings.neighbours(means, embeddings.memberships(groups), embeddings.some(chosen))
+    counts = Counter(chosen)
+    return {
+        "levels": levels,
+        "rows": sum(len(record.values) for record in records),
+        "by_dimension": plots.bytes_by_dimension(levels),
+        "clipped": plots.clipped(levels) if levels.share_0 is not None else "",
+        "map": plots.clip_map(plane, coloured, chosen) if plane else "",
+        "kind": kind,
+        "legend": [(f"c{n}", group, counts[group]) for n, group in enumerate(coloured)],
+        "others": counts[embeddings.OTHERS] if coloured else 0,
+        "alike": alike,
+        "nearest": [
+            (_clip(records[query].id, groups[query]), [(_clip(records[i].id, groups[i]), cosine) for i, cosine in near])
+            for query, near in (alike.queries.items() if alike else ())
+        ],
+    }
+
+
+def _pictures(sample: Sample) -> list[dict[str, Any]]:
+    """Log-mel pictures of some clips."""
+    in_sample = {(record.id, record.start_s) for record in sample.records}
+    written = [entry for entry in sample.entries if entry.outcome == "written"]
+    near = [entry for entry in written if (entry.id, float(np.float32(entry.start_s))) in in_sample] or written
+    folders = [entry.id.split("/")[0] if "/" in entry.id else entry.format for entry in near]
+    chosen = [near[index] for index in embeddings.some(folders)]
+    pad = bool(sample.manifest and sample.manifest.settings["short_clips"] == "pad")
+    return [
+        {
+            "entry": found.entry,
+            "svg": plots.log_mel(found.frames, f"log-mel-{n}") if found.frames is not None else "",
+            "missing": found.missing,
+            "changed": found.changed,
+        }
+        for n, found in enumerate(spectrograms.of(chosen, pad) if chosen else ())
+    ]
+
+
+def _settings(sample: Sample) -> dict[str, dict[str, Any]]:
+    """Tables of settings and provenance: title -> name -> value."""
+    manifest = sample.manifest
+    if manifest is None:
+        return {}
+    run = dict(manifest.run)
+    versions, engine = run.pop("versions", {}), run.pop("engine", {})
+    earlier = len(run.pop("earlier", []))
+    made = {**run, **engine, **({"earlier versions, processors or engines": earlier} if earlier else {})}
+    return {"Settings": manifest.settings, "Made": made, "Versions": versions}
+
+
+def _bars(values: Iterable[str]) -> list[Bar]:
+    """Values -> how often each occurs, the most frequent first."""
+    counts = sorted(Counter(values).items(), key=lambda item: (-item[1], item[0]))
+    rest = sum(count for _, count in counts[ROWS:])
+    rows = counts[:ROWS] + ([(f"{len(counts) - ROWS} others", rest)] if rest else [])
+    total = sum(count for _, count in rows)
+    return [Bar(formatting.text(name), formatting.percent(count / total), count / total) for name, count in rows]
+
+
+def _channels(count: int) -> str:
+    return {1: "mono", 2: "stereo"}.get(count, f"{count} channels")
+
+
+def _clip(clip_id: str, groups: tuple[str, ...]) -> dict[str, str]:
+    return {"id": formatting.text(clip_id), "groups": ", ".join(groups)}

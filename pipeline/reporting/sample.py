@@ -1,0 +1,201 @@
+"""What a report is made of, read in seconds whatever an output's size: its manifest, and a sample of its records.
+
+A clip's shard is a hash of its id, so the clips of any shard are a fair sample of all. Shards are taken in an order of
+their own until they hold `SAMPLE` records; of these the records whose hashes are smallest are kept. Nothing is random:
+the same output gives the same report.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import json
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from math import fsum
+
+from pipeline import storage
+from pipeline.checking import promises
+from pipeline.manifest import Manifest
+from pipeline.output import history, ledger
+from pipeline.output.layout import FAILURES, OutputError, basename, join, ledger_name
+from pipeline.output.ledger import LedgerEntry
+from pipeline.records import Record, RecordError, parse, read_tfrecord
+
+SAMPLE = 2_000
+"""Records that are looked at."""
+ENTRIES = 20_000
+"""About so many lines of ledgers are looked at, of many more."""
+FAILURE_LINES = 200_000
+"""Lines of `failures.jsonl` in which examples are looked for."""
+EXAMPLES_OF_A_REASON = 3
+FILES_BYTES = 128 << 20
+"""Of files without a manifest, which have to be read to be counted, at least so much is read."""
+
+
+@dataclass
+class Sample:
+    """An output, or files, as a report shows them.
+
+    Attributes:
+      name: the output, or the patterns.
+      manifest: None of files by themselves.
+      totals: as in the manifest; of files: `written`, `examples` and `audio_seconds` of those that were read.
+      files, files_read: record files, and those that the sample is from.
+      records: the sample, in the order of their hashes.
+      entries: ledger entries of the sample's shards; none where there are no ledgers.
+      failures: reason -> some clips without a record, as in `failures.jsonl`.
+      runs: what each run took.
+    """
+
+    name: str
+    manifest: Manifest | None = None
+    totals: dict[str, int | float] = field(default_factory=dict)
+    files: int = 0
+    files_read: int = 0
+    records: list[Record] = field(default_factory=list)
+    entries: list[LedgerEntry] = field(default_factory=list)
+    failures: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+    runs: list[history.Run] = field(default_factory=list)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the totals are of everything there is."""
+        return self.manifest is not None or self.files == self.files_read
+
+    @property
+    def quantized(self) -> bool:
+        return bool(self.records) and self.records[0].values.dtype.kind == "u"
+
+
+def of_output(directory: str, manifest_uri: str = "") -> Sample:
+    """An output, and its manifest if that lies elsewhere -> what its report is made of.
+
+    Raises:
+      OutputError: there is no manifest, or it is not one.
+      RecordError: a record is damaged.
+      OSError: a file cannot be read.
+    """
+    manifest = promises.read(directory, manifest_uri).manifest
+    result = Sample(storage.absolute(directory), manifest, dict(manifest.totals), files=len(manifest.shards))
+    chosen, held = [], 0
+    for shard in sorted((shard for shard in manifest.shards if shard.records), key=lambda shard: _order(shard.name)):
+        if held >= SAMPLE:
+            break
+        chosen.append(shard)
+        held += shard.records
+    result.files_read = len(chosen)
+    pairs = ((uri, data) for shard in chosen for uri in [join(directory, shard.name)] for data in _frames(uri))
+    result.records = [_parsed(data, uri) for uri, data in _smallest(pairs)]
+    lines = sum(shard.records + shard.failed + shard.skipped for shard in chosen)
+    for shard in chosen:
+        uri = join(directory, ledger_name(shard.index, manifest.num_shards))
+        if storage.exists(uri):
+            result.entries += _some_entries(uri, -(-lines // ENTRIES))
+    result.failures = _failures(join(directory, FAILURES))
+    result.runs = history.read(directory)
+    _of_one_kind(result)
+    return result
+
+
+def of_files(patterns: Sequence[str]) -> Sample:
+    """Record files of any origin, as paths, URIs or globs -> what their report is made of.
+
+    Raises:
+      OutputError: a pattern matches nothing.
+      RecordError, OSError: as `of_output`.
+    """
+    found = []
+    for pattern in patterns:
+        files = storage.match(pattern)
+        if not files:
+            raise OutputError(f"no file matches {pattern}", "Name record files, or an output without --manifest none.")
+        found += files
+    uris = sorted({file.uri: file.size_bytes for file in found}.items(), key=lambda file: _order(basename(file[0])))
+    result = Sample(" ".join(patterns), files=len(uris))
+    chosen, left = [], FILES_BYTES
+    for uri, size in uris:
+        if left <= 0:
+            break
+        chosen.append(uri)
+        left -= size
+    result.files_read = len(chosen)
+    counted = _Counted()
+    result.records = [_parsed(data, uri) for uri, data in _smallest(counted.pairs(chosen))]
+    result.totals = counted.totals()
+    _of_one_kind(result)
+    return result
+
+
+class _Counted:
+    """Counts the records of files while they pass."""
+
+    def __init__(self) -> None:
+        self._records = self._examples = 0
+        self._seconds: list[float] = []
+
+    def pairs(self, uris: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        """Files -> (file, record) of each record."""
+        for uri in uris:
+            for data in _frames(uri):
+                record = _parsed(data, uri)
+                self._records += 1
+                self._examples += len(record.values)
+                if record.start_s is not None and record.end_s is not None:
+                    self._seconds.append(record.end_s - record.start_s)
+                yield uri, data
+
+    def totals(self) -> dict[str, int | float]:
+        return {"written": self._records, "examples": self._examples, "audio_seconds": round(fsum(self._seconds), 6)}
+
+
+def _order(name: str) -> bytes:
+    """A name -> its place in an order that has nothing to do with it."""
+    return hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
+
+
+def _smallest(pairs: Iterable[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
+    """(file, record) pairs -> those whose records have the smallest hashes, in their order."""
+    return heapq.nsmallest(SAMPLE, pairs, key=lambda pair: zlib.crc32(pair[1]))
+
+
+def _frames(uri: str) -> Iterator[bytes]:
+    with storage.open_read(uri) as file:
+        yield from read_tfrecord(file, uri)
+
+
+def _parsed(data: bytes, where: str) -> Record:
+    try:
+        return parse(data)
+    except RecordError as error:
+        raise RecordError(f"{where}: {error}. python -m pipeline.verify lists all faults") from None
+
+
+def _some_entries(uri: str, stride: int) -> Iterator[LedgerEntry]:
+    """A ledger -> about one in `stride` of its entries, by the hashes of their lines."""
+    with storage.open_read(uri) as file:
+        for line in file:
+            if zlib.crc32(line) % stride == 0:
+                yield ledger.from_line(line)
+
+
+def _failures(uri: str) -> dict[str, list[dict[str, str]]]:
+    """`failures.jsonl` -> reason -> its first few lines."""
+    found: dict[str, list[dict[str, str]]] = {}
+    if not storage.exists(uri):
+        return found
+    with storage.open_read(uri) as file:
+        for line in islice(file, FAILURE_LINES):
+            content = json.loads(line)
+            examples = found.setdefault(content["reason"], [])
+            if len(examples) < EXAMPLES_OF_A_REASON:
+                examples.append(content)
+    return found
+
+
+def _of_one_kind(sample: Sample) -> None:
+    kinds = {(record.layout, str(record.values.dtype)) for record in sample.records}
+    if len(kinds) > 1:
+        raise RecordError(f"{sample.name}: records of several kinds, {sorted(kinds)}: report on each apart")

@@ -1,0 +1,76 @@
+"""Log-mel pictures for the report: some clips decoded again, by decoder processes, as far as their audio is there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline import storage
+from pipeline.decoding import decoders
+from pipeline.output.ledger import LedgerEntry
+from pipeline.settings import Decoding, FrontEnd
+from pipeline.types import ExampleBlock, Failure, Reading, Segment
+
+EXAMPLES = 10
+"""So many examples of a clip are decoded, from its start."""
+TIMEOUT_S = 20.0
+
+
+@dataclass(frozen=True)
+class Spectrogram:
+    """A clip's beginning as the network sees it, or why it cannot be shown.
+
+    Attributes:
+      entry: the clip.
+      frames: log-mel [t, 64] float32, 10 ms each; None where `missing` says why.
+      changed: the file is another one than was embedded.
+    """
+
+    entry: LedgerEntry
+    frames: np.ndarray | None
+    missing: str = ""
+    changed: bool = False
+
+
+def of(entries: Sequence[LedgerEntry], pad: bool) -> list[Spectrogram]:
+    """Ledger entries of clips with records -> their spectrograms, in order.
+
+    Args:
+      entries: some; each costs a decoding.
+      pad: clips of less than one example were padded.
+    """
+    result = []
+    front_end = FrontEnd(short_clips="pad" if pad else "fail")
+    with decoders.DecoderPool(front_end, Decoding(processes=1, timeout_s=TIMEOUT_S)) as pool:
+        for entry in entries:
+            changed = _changed(entry)
+            if changed is None:
+                result.append(Spectrogram(entry, None, "its audio is gone"))
+                continue
+            blocks, missing = [], ""
+            for item in pool.submit(Reading(entry.uri, (_beginning(entry),))):
+                if isinstance(item, ExampleBlock):
+                    blocks.append(item.examples)
+                elif isinstance(item, Failure):
+                    missing = item.message
+            frames = np.concatenate(blocks).reshape(-1, blocks[0].shape[-1]) if blocks else None
+            result.append(Spectrogram(entry, frames, missing if frames is None else "", changed))
+    return result
+
+
+def _beginning(entry: LedgerEntry) -> Segment:
+    """A clip -> its first examples: the whole of a short one, the first of two segments of a longer one."""
+    if entry.audio_seconds <= EXAMPLES * 0.96 + 1:
+        return Segment(entry.clip)
+    return Segment(entry.clip, 0, 2, 0, EXAMPLES)
+
+
+def _changed(entry: LedgerEntry) -> bool | None:
+    """Whether an entry's file is another one now; None where it is gone."""
+    try:
+        now = storage.info(entry.uri)
+    except OSError:
+        return None
+    return (now.size_bytes, now.version) != (entry.size_bytes, entry.version)

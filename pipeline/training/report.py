@@ -1,0 +1,73 @@
+"""What a training leaves for people: `metrics.json`, with every class, and a plot of their average precision."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.training.data import Classes
+from pipeline.training.metrics import Ranking
+
+METRICS = "metrics.json"
+PLOT = "per_class_ap.png"
+
+
+def write_report(folder: Path, classes: Classes, ranking: Ranking, ran: Mapping[str, Any]) -> None:
+    """Metrics -> both files in a model's folder.
+
+    Args:
+      folder: exists already.
+      classes: in the order of the ranking.
+      ranking: of the eval records.
+      ran: what else `metrics.json` tells of the training.
+    """
+    report = {**ranking.summary(), **ran, "per_class": _per_class(classes, ranking)}
+    (folder / METRICS).write_text(json.dumps(_finite(report), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / PLOT).write_bytes(plot(classes, ranking))
+
+
+def plot(classes: Classes, ranking: Ranking) -> bytes:
+    """Metrics -> a PNG of every class' average precision, best first, with the names of the best and worst."""
+    from matplotlib.figure import Figure
+
+    known = np.flatnonzero(~np.isnan(ranking.average_precision))
+    order = known[np.argsort(-ranking.average_precision[known], kind="stable")]
+    shown = order if len(order) <= 40 else np.concatenate([order[:20], order[-20:]])
+    figure = Figure(figsize=(11, max(4.0, 0.22 * len(shown))), layout="constrained")
+    curve, bars = figure.subplots(1, 2, width_ratios=(1, 1.2))
+    curve.plot(np.arange(1, len(order) + 1), ranking.average_precision[order])
+    curve.axhline(ranking.mean_ap, color="tab:gray", linestyle="--", label=f"mAP {ranking.mean_ap:.3f}")
+    curve.set(xlabel="classes, best first", ylabel="average precision", ylim=(0, 1))
+    curve.legend()
+    bars.barh(np.arange(len(shown))[::-1], ranking.average_precision[shown])
+    names = [f"{classes.names[c]} ({ranking.positives[c]})" for c in shown]
+    bars.set_yticks(np.arange(len(shown))[::-1], names, fontsize=7)
+    title = "all classes" if len(shown) == len(order) else "20 best and 20 worst"
+    bars.set(xlabel="average precision", xlim=(0, 1), title=f"{title} (clips that carry it)")
+    bars.margins(y=0.01)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120)
+    return buffer.getvalue()
+
+
+def _per_class(classes: Classes, ranking: Ranking) -> list[dict[str, Any]]:
+    columns = zip(
+        classes.indices, classes.mids, classes.names, ranking.positives.tolist(), ranking.average_precision.tolist(),
+        ranking.auc.tolist(), ranking.d_prime.tolist(), strict=True,
+    )  # fmt: skip
+    names = ("index", "mid", "display_name", "positives", "AP", "AUC", "d_prime")
+    return [dict(zip(names, column, strict=True)) for column in columns]
+
+
+def _finite(value: Any) -> Any:
+    """A value for JSON, which knows no NaN or infinity: those become null."""
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
