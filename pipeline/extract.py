@@ -12,6 +12,7 @@ from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
 from pipeline.decoding import decoders
+from pipeline.decoding.orders import Job
 from pipeline.settings import Decoding, FrontEnd
 from pipeline.types import Ending, ExampleBlock, Extracted, Failure, Reading
 
@@ -27,7 +28,7 @@ class LookAhead:
         self.busy_s = 0.0
         self._pool = pool
         self._depth = depth
-        self._jobs: deque[decoders.Job] = deque()
+        self._jobs: deque[Job] = deque()
 
     def push(self, reading: Reading) -> Iterator[Extracted]:
         """Submit a reading; the results of those that are more than `depth` behind it."""

@@ -141,9 +141,9 @@ def test_progress_without_results_is_progress(impatient: DecoderPool) -> None:
 
 def test_a_queue_holds_a_bounded_number_of_examples(pool: DecoderPool) -> None:
     job = pool.submit(reading("5000"))
-    wait_for(lambda: job._results._examples >= 256)
+    wait_for(lambda: job.results._examples >= 256)
     time.sleep(0.3)
-    assert job._results._examples <= 256 + 64
+    assert job.results._examples <= 256 + 64
     assert outcomes(job) == {"5000": "5000 examples"}
 
 

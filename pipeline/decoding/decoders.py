@@ -20,122 +20,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pipeline.decoding.handle import COMMAND, CancelledError, Decoder
+from pipeline.decoding.orders import Job, Probing, Results
 from pipeline.decoding.protocol import Question
 from pipeline.decoding.slot import Run, Slot, probe
 from pipeline.engines.engine import cores
 from pipeline.settings import Decoding, FrontEnd
-from pipeline.types import ExampleBlock, Extracted, Probe, Reading
-
-QUEUED_EXAMPLES = 256
-"""Examples that a reading may have waiting for its consumer: 6 MB."""
+from pipeline.types import Reading
 
 
 class PoolClosedError(RuntimeError):
     """The pool was closed while somebody waited for a reading."""
-
-
-class _Order:
-    """Something that was submitted to a pool."""
-
-    def __init__(self) -> None:
-        self._results = _Results()
-
-    def close(self) -> None:
-        """Give up what was not taken: the decoder is free for others."""
-        self._results.cancel()
-
-    def __del__(self) -> None:
-        self._results.cancel()
-
-
-class Job(_Order):
-    """What comes of a submitted reading: an iterator of `ExampleBlock`s, and one `Ending` or `Failure` a segment.
-
-    Blocks of one segment come in order; those of segments that overlap in time come interleaved.
-
-    Attributes:
-      reading: what was submitted.
-      busy_s: seconds that decoding took, known at the end.
-    """
-
-    def __init__(self, reading: Reading) -> None:
-        super().__init__()
-        self.reading = reading
-
-    @property
-    def busy_s(self) -> float:
-        return self._results.busy_s
-
-    def __iter__(self) -> Job:
-        return self
-
-    def __next__(self) -> Extracted:
-        item = self._results.get()
-        if item is None:
-            raise StopIteration
-        assert not isinstance(item, Probe)
-        return item
-
-
-class Probing(_Order):
-    """What comes of a question about a file's header."""
-
-    def result(self) -> Probe | None:
-        """Wait -> what the header says; None if that cannot be had. To be called once."""
-        item = self._results.get()
-        assert item is None or isinstance(item, Probe)
-        return item
-
-
-class _Results:
-    """The bounded queue between a decoder's thread and a consumer."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._items: deque[Extracted | Probe] = deque()
-        self._examples = 0
-        self._ended = False
-        self._error: BaseException | None = None
-        self.busy_s = 0.0
-        self.cancelled = False
-
-    def put(self, item: Extracted | Probe) -> None:
-        """Add a result when there is room. Raises `CancelledError` if nobody will take it."""
-        size = len(item.examples) if isinstance(item, ExampleBlock) else 0
-        with self._changed:
-            self._changed.wait_for(lambda: self.cancelled or not size or self._examples < QUEUED_EXAMPLES)
-            if self.cancelled:
-                raise CancelledError
-            self._items.append(item)
-            self._examples += size
-            self._changed.notify_all()
-
-    def end(self, busy_s: float, error: BaseException | None = None) -> None:
-        """Nothing more comes; `error` is raised to the consumer."""
-        with self._changed:
-            if not self._ended:
-                self._ended, self._error, self.busy_s = True, error, busy_s
-                self._changed.notify_all()
-
-    def get(self) -> Extracted | Probe | None:
-        """The next result; None at the end."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._items or self._ended or self.cancelled)
-            if self._items:
-                item = self._items.popleft()
-                if isinstance(item, ExampleBlock):
-                    self._examples -= len(item.examples)
-                self._changed.notify_all()
-                return item
-            if self._error is not None:
-                raise self._error
-            return None
-
-    def cancel(self) -> None:
-        with self._changed:
-            self.cancelled = True
-            self._items.clear()
-            self._changed.notify_all()
 
 
 class DecoderPool:
@@ -151,8 +45,8 @@ class DecoderPool:
         self.front_end = front_end
         self.decoding = decoding
         self._command = command
-        self._waiting: deque[tuple[Reading | Question, _Results]] = deque()
-        self._current: set[_Results] = set()
+        self._waiting: deque[tuple[Reading | Question, Results]] = deque()
+        self._current: set[Results] = set()
         self._changed = threading.Condition()
         self._closed = False
         self._threads: list[threading.Thread] = []
@@ -162,16 +56,16 @@ class DecoderPool:
     def submit(self, reading: Reading) -> Job:
         """Queue a reading behind all that were submitted before."""
         job = Job(reading)
-        self._submit(reading, job._results)
+        self._submit(reading, job.results)
         return job
 
     def probe(self, uri: str) -> Probing:
         """Queue a question about the header of a file, likewise: headers are as hostile as what follows them."""
         probing = Probing()
-        self._submit(Question(uri), probing._results)
+        self._submit(Question(uri), probing.results)
         return probing
 
-    def _submit(self, request: Reading | Question, results: _Results) -> None:
+    def _submit(self, request: Reading | Question, results: Results) -> None:
         with self._changed:
             if self._closed:
                 raise PoolClosedError("the decoder pool is closed")
@@ -224,7 +118,7 @@ class DecoderPool:
                     self._current.discard(results)
         slot.end()
 
-    def _take(self) -> tuple[Reading | Question, _Results] | None:
+    def _take(self) -> tuple[Reading | Question, Results] | None:
         with self._changed:
             self._idle += 1
             self._changed.wait_for(lambda: self._waiting or self._closed)

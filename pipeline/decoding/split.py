@@ -15,6 +15,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from pipeline import plan
 from pipeline.decoding import decoders
+from pipeline.decoding.orders import Probing
 from pipeline.settings import Decoding, FrontEnd
 from pipeline.types import Failure, Reading
 
@@ -34,7 +35,7 @@ class Splitter:
         self._segment_seconds = segment_seconds
         self._hop_frames = hop_frames
         self._depth = depth
-        self._asked: deque[tuple[Reading, decoders.Probing]] = deque()
+        self._asked: deque[tuple[Reading, Probing]] = deque()
 
     def push(self, reading: Reading) -> Iterator[Reading]:
         """A reading -> what is ready: itself if it is short, else parts of those that were pushed before."""

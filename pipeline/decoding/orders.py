@@ -1,0 +1,120 @@
+"""What is submitted to a pool of decoders and what comes of it, in a bounded queue from a thread to a consumer."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+
+from pipeline.decoding.handle import CancelledError
+from pipeline.types import ExampleBlock, Extracted, Probe, Reading
+
+QUEUED_EXAMPLES = 256
+"""Examples that a reading may have waiting for its consumer: 6 MB."""
+
+
+class _Order:
+    """Something that was submitted to a pool.
+
+    Attributes:
+      results: where a decoder's thread puts what comes of it.
+    """
+
+    def __init__(self) -> None:
+        self.results = Results()
+
+    def close(self) -> None:
+        """Give up what was not taken: the decoder is free for others."""
+        self.results.cancel()
+
+    def __del__(self) -> None:
+        self.results.cancel()
+
+
+class Job(_Order):
+    """What comes of a submitted reading: an iterator of `ExampleBlock`s, and one `Ending` or `Failure` a segment.
+
+    Blocks of one segment come in order; those of segments that overlap in time come interleaved.
+
+    Attributes:
+      reading: what was submitted.
+      busy_s: seconds that decoding took, known at the end.
+    """
+
+    def __init__(self, reading: Reading) -> None:
+        super().__init__()
+        self.reading = reading
+
+    @property
+    def busy_s(self) -> float:
+        return self.results.busy_s
+
+    def __iter__(self) -> Job:
+        return self
+
+    def __next__(self) -> Extracted:
+        item = self.results.get()
+        if item is None:
+            raise StopIteration
+        assert not isinstance(item, Probe)
+        return item
+
+
+class Probing(_Order):
+    """What comes of a question about a file's header."""
+
+    def result(self) -> Probe | None:
+        """Wait -> what the header says; None if that cannot be had. To be called once."""
+        item = self.results.get()
+        assert item is None or isinstance(item, Probe)
+        return item
+
+
+class Results:
+    """The bounded queue between a decoder's thread and a consumer."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._items: deque[Extracted | Probe] = deque()
+        self._examples = 0
+        self._ended = False
+        self._error: BaseException | None = None
+        self.busy_s = 0.0
+        self.cancelled = False
+
+    def put(self, item: Extracted | Probe) -> None:
+        """Add a result when there is room. Raises `CancelledError` if nobody will take it."""
+        size = len(item.examples) if isinstance(item, ExampleBlock) else 0
+        with self._changed:
+            self._changed.wait_for(lambda: self.cancelled or not size or self._examples < QUEUED_EXAMPLES)
+            if self.cancelled:
+                raise CancelledError
+            self._items.append(item)
+            self._examples += size
+            self._changed.notify_all()
+
+    def end(self, busy_s: float, error: BaseException | None = None) -> None:
+        """Nothing more comes; `error` is raised to the consumer."""
+        with self._changed:
+            if not self._ended:
+                self._ended, self._error, self.busy_s = True, error, busy_s
+                self._changed.notify_all()
+
+    def get(self) -> Extracted | Probe | None:
+        """The next result; None at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._items or self._ended or self.cancelled)
+            if self._items:
+                item = self._items.popleft()
+                if isinstance(item, ExampleBlock):
+                    self._examples -= len(item.examples)
+                self._changed.notify_all()
+                return item
+            if self._error is not None:
+                raise self._error
+            return None
+
+    def cancel(self) -> None:
+        with self._changed:
+            self.cancelled = True
+            self._items.clear()
+            self._changed.notify_all()
