@@ -12,7 +12,7 @@ from typing import NamedTuple, get_args
 
 import apache_beam as beam
 
-from pipeline import options
+from pipeline.cli import flags
 from pipeline.embedding import models
 from pipeline.embedding.whole_clips import FAILED, EmbedAudioDoFn
 from pipeline.settings import Decoding, FrontEnd, Model
@@ -87,7 +87,7 @@ class EmbedAudio(beam.PTransform):
         convolutions = convolutions or kernels[0]
         _check("convolutions", convolutions, kernels)
         try:
-            hop_s = options.hop_seconds(str(hop_seconds))
+            hop_s = flags.hop_seconds(str(hop_seconds))
         except argparse.ArgumentTypeError as error:
             raise ValueError(f"hop_seconds: {error}") from None
         numbers = {

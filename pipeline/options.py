@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import Any
 
-from pipeline.array_jobs.tasks import task
-from pipeline.cli.flags import FlagError, Parser, hop_seconds, positive_float, positive_int, share_or_count
+from pipeline.cli import groups
+from pipeline.cli.flags import FlagError, Parser
 
 EXAMPLES = """\
 examples:
@@ -43,197 +42,12 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    _add_input(result.add_argument_group("what to read"))
-    _add_output(result.add_argument_group("what to write"))
-    _add_model(result.add_argument_group("which network"))
-    _add_policies(result.add_argument_group("how audio becomes examples"))
-    _add_running(result.add_argument_group("how to run"))
+    groups.add_input(result.add_argument_group("what to read"))
+    groups.add_output(result.add_argument_group("what to write"))
+    groups.add_model(result.add_argument_group("which network"))
+    groups.add_policies(result.add_argument_group("how audio becomes examples"))
+    groups.add_running(result.add_argument_group("how to run"))
     return result
-
-
-def _add_input(group: Any) -> None:
-    group.add_argument(
-        "--input",
-        metavar="PATTERN",
-        action="append",
-        default=[],
-        help="audio files; a folder means all below it, ** recurses; local, gs:// or s3://; repeatable (default: none)",
-    )
-    group.add_argument(
-        "--manifest",
-        metavar="FILE",
-        help="CSV or JSON lines: uri and, if wanted, id, start_seconds, end_seconds, labels (default: none)",
-    )
-    group.add_argument(
-        "--segments", metavar="CSV", help="a segment list in AudioSet's format for the audio of --input (default: none)"
-    )
-    group.add_argument(
-        "--class_labels", metavar="CSV", help="class_labels_indices.csv: MID -> class index (default: none)"
-    )
-    group.add_argument(
-        "--segment_audio",
-        choices=("whole", "cut"),
-        default="whole",
-        help="rows with times: files hold the whole recording, or just the segment (default: %(default)s)",
-    )
-
-
-def _add_output(group: Any) -> None:
-    group.add_argument("--output", metavar="DIR", help="folder of the data set; local, gs:// or s3:// (required)")
-    group.add_argument(
-        "--num_shards", type=positive_int, metavar="N", help="number of record files (default: by the corpus' size)"
-    )
-    group.add_argument(
-        "--record_format",
-        choices=("audioset", "youtube8m"),
-        default="audioset",
-        help="the records' keys (default: %(default)s)",
-    )
-    group.add_argument(
-        "--embeddings",
-        choices=("quantized", "pca", "raw"),
-        default="quantized",
-        help="8-bit as released, floats after the PCA, or the network's own floats (default: %(default)s)",
-    )
-    group.add_argument(
-        "--overwrite", action="store_true", help="start anew: replace the data set in --output (default: continue it)"
-    )
-    group.add_argument(
-        "--report",
-        choices=("on", "off"),
-        default="on",
-        help="write report.html, a page that shows what is in the data set (default: %(default)s)",
-    )
-    group.add_argument(
-        "--retry_failed",
-        action="store_true",
-        help="try clips again that failed in earlier runs (default: keep their failures)",
-    )
-    group.add_argument("--prune", action="store_true", help="drop clips whose files are gone (default: keep them)")
-    group.add_argument(
-        "--max_failures",
-        type=share_or_count,
-        default="5%",
-        metavar="N|N%",
-        help="exit 1 if more clips fail, a number or a share, after writing everything (default: %(default)s)",
-    )
-
-
-def _add_model(group: Any) -> None:
-    group.add_argument(
-        "--checkpoint",
-        metavar="NAME|FILE",
-        default="released",
-        help="released (Google's), standin (random weights, no meaning), a path or URI (default: %(default)s)",
-    )
-    group.add_argument(
-        "--pca_params",
-        metavar="NAME|FILE",
-        default="released",
-        help="likewise the PCA's .npz (default: %(default)s)",
-    )
-    group.add_argument(
-        "--precision", choices=("float32", "bfloat16"), default="float32", help="of the network (default: %(default)s)"
-    )
-    group.add_argument(
-        "--convolutions",
-        choices=("winograd", "direct"),
-        default=None,
-        help="kernel: 4 x fewer multiplications, or TensorFlow's own (default: winograd; direct with bfloat16)",
-    )
-
-
-def _add_policies(group: Any) -> None:
-    group.add_argument(
-        "--hop_seconds",
-        type=hop_seconds,
-        default=0.96,
-        metavar="S",
-        help="seconds from one example to the next, in steps of 0.01; 1.0 is YouTube-8M's (default: %(default)s)",
-    )
-    group.add_argument(
-        "--short_clips",
-        choices=("skip", "pad", "fail"),
-        default="skip",
-        help="clips under one example of 0.975 s: list as skipped, pad with zeros, or fail (default: %(default)s)",
-    )
-    group.add_argument(
-        "--max_duration_seconds",
-        type=positive_float,
-        metavar="S",
-        help="longer clips, in seconds, fail as too_long (default: no limit)",
-    )
-
-
-def _add_running(group: Any) -> None:
-    group.add_argument(
-        "--check",
-        action="store_true",
-        help="change nothing: try a sample and the output's storage, tell what a run would do and take",
-    )
-    group.add_argument(
-        "--runner",
-        default="DirectRunner",
-        metavar="NAME",
-        help="DirectRunner (this machine, all cores), or one of Beam's (default: %(default)s)",
-    )
-    group.add_argument(
-        "--segment_seconds",
-        type=positive_float,
-        default=600.0,
-        metavar="S",
-        help="longer WAV, RF64, FLAC, AIFF, CAF, W64 files are embedded in parallel parts (default: %(default)g s)",
-    )
-    group.add_argument(
-        "--piece_seconds",
-        type=positive_float,
-        default=120.0,
-        metavar="S",
-        help="this machine: what is done is committed about so often; a kill costs no more (default: %(default)g s)",
-    )
-    group.add_argument(
-        "--task",
-        type=task,
-        metavar="I/N",
-        help="compute only the shards I, I + N, I + 2 N, ... (I from 0) of an output that N commands share; the last "
-        "one done commits all, as does --task finish (default: the whole output)",
-    )
-    group.add_argument(
-        "--gcs_anonymous",
-        action="store_true",
-        help="gs:// without credentials: what is public (default: Google's application default credentials)",
-    )
-    group.add_argument(
-        "--decoders", type=positive_int, metavar="N", help="number of decoder processes a worker (default: its cores)"
-    )
-    group.add_argument(
-        "--decode_timeout_seconds",
-        type=positive_float,
-        default=120.0,
-        metavar="S",
-        help="a decoder without progress for so long is ended (default: %(default)g s)",
-    )
-    group.add_argument(
-        "--decode_memory_mb",
-        type=positive_int,
-        default=1024,
-        metavar="MB",
-        help="what one file's decoding may allocate (default: %(default)s MB)",
-    )
-    group.add_argument(
-        "--threads", type=positive_int, metavar="N", help="number of batches at a time (default: all cores)"
-    )
-    group.add_argument(
-        "--progress",
-        choices=("auto", "on", "off"),
-        default="auto",
-        help="a bar on a terminal, a line every half minute elsewhere (default: %(default)s)",
-    )
-    group.add_argument(
-        "--verbose",
-        action="store_true",
-        help="show Beam's and TensorFlow's messages, and tracebacks (default: only our own)",
-    )
 
 
 def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
