@@ -11,14 +11,15 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from pipeline import plan, shards, storage
+from pipeline import plan, storage
 from pipeline.engines import engine
 from pipeline.inputs import plan_file
 from pipeline.inputs.corpus import Work
 from pipeline.inputs.plan_file import Item
 from pipeline.manifest import Manifest
-from pipeline.output import commit, history, partials
+from pipeline.output import commit, history, partials, staged
 from pipeline.output.layout import PLAN, explained, join
+from pipeline.output.staged import ShardResult
 from pipeline.settings import Job
 from pipeline.types import Clip, Drop, Failure
 
@@ -30,7 +31,7 @@ hour of MP3 or six minutes of WAV, which no processor needs two minutes for."""
 GROWTH = 4.0
 """A piece is at most so many times larger than the one before."""
 
-Keep = Callable[[Sequence[Clip | Failure | Drop], list[shards.ShardResult]], None]
+Keep = Callable[[Sequence[Clip | Failure | Drop], list[ShardResult]], None]
 """Takes a piece, and what was staged of it."""
 
 
@@ -110,7 +111,7 @@ def run_piece(
     attempt: str,
     progress_dir: str | None,
     log: history.Log | None = None,
-) -> list[shards.ShardResult]:
+) -> list[ShardResult]:
     """Items -> the staged shards that they fall into.
 
     Raises:
@@ -133,7 +134,7 @@ def run_piece(
         log.ran(result)
     for part in parts:  # those of a run that failed are removed when the output is next opened
         storage.delete(part)
-    results = shards.collect(job.output.directory, attempt, job.output.staging)
+    results = staged.collect(job.output.directory, attempt, job.output.staging)
     wanted = {plan.shard_of(clip_of(item).id, job.output.num_shards) for item in items}
     if missing := sorted(wanted - {result.entry.index for result in results}):
         raise JobError(f"the engine ended without {len(missing)} shards, {missing[0]} say. Run the same command again.")

@@ -15,8 +15,8 @@ from typing import Any
 
 from pipeline import storage
 from pipeline.output.layout import MANIFEST, OutputError, join
+from pipeline.output.staged import ShardEntry, ShardResult
 from pipeline.settings import Job
-from pipeline.shards import ShardEntry, ShardResult
 
 FORMAT_VERSION = 1
 DISTRIBUTION = "vggish-pipeline"

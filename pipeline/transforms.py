@@ -15,6 +15,7 @@ from pipeline.decoding.split import SplitDoFn
 from pipeline.extract import ExtractDoFn
 from pipeline.inputs import plan_file
 from pipeline.output import partials
+from pipeline.output.staged import ShardResult
 from pipeline.types import Drop, Embedding, Ending, ExampleBlock, Extracted, Failure, Outcome
 
 RESOURCE_HINTS = ("min_ram=4GB",)
@@ -156,7 +157,7 @@ def with_shard(outcome: Outcome, num_shards: int) -> tuple[int, Outcome]:
     return plan.shard_of(outcome.clip.id, num_shards), outcome
 
 
-def write_shard(group: tuple[int, Iterable[Outcome]], output: settings.Output, attempt: str) -> shards.ShardResult:
+def write_shard(group: tuple[int, Iterable[Outcome]], output: settings.Output, attempt: str) -> ShardResult:
     """All outcomes of a shard -> what was staged of it."""
     shard, outcomes = group
     return shards.write_shard(output, shard, outcomes, attempt)

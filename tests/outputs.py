@@ -10,6 +10,7 @@ import numpy as np
 from pipeline import shards
 from pipeline.manifest import Manifest
 from pipeline.output import commit, resume
+from pipeline.output.staged import ShardResult
 from pipeline.plan import shard_of
 from pipeline.settings import FrontEnd, Job, Model, Output
 from pipeline.types import Clip, Drop, Embedding, EmbeddingKind, Ending, Failure, Outcome, RecordFormat
@@ -59,7 +60,7 @@ def outcomes_of(item: Clip, kind: EmbeddingKind = "quantized") -> list[Outcome]:
     return [Embedding(item, 0, 0, values), ending(item, len(values))]
 
 
-def stage(of: Job, manifest: Manifest, clips: Iterable[Clip], drops: Sequence[Clip] = ()) -> list[shards.ShardResult]:
+def stage(of: Job, manifest: Manifest, clips: Iterable[Clip], drops: Sequence[Clip] = ()) -> list[ShardResult]:
     """Clips -> the staged shards that they fall into."""
     by_shard: dict[int, list[Outcome]] = {}
     items: list[Outcome] = [out for item in clips for out in outcomes_of(item, of.model.embeddings)]

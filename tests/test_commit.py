@@ -41,9 +41,9 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepare:
 
 
 def commit_staged(directory: Path) -> None:
-    from pipeline import shards
+    from pipeline.output import staged
 
-    commit.commit(str(directory), shards.collect(str(directory)))
+    commit.commit(str(directory), staged.collect(str(directory)))
     commit.finish(str(directory))
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pipeline import shards, storage
 from pipeline.output import commit, ledger
 from pipeline.output.layout import OutputError
+from pipeline.output.staged import collect
 from pipeline.records import read_records
 from pipeline.types import Clip, Failure
 from tests import outputs
@@ -146,7 +147,7 @@ def test_results_are_collected_by_attempt(tmp_path: Path) -> None:
     job = outputs.job(tmp_path)
     manifest = outputs.write(job, [])
     staged = outputs.stage(job, manifest, CLIPS)
-    assert shards.collect(str(tmp_path), staged[0].attempt) == staged
-    assert shards.collect(str(tmp_path), "another") == []
+    assert collect(str(tmp_path), staged[0].attempt) == staged
+    assert collect(str(tmp_path), "another") == []
     storage.delete(str(tmp_path / f"{staged[0].staged}.json"))
-    assert shards.collect(str(tmp_path)) == staged[1:]
+    assert collect(str(tmp_path)) == staged[1:]

@@ -25,8 +25,8 @@ from pipeline.manifest import Manifest
 from pipeline.output import commit, partials, resume
 from pipeline.output.layout import OutputError, explained
 from pipeline.output.lock import FINISHING, OPENING, RUN, Lock, OutputBusy
+from pipeline.output.staged import HeldShard, ShardEntry, ShardResult
 from pipeline.settings import Job
-from pipeline.shards import HeldShard, ShardEntry, ShardResult
 from pipeline.types import Clip, Drop, Failure
 
 POLL_S = 0.5

@@ -30,7 +30,7 @@ from pipeline.output.layout import (
     ledger_name,
     shard_name,
 )
-from pipeline.shards import HeldShard, ShardResult, collect, held_uri, read_held
+from pipeline.output.staged import HeldShard, ShardResult, collect, held_uri, read_held
 
 PLAN_OF_ARRAY = f"{ARRAY}/plan.json"
 _STAGED = re.compile(r".*-(\d{5,})-[0-9a-f]{8}\.(tfrecord|jsonl|json)(\.[0-9a-f]{8}\.tmp)?")

@@ -25,7 +25,7 @@ from pipeline.output.layout import (
     shard_index,
     shard_name,
 )
-from pipeline.shards import ShardEntry
+from pipeline.output.staged import ShardEntry
 
 
 @dataclass

@@ -18,8 +18,8 @@ from pipeline import shards, storage
 from pipeline.manifest import Manifest, Pending
 from pipeline.output import ledger
 from pipeline.output.layout import FAILURES, MANIFEST, OutputError, each, explained, join, ledger_name, shard_name
+from pipeline.output.staged import ShardResult
 from pipeline.settings import Output
-from pipeline.shards import ShardResult
 
 
 def attempt_name(manifest: Manifest) -> str:

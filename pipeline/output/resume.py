@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline import manifest as manifests
-from pipeline import shards, storage
+from pipeline import storage
 from pipeline.array_jobs import task_state
 from pipeline.files import local
 from pipeline.manifest import Manifest
@@ -32,8 +32,8 @@ from pipeline.output.layout import (
     is_shard,
     join,
 )
+from pipeline.output.staged import ShardEntry, collect
 from pipeline.settings import Job
-from pipeline.shards import ShardEntry
 
 
 class SettingsDiffer(OutputError):  # noqa: N818  (a state, not a fault)
@@ -164,7 +164,7 @@ def recover(directory: str) -> Opened | None:
             _remove_unnamed(directory, found, all_numbers=clearing)
             write_failures(directory, found)
             manifests.write(directory, found)
-        adoptable = fitting(directory, found, shards.collect(directory))
+        adoptable = fitting(directory, found, collect(directory))
         if adoptable:
             found = commit(directory, adoptable)
         _remove_unnamed(directory, found, all_numbers=False)
