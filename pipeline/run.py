@@ -108,10 +108,10 @@ def _whole(flags: argparse.Namespace, found: Corpus, task: Job, on: Engine, star
 
 def _announce(on: Engine, task: Job, found: Corpus, piece_s: float) -> None:
     """Tell what was chosen for an engine, and have one of its workers say whether it can do the job."""
-    from pipeline.engines import preflight
+    from pipeline.engines import first_job
 
     print(on.announced(task.decoding.processes, task.model.threads, piece_s), file=sys.stderr)
-    if line := preflight.ask_worker(on, task, [clip.uri for clip in found.clips[:1]]):
+    if line := first_job.ask_worker(on, task, [clip.uri for clip in found.clips[:1]]):
         print(line, file=sys.stderr)
 
 

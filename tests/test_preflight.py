@@ -12,7 +12,7 @@ import pytest
 
 from pipeline import run
 from pipeline.cli.flags import FlagError
-from pipeline.engines import engine, preflight, worker_check
+from pipeline.engines import engine, first_job, preflight, worker_check
 from pipeline.settings import Model
 from tests.command import STANDIN
 
@@ -193,4 +193,4 @@ def test_a_worker_that_differs_is_unfit(question: dict[str, object], change: dic
 def test_what_an_engine_says_of_its_workers_is_told_plainly(text: str, message: str) -> None:
     on = engine.Engine("PortableRunner", (), False, 1, "EXTERNAL")
     with pytest.raises(FlagError, match=message):
-        raise preflight._unfit(on, text)
+        raise first_job._unfit(on, text)

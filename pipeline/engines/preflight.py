@@ -1,4 +1,4 @@
-"""An engine, looked at before any work begins: whether it answers, and whether a worker of it can do this job.
+"""An engine, looked at before any work begins: whether it answers, and whether it is said what its workers are.
 
 What is found is a `FlagError`: one line that says what is wrong, one that says what to do, exit status 2.
 """
@@ -7,22 +7,16 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import socket
 import urllib.request
-import uuid
 import zipfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline import __version__, storage
 from pipeline.cli.flags import FlagError
 from pipeline.engines import engine
 from pipeline.engines.engine import Engine
-from pipeline.output.layout import STATE, join
-from pipeline.settings import Job
 
 ANSWER_S = 10.0
 """How long a service may take to answer."""
@@ -189,65 +183,3 @@ def _listens(address: str) -> bool:
             return True
     except (OSError, ValueError):
         return False
-
-
-def ask_worker(on: Engine, job: Job, inputs: Sequence[str]) -> str:
-    """Has a worker of the engine look at versions, weights, inputs and output -> a line about it, for the user.
-
-    Nothing is asked where workers are this machine's own ("" then), and on Dataflow, where a job of one question would
-    take minutes: its workers look at their weights when they start.
-
-    Raises:
-      FlagError: the worker cannot do the job, or there is none.
-    """
-    if on.here or not on.environment:
-        return ""
-    import apache_beam as beam
-
-    from pipeline.engines import worker_check
-
-    uri = join(job.output.directory, f"{STATE}/worker-{uuid.uuid4().hex}.json")
-    question = worker_check.asked(job.model, list(inputs))
-
-    def construct(root: Any) -> None:
-        _ = root | "Ask" >> beam.Impulse() | "Answer" >> beam.Map(worker_check.answer, question, uri)
-
-    try:
-        engine.run(on, construct)
-        if not storage.exists(uri):
-            raise FlagError(
-                f"--output {job.output.directory}: what a worker wrote there does not show here",
-                "Name a folder that all machines share, or gs:// or s3://",
-            )
-        with storage.open_read(uri) as file:
-            return worker_check.described(json.loads(file.read()))
-    except FlagError:
-        raise
-    except Exception as error:
-        raise _unfit(on, str(error)) from error
-    finally:
-        storage.delete(uri)
-
-
-def _unfit(on: Engine, text: str) -> FlagError:
-    """What an engine says of a question that failed -> the error for the user."""
-    if found := re.search(r"UnfitWorkerError: (.+?)(?: \[while running|\\n|\n|$)", text):
-        what, _, remedy = found[1].partition(". ")
-        return FlagError(what, remedy)
-    if found := re.search(r"No module named '((?:pipeline|vggish_core)[.\w]*)'", text):
-        older = "" if "." not in found[1] else ", or another version of it"
-        return FlagError(
-            f"the workers of {on.runner} ({on.environment}) lack this package{older}: no module {found[1]} there",
-            f"Install vggish-pipeline {__version__} with its dependencies for the Python that the workers run",
-        )
-    if found := re.search(r"beam:env:process:v1", text):
-        return FlagError(
-            f"{on.runner}: this job service cannot start PROCESS workers",
-            "Use EXTERNAL; for Python's own job service, --environment_type beam:env:harness_subprocess_python:v1 "
-            "--environment_config 'python -m apache_beam.runners.worker.sdk_worker_main'",
-        )
-    lines = [line.strip() for line in engine.told(RuntimeError(text)).splitlines() if line.strip()]
-    return FlagError(
-        f"{on.runner} ({on.environment}) could not do a first, small job: {lines[-1][:300] if lines else text}",
-        "Look at the engine's own log; --verbose shows the whole error",
-    )
