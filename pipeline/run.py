@@ -84,7 +84,7 @@ def _run(flags: argparse.Namespace, beam_flags: list[str]) -> int:
 
 def _whole(flags: argparse.Namespace, found: Corpus, task: Job, on: Engine, started: float) -> int:
     """The whole job in one run, which holds the output's lock."""
-    from pipeline.array_jobs import task_run
+    from pipeline.array_jobs import task_end
     from pipeline.cli import summary
     from pipeline.cli.conclusion import conclude
     from pipeline.inputs import corpus
@@ -94,7 +94,7 @@ def _whole(flags: argparse.Namespace, found: Corpus, task: Job, on: Engine, star
     with asked.about("--output"):
         held = lock.Lock(directory)
     with held:
-        opened = task_run.adopted(directory, resume.start(directory, task, flags.overwrite, on.describe()))
+        opened = task_end.adopted(directory, resume.start(directory, task, flags.overwrite, on.describe()))
         for line in summary.recovered(opened):
             print(line, file=sys.stderr)
         work = corpus.compare(found, commit.committed_ledger(directory), flags.retry_failed, flags.prune)
@@ -117,13 +117,14 @@ def _announce(on: Engine, task: Job, found: Corpus, piece_s: float) -> None:
 
 def _task(flags: argparse.Namespace, found: Corpus, job: Job, on: Engine, started: float) -> int:
     """`--task`: one task's shards, and the end of the array if it is the last; or that end alone."""
-    from pipeline.array_jobs import task_run, task_state
+    from pipeline.array_jobs import task_end, task_run, task_state
+    from pipeline.array_jobs.array import Array
     from pipeline.array_jobs.tasks import Task
     from pipeline.cli import summary
     from pipeline.cli.conclusion import conclude
 
     count = flags.task.count if isinstance(flags.task, Task) else 0
-    array = task_run.Array(job, found, task_state.terms(found, flags.retry_failed, flags.prune, count), on)
+    array = Array(job, found, task_state.terms(found, flags.retry_failed, flags.prune, count), on)
     computed_s, kept = 0.0, len(found.clips) + len(found.failures)
     if isinstance(flags.task, Task):
         asked.load(job.model)
@@ -131,12 +132,12 @@ def _task(flags: argparse.Namespace, found: Corpus, job: Job, on: Engine, starte
             part = task_run.compute(array, flags.task, _executor(flags, on))
         computed_s, kept = part.computed_s, part.kept
         print(summary.task(flags.task, part, time.monotonic() - started))
-        manifest = None if part.missing else task_run.finish_if_last(array)
+        manifest = None if part.missing else task_end.finish_if_last(array)
         if manifest is None:
             return OK
     else:
         with asked.unless_busy():
-            manifest = task_run.finish(array)
+            manifest = task_end.finish(array)
     return conclude(flags, array.directory, manifest, computed_s, time.monotonic() - started, kept)
 
 

@@ -15,7 +15,7 @@ import pytest
 import soundfile
 
 from pipeline import verify
-from pipeline.array_jobs import task_run
+from pipeline.array_jobs import task_end
 from pipeline.array_jobs.tasks import Task
 from pipeline.cli.flags import FlagError
 from pipeline.options import parse
@@ -200,7 +200,7 @@ def interrupted_ends(
     """Kills `--task finish` at so many moments, then runs other commands, one a moment in turn."""
     whole = whole_run(embed, audio, folder / "whole")
     with patch.context() as never:
-        never.setattr(task_run, "finish_if_last", lambda array: None)
+        never.setattr(task_end, "finish_if_last", lambda array: None)
         for index in (0, 1):
             assert embed(folder / "ready", "--input", audio, *FLAGS, "--task", f"{index}/2").status == 0
     faults = Faults(patch, Killed)

@@ -1,7 +1,7 @@
-"""`--task`: one of several commands that share an output without talking to each other, and the end of them all.
+"""`--task`: one of several commands that share an output without talking to each other.
 
-The first task makes the output ready and writes down the terms; each computes its shards piece by piece and holds them;
-whichever finds that all shards are held commits them, as `--task finish` does.
+The first task makes the output ready and writes down the terms; each computes its shards piece by piece and holds them
+for the end of all (`pipeline.array_jobs.task_end`).
 """
 
 from __future__ import annotations
@@ -15,60 +15,19 @@ from typing import Any
 
 from pipeline import job, plan
 from pipeline import manifest as manifests
-from pipeline.array_jobs import task_state
+from pipeline.array_jobs import task_end, task_state
+from pipeline.array_jobs.array import POLL_S, Array
 from pipeline.array_jobs.task_state import Terms
-from pipeline.array_jobs.tasks import Task, tasks_of
-from pipeline.engines.engine import Engine
+from pipeline.array_jobs.tasks import Task
 from pipeline.inputs import corpus
 from pipeline.inputs.corpus import Corpus, Work
 from pipeline.manifest import Manifest
-from pipeline.output import commit, partials, resume
-from pipeline.output.layout import OutputError, explained
+from pipeline.output import resume
+from pipeline.output.layout import OutputError
 from pipeline.output.lock import FINISHING, OPENING, RUN, Lock, OutputBusy
 from pipeline.output.staged import HeldShard, ShardEntry, ShardResult
 from pipeline.settings import Job
 from pipeline.types import Clip, Drop, Failure
-
-POLL_S = 0.5
-PATIENCE_S = 60.0
-"""How long a task that is done waits for others that are at their end, to see which is the last."""
-
-
-class TasksMissing(OutputError):  # noqa: N818  (a state, not a fault)
-    """The array cannot be finished: some shards were not computed."""
-
-
-@dataclass(frozen=True)
-class Array:
-    """What every command of an array knows.
-
-    Attributes:
-      job: its settings.
-      found: the inputs.
-      terms: what the others have to have found alike.
-      on: the engine.
-    """
-
-    job: Job
-    found: Corpus
-    terms: Terms
-    on: Engine
-
-    @property
-    def directory(self) -> str:
-        return self.job.output.directory
-
-    def work(self, manifest: Manifest, retry_failed: bool) -> Work:
-        """What there is to do on the whole output, as it is committed."""
-        with explained(self.directory, "reading the ledgers"):
-            every = range(manifest.num_shards)
-            entries = task_state.ledger_of(self.directory, manifest, {}, every)
-            return corpus.compare(self.found, entries, retry_failed, self.terms.prune)
-
-    def shards_of(self, work: Work) -> list[int]:
-        """Indices of the shards that some of the work falls into."""
-        clips = [*work.clips, *(failure.clip for failure in work.failures), *work.drops]
-        return sorted({plan.shard_of(clip.id, self.job.output.num_shards) for clip in clips})
 
 
 @dataclass(frozen=True)
@@ -110,7 +69,7 @@ def compute(array: Array, task: Task, execute: Execute) -> Part:
         own = [index for index in needed if task.owns(index)]
         held = task_state.held_shards(array.directory, found, own)
         before_s = _audio_s(held.values())
-        work = _work_of(array, found, held, [index for index in own if index not in _finished(held)])
+        work = _work_of(array, found, held, [index for index in own if index not in task_state.finished(held)])
         left = Counter(plan.shard_of(job.clip_of(item).id, found.num_shards) for item in _items(work))
         task_state.close(array.directory, [index for index in own if not left[index]])
 
@@ -124,77 +83,8 @@ def compute(array: Array, task: Task, execute: Execute) -> Part:
         held = task_state.held_shards(array.directory, found, needed)
         entries = tuple(held[index].result.entry for index in own if index in held)
         computed_s = _audio_s(held[index] for index in own if index in held) - before_s
-        missing = tuple(index for index in needed if index not in _finished(held))
+        missing = tuple(index for index in needed if index not in task_state.finished(held))
     return Part(entries, computed_s, sum(map(_clips, entries)) - len(list(_items(work))), missing, terms.tasks)
-
-
-def finish(array: Array) -> Manifest:
-    """Commits what the tasks hold, once all of it is there; what was finished before is left as it is.
-
-    Raises:
-      OutputBusy: a task or a run is at work.
-      TasksMissing: shards were not computed; says which.
-      ArrayDiffers: the inputs or flags are others than the tasks'.
-    """
-    directory = array.directory
-    with Lock(directory, role=FINISHING) as lock:
-        opened = resume.start(directory, array.job, engine=array.on.describe())
-        found, terms = opened.manifest, task_state.read_terms(directory)
-        if terms and terms.finishing:
-            found, terms = adopt(directory, found)[0], None
-        work = array.work(found, retry_failed=array.terms.retry_failed and terms is not None)
-        needed = array.shards_of(work)
-        if terms:
-            terms.expect(array.terms)
-        held = task_state.held_shards(directory, found, needed) if terms else {}
-        if missing := [index for index in needed if index not in _finished(held)]:
-            raise TasksMissing(*_missing(missing, terms.tasks if terms else 0))
-        if terms:
-            task_state.write_terms(directory, replace(terms, finishing=True))
-            adopt(directory, found)
-        partials.keep_only(partials.Place(directory, found.fingerprint), ())
-        lock.confirm()
-        return commit.finish(directory, work.clips_in)
-
-
-def finish_if_last(array: Array) -> Manifest | None:
-    """Finishes an array of which no shard is missing; None if another command does, or is about to.
-
-    Of tasks that end together each sees the others at their end; the last one to let go of its lock succeeds.
-    """
-    until = time.monotonic() + PATIENCE_S
-    while True:
-        try:
-            return finish(array)
-        except OutputBusy:
-            if time.monotonic() > until:
-                return None
-            time.sleep(POLL_S)
-        if task_state.read_terms(array.directory) is None:
-            return manifests.read(array.directory)
-
-
-def adopt(directory: str, manifest: Manifest) -> tuple[Manifest, int]:
-    """Commits whatever tasks hold, finished or not, and ends their array -> the manifest, how many shards that were.
-
-    The output has to be locked. What is not finished is left to the next run, like any work.
-    """
-    held = task_state.held_shards(directory, manifest)
-    results = [replace(item.result, base_ledger_sha256=item.committed_ledger_sha256) for item in held.values()]
-    with explained(directory, "committing what tasks hold"):
-        if results:
-            made = manifests.made_also(manifest, [item.made_with for item in held.values()])
-            if made != manifest:
-                manifests.write(directory, made)
-            manifest = commit.commit(directory, results)
-        task_state.remove(directory)
-    return manifest, len(results)
-
-
-def adopted(directory: str, opened: resume.Opened) -> resume.Opened:
-    """As `adopt`, for a whole run that has just opened the output."""
-    manifest, shards = adopt(directory, opened.manifest)
-    return replace(opened, manifest=manifest, of_tasks=shards)
 
 
 @contextmanager
@@ -241,7 +131,7 @@ def _open(array: Array) -> None:
     if terms is not None and not terms.finishing:
         return
     opened = resume.start(array.directory, array.job, engine=array.on.describe())
-    adopt(array.directory, opened.manifest)  # of an array whose end was interrupted
+    task_end.adopt(array.directory, opened.manifest)  # of an array whose end was interrupted
     task_state.write_terms(array.directory, array.terms)
 
 
@@ -264,28 +154,12 @@ def _items(work: Work) -> list[Clip | Failure | Drop]:
     return [*work.clips, *work.failures, *map(Drop, work.drops)]
 
 
-def _finished(held: dict[int, HeldShard]) -> set[int]:
-    return {index for index, item in held.items() if item.finished}
-
-
 def _audio_s(held: Any) -> float:
     return float(sum(item.result.entry.audio_seconds for item in held))
 
 
 def _clips(entry: ShardEntry) -> int:
     return entry.records + entry.failed + entry.skipped
-
-
-def _missing(shards: Sequence[int], tasks: int) -> tuple[str, str]:
-    if tasks < 1:
-        return (
-            f"no task has begun; missing are {tasks_of(shards, tasks)}",
-            "Run --task 0/N to N-1/N first, with N of your choice.",
-        )
-    return (
-        f"not all tasks are done: missing are {tasks_of(shards, tasks)}",
-        "Run these tasks again, then --task finish; or the command without --task, which keeps what there is.",
-    )
 
 
 def _expect(directory: str) -> Manifest:

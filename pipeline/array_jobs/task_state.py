@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -201,6 +201,11 @@ def resume(directory: str, manifest: Manifest, task: Task, made_with: dict[str, 
             found = _STAGED.fullmatch(name)
             if found and int(found[1]) in own and name.partition(".")[0] not in used:
                 storage.delete(join(directory, f"{ARRAY}/{name}"))
+
+
+def finished(held: Mapping[int, HeldShard]) -> set[int]:
+    """Indices of the held shards on which nothing is left to do."""
+    return {index for index, item in held.items() if item.finished}
 
 
 def ledger_of(
