@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pipeline import plan, storage
-from pipeline.engines import engine
+from pipeline.engines import engine, worker_processes
 from pipeline.inputs import plan_file
 from pipeline.inputs.corpus import Work
 from pipeline.inputs.plan_file import Item
@@ -58,6 +58,7 @@ class Pace:
         self.budget_bytes = max(1.0, min(wanted, self.budget_bytes * GROWTH))
 
 
+@worker_processes.kept()
 def execute(
     job: Job,
     work: Work,

@@ -9,6 +9,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from pipeline.engines import worker_processes
+
 
 @contextmanager
 def interruptible(verbose: bool) -> Iterator[list[int]]:
@@ -22,6 +24,7 @@ def interruptible(verbose: bool) -> Iterator[list[int]]:
         if came:
             os._exit(128 + number)
         came.append(number)
+        worker_processes.pool().kill()  # the engine would wait until they have done what they are at
         if not verbose:  # what an engine's threads say when they are stopped is no news
             logging.disable(logging.CRITICAL)
             threading.excepthook = lambda _: None

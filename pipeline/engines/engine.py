@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.cli.flags import FlagError
+from pipeline.engines import worker_processes
 from pipeline.engines.watch import Watch, page_of
 
 LOCAL_RUNNERS = ("directrunner", "fnapirunner")
@@ -36,6 +37,7 @@ class Engine:
       workers: worker processes of this machine, where local.
       environment: what a portable engine's workers are: LOOPBACK, EXTERNAL, PROCESS, DOCKER or a URN of Beam.
       in_pieces: True where a job is a sequence of committed pieces: the engine would lose all with one worker.
+      processes: True where workers are processes that this one starts (`worker_processes`).
       watch: told how a job goes.
     """
 
@@ -45,6 +47,7 @@ class Engine:
     workers: int
     environment: str = ""
     in_pieces: bool = True
+    processes: bool = False
     watch: Watch | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -69,10 +72,15 @@ class Engine:
 
     def options(self, resource_hints: Sequence[str] = ()) -> Any:
         """Resource hints, over which the user's go -> `PipelineOptions`."""
-        from apache_beam.options.pipeline_options import PipelineOptions
+        from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
         hints = [f"--resource_hint={hint}" for hint in resource_hints]
-        return PipelineOptions(["--runner", self.runner, *hints, *self.arguments])
+        options = PipelineOptions(["--runner", self.runner, *hints, *self.arguments])
+        if self.processes:
+            direct = options.view_as(DirectOptions)
+            direct.direct_num_workers = self.workers
+            direct.direct_running_mode = None  # "multi_processing" would have Beam start processes for each graph
+        return options
 
 
 class WorkerLostError(Exception):
@@ -110,11 +118,12 @@ def choose(runner: str, rest: Sequence[str]) -> Engine:
     local = name in LOCAL_RUNNERS
     given = PipelineOptions(list(rest))
     direct = given.view_as(DirectOptions)
-    processes = direct.direct_running_mode == "multi_processing"
-    workers = (direct.direct_num_workers or cores()) if local and processes else 1
+    processes = local and direct.direct_running_mode == "multi_processing"
+    workers = (direct.direct_num_workers or cores()) if processes else 1
     chosen = tuple(rest) if local else (*rest, *_defaults(name, given))
     environment = "" if local or name == "dataflowrunner" else _environment(name, chosen)
-    return Engine(IN_PROCESS if local else runner, chosen, local, workers, environment, name in NOT_RECOVERING)
+    in_pieces = name in NOT_RECOVERING
+    return Engine(IN_PROCESS if local else runner, chosen, local, workers, environment, in_pieces, processes)
 
 
 def _defaults(name: str, given: Any) -> list[str]:
@@ -184,17 +193,27 @@ def run(on: Engine, construct: Callable[[Any], Any], resource_hints: Sequence[st
     """
     import apache_beam as beam
 
-    pipeline = beam.Pipeline(options=on.options(resource_hints))
+    pipeline = beam.Pipeline(_runner(on), on.options(resource_hints))
     construct(pipeline)
     try:
-        if on.watch:
-            on.watch.begin()
-        result = pipeline.run()
-        if on.watch:
-            on.watch.running(result, page_of(result, pipeline.options))
-        result.wait_until_finish()
+        with worker_processes.kept():
+            if on.watch:
+                on.watch.begin()
+            result = pipeline.run()
+            if on.watch:
+                on.watch.running(result, page_of(result, pipeline.options))
+            result.wait_until_finish()
     except Exception as error:
         if lost := _LOST.search(str(error)):
             raise WorkerLostError(on.runner, lost[0]) from error
         raise
     return result
+
+
+def _runner(on: Engine) -> Any:
+    """The runner where it is not Beam's own of that name; None where it is."""
+    if not on.processes:
+        return None
+    from pipeline.engines import beam_workers
+
+    return beam_workers.runner()
