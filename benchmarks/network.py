@@ -86,8 +86,9 @@ def distance_rows(folder: Path, count: int, seeds: int, training_steps: int) -> 
 
 
 def _distances(name: str, variables: Variables, count: int) -> list[Row]:
-    from vggish_core.model import Embedder, SlimNetwork
+    from vggish_core.model import Embedder
     from vggish_core.postprocess import Postprocessor, whitening, write_pca_params
+    from vggish_core.slim import SlimNetwork
 
     examples = made_examples(count)
     exact = float64_embeddings(variables, examples)

@@ -42,7 +42,7 @@ def record_rows(folder: Path, rounds: int, clips: int) -> list[Row]:
 
 def write_with_tensorflow(values: np.ndarray, path: Path) -> None:
     """Embeddings uint8 [clips, k, 128] -> AudioSet records, as a loop with TensorFlow writes them."""
-    from vggish_core.model import tf
+    from vggish_core.slim import tf
 
     feature = tf.train.Feature
     with tf.io.TFRecordWriter(str(path)) as writer:

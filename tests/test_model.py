@@ -22,10 +22,10 @@ from vggish_core.model import (
     define_vggish_slim,
     load_vggish_slim_checkpoint,
     read_variables,
-    tf1,
 )
 from vggish_core.postprocess import Postprocessor
 from vggish_core.processor import UnsupportedProcessorError, processor_flags, require_bfloat16
+from vggish_core.slim import tf1
 from vggish_core.synthetic import synthetic_examples
 
 ROOT = Path(__file__).resolve().parents[1]

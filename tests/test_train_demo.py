@@ -9,7 +9,8 @@ import pytest
 
 from vggish_core import command, train_demo
 from vggish_core.checkpoints import read_variables
-from vggish_core.model import Embedder, tf
+from vggish_core.model import Embedder
+from vggish_core.slim import tf
 
 
 @pytest.fixture(scope="module")

@@ -73,8 +73,8 @@ def files() -> Path:
 def write(folder: Path) -> None:
     """Writes both files and their sums into a folder."""
     from vggish_core.checkpoints import write_checkpoint
-    from vggish_core.model import SlimNetwork
     from vggish_core.postprocess import whitening, write_pca_params
+    from vggish_core.slim import SlimNetwork
     from vggish_core.synthetic import synthetic_examples
 
     weights = dict(variables())

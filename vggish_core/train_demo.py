@@ -100,8 +100,8 @@ class Trainer:
     def __init__(
         self, checkpoint_path: str, num_classes: int, train_vggish: bool, learning_rate: float, seed: int
     ) -> None:
-        from vggish_core.model import define_vggish_slim, load_vggish_slim_checkpoint, tf, tf1
         from vggish_core.quiet import import_slim, without_layer_warnings
+        from vggish_core.slim import define_vggish_slim, load_vggish_slim_checkpoint, tf, tf1
 
         slim = import_slim()
         with tf.Graph().as_default() as graph, without_layer_warnings():
