@@ -60,7 +60,8 @@ def test_graphs_find_the_processes_of_the_one_before(tmp_path: Path, on: engine.
     folders[2].mkdir()
     engine.run(on, lambda root: graph(root, folders[2], Process()))
     first, second, third = map(pids, folders)
-    assert len(first) == 2 and os.getpid() not in first
+    assert len(first) == 2
+    assert os.getpid() not in first
     assert first == second
     assert not first & third
     # What modules keep is kept: the second graph counts on.
@@ -121,3 +122,30 @@ def _state(pid: int) -> str:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except FileNotFoundError:
         return "Z"
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("standin_weights")
+def test_a_command_told_to_stop_ends_its_processes_and_is_silent_about_it(shared_data: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    command = [sys.executable, "-m", "pipeline.run", "--input", shared_data / "audio" / "esc10", "--output", output]
+    flags = ["--checkpoint", "standin", "--pca_params", "standin", "--progress", "off", "--piece_seconds", "0.5"]
+    this = subprocess.Popen(
+        [*map(str, command), *flags, *PROCESSES], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    while not list(output.glob("embeddings-*")):
+        assert this.poll() is None
+        time.sleep(0.05)
+    this.terminate()
+    said = this.communicate(timeout=30)[1]
+    assert this.returncode == 128 + signal.SIGTERM
+    assert said == "\nStopped. What was committed is kept: the same command continues.\n"
+    assert not [line for line in _group(this.pid) if not line.startswith("Z")]
+
+
+def _group(group: int) -> list[str]:
+    """State and command line of what is left of a process group."""
+    found = subprocess.run(["ps", "-eo", "pgid=,stat=,args="], capture_output=True, text=True, check=True)
+    return [
+        line.partition(" ")[2] for line in map(str.strip, found.stdout.splitlines()) if line.startswith(f"{group} ")
+    ]

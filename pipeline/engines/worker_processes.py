@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 COMMAND = (sys.executable, "-m", "pipeline.engines.worker_process")
@@ -31,6 +31,9 @@ class WorkerProcess:
         self._process = subprocess.Popen(
             COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path}, text=True
         )
+        assert self._process.stdin
+        assert self._process.stdout
+        self._orders, self._answers = self._process.stdin, self._process.stdout
         self._idle = threading.Event()
         self._idle.set()
         self._lost: Callable[[int], None] = lambda status: None
@@ -54,10 +57,9 @@ class WorkerProcess:
         """
         self._idle.clear()
         self._lost = lost
-        assert self._process.stdin
         try:
-            self._process.stdin.write(json.dumps(dict(environment)) + "\n")
-            self._process.stdin.flush()
+            self._orders.write(json.dumps(dict(environment)) + "\n")
+            self._orders.flush()
         except OSError:  # it has ended, which `_read` finds too
             lost(self._process.wait())
 
@@ -71,22 +73,18 @@ class WorkerProcess:
 
     def close(self) -> None:
         """End it: by itself, if it does so in time."""
-        assert self._process.stdin and self._process.stdout
-        try:
-            self._process.stdin.close()
-        except OSError:  # it has ended, with something unread
-            pass
+        with suppress(OSError):  # it has ended, with something unread
+            self._orders.close()
         try:
             self._process.wait(END_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
         self._reader.join()
-        self._process.stdout.close()
+        self._answers.close()
 
     def _read(self) -> None:
-        assert self._process.stdout
-        for _ in self._process.stdout:  # a line for each graph that has ended
+        for _ in self._answers:  # a line for each graph that has ended
             self._idle.set()
         status = self._process.wait()
         if not self._idle.is_set():
@@ -114,10 +112,12 @@ class Pool:
         self._free.append(process)
 
     def kill(self) -> None:
+        """End all at once; may be called from a signal's handler."""
         for process in self._all:
             process.kill()
 
     def close(self) -> None:
+        """End all."""
         for process in self._all:
             process.close()
         self._all, self._free = [], []
