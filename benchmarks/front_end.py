@@ -23,10 +23,10 @@ def rows(folder: Path, rounds: int, clips: int) -> list[Row]:
     for index, name in enumerate(corpus.FORMATS):
         paths = corpus.clips(folder / f"format-{index}", name, clips)
         calls = {"ours": wavfile_to_examples, "reference": reference_front_end.file_to_examples}
-        for to_examples in calls.values():
-            to_examples(paths[0])  # compiles, reads tables
         measures = {who: partial(_cpu_s, to_examples, paths) for who, to_examples in calls.items()}
         with threadpool_limits(1):
+            for measure in measures.values():
+                measure()  # compiles, reads tables; a decoder process is at work for long
             costs = interleaved(rounds, measures)
         result.append(
             row(

@@ -328,7 +328,7 @@ def test_a_wav_that_ends_before_its_header_says_gives_what_is_there(tmp_path: Pa
 
 UNPRIVILEGED = """
 import os, sys
-from pipeline import decode
+from pipeline.decoding import decode
 from pipeline.settings import FrontEnd
 from pipeline.types import Clip, Reading, Segment
 if os.getuid() == 0:
