@@ -70,6 +70,27 @@ def test_shards_without_a_manifest_are_refused(tmp_path: Path) -> None:
         resume.start(str(tmp_path), outputs.job(tmp_path))
 
 
+def test_an_output_killed_in_its_first_moment_is_begun_anew(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json.65cbd1c8.tmp").write_text("{")
+    job = outputs.job(tmp_path)
+    assert resume.inspect(str(tmp_path), job) is None
+    resume.start(str(tmp_path), job)
+    assert names(tmp_path) == ["manifest.json"]
+
+
+def test_a_manifest_that_is_just_being_written_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job, read = outputs.job(tmp_path), manifest.read
+
+    def just_before(directory: str) -> manifest.Manifest | None:
+        monkeypatch.setattr(manifest, "read", read)
+        found = read(directory)
+        resume.start(directory, job)  # as another task of an array does
+        return found
+
+    monkeypatch.setattr(manifest, "read", just_before)
+    assert resume.inspect(str(tmp_path), job) == read(str(tmp_path))
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"format_version": 1}', "\u00ff"])
 def test_a_manifest_that_is_none_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / "manifest.json").write_text(content, encoding="latin-1")

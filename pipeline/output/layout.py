@@ -113,12 +113,16 @@ def basename(uri: str) -> str:
 
 
 def contents(directory: str) -> list[str]:
-    """What a directory holds besides an output's state and report: files and, locally, folders; no hidden ones."""
+    """What a directory holds besides an output's state, report and drafts: files and, locally, folders; no hidden ones.
+
+    A draft alone is an output that is just being begun, or was killed in its first moment.
+    """
     names = set(files_in(directory))
     if storage.is_local(directory):
         with suppress(FileNotFoundError, NotADirectoryError):
             names.update(item.name for item in Path(storage.absolute(directory)).iterdir())
-    return sorted(name for name in names if name not in (STATE, REPORT) and not name.startswith("."))
+    ours = {name for name in names if name in (STATE, REPORT) or is_draft(name)}
+    return sorted(name for name in names - ours if not name.startswith("."))
 
 
 def each(directory: str, action: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:

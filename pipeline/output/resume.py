@@ -85,11 +85,13 @@ def inspect(directory: str, job: Job, overwrite: bool = False) -> Manifest | Non
         if overwrite:
             return None
         found = manifests.read(directory)
+        names = [] if found else contents(directory)
+        if MANIFEST in names:  # another task of an array has just begun the output
+            found = manifests.read(directory)
         if found is not None:
             if found.fingerprint != job.fingerprint():
                 raise SettingsDiffer(directory, differences(found.settings, job.deciding()))
             return found
-        names = contents(directory)
         if names:
             some = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
             raise OutputError(
@@ -132,6 +134,7 @@ def start(directory: str, job: Job, overwrite: bool = False, engine: Mapping[str
     fresh = manifests.new(job, engine)
     with explained(directory, "starting the output"):
         storage.mkdirs(join(directory, STAGED))
+        _remove_drafts(directory)
         if overwrite:
             manifests.write(directory, replace(fresh, clearing=True))
             _remove_unnamed(directory, fresh, all_numbers=True)
@@ -206,12 +209,16 @@ def _remove_unnamed(directory: str, manifest: Manifest, all_numbers: bool) -> No
     ending = f"-of-{manifest.num_shards:05d}."
     for place, ours in ((directory, is_shard), (join(directory, STATE), is_ledger)):
         found = [name for name in files_in(place) if ours(name) and name not in named]
-        left_over = [name for name in found if all_numbers or ending in name]
-        drafts = [name for name in files_in(place) if is_draft(name)]
-        each(directory, storage.delete, [join(place, name) for name in (*left_over, *drafts)])
+        each(directory, storage.delete, [join(place, name) for name in found if all_numbers or ending in name])
+        _remove_drafts(place)
     if all_numbers:
         history = [join(STATE, name) for name in files_in(join(directory, STATE)) if is_history(name)]
         each(directory, storage.delete, [join(directory, name) for name in (FAILURES, REPORT, *history)])
+
+
+def _remove_drafts(place: str) -> None:
+    """Removes what a killed run was about to write in a directory."""
+    each(place, storage.delete, [join(place, name) for name in files_in(place) if is_draft(name)])
 
 
 def _remove_staged(directory: str) -> None:
