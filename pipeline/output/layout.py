@@ -157,8 +157,9 @@ def files_in(directory: str, prefix: str = "") -> dict[str, int]:
     if storage.is_local(directory):
         with suppress(FileNotFoundError, NotADirectoryError), os.scandir(storage.absolute(directory)) as items:
             for item in items:
-                if item.name.startswith(prefix) and item.is_file():
-                    found[item.name] = item.stat().st_size
+                with suppress(FileNotFoundError):  # another command's draft that has its name now; the others are there
+                    if item.name.startswith(prefix) and item.is_file():
+                        found[item.name] = item.stat().st_size
     else:
         for file in storage.match(join(directory, f"{prefix}*")):
             found[basename(file.uri)] = file.size_bytes
