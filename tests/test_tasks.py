@@ -271,7 +271,9 @@ def whole(audio: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_tasks_at_the_same_time(audio: Path, tmp_path: Path, whole: Path) -> None:
     runs = {name: started(audio, tmp_path, name, f"{name[0]}/3", example_s=1) for name in ("0", "1", "1 again", "2")}
     ended = {name: (*run.end(), run) for name, run in runs.items()}
-    (refused,) = [name for name, (status, _, _) in ended.items() if status]
+    failed = {name: said for name, (status, said, _) in ended.items() if status}
+    assert len(failed) == 1, failed
+    (refused,) = failed
     status, said, _ = ended.pop(refused)
     twin = ended["1 again" if refused == "1" else "1"][2]
     assert status == 2
