@@ -10,6 +10,7 @@ from pipeline.types import ExampleBlock, Extracted, Probe, Reading
 
 QUEUED_EXAMPLES = 256
 """Examples that a reading may have waiting for its consumer: 6 MB."""
+WAIT_S = 1.0
 
 
 class _Order:
@@ -102,7 +103,9 @@ class Results:
     def get(self) -> Extracted | Probe | None:
         """The next result; None at the end."""
         with self._changed:
-            self._changed.wait_for(lambda: self._items or self._ended or self.cancelled)
+            # In slices: a wait without end would not see a Ctrl-C that comes in the moment before it begins.
+            while not self._changed.wait_for(lambda: self._items or self._ended or self.cancelled, WAIT_S):
+                pass
             if self._items:
                 item = self._items.popleft()
                 if isinstance(item, ExampleBlock):
