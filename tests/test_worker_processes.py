@@ -81,6 +81,14 @@ def test_a_process_that_dies_ends_the_job_and_is_replaced(tmp_path: Path, on: en
     assert len(pids(tmp_path)) == 2
 
 
+def test_a_process_that_does_not_even_start_ends_the_job(
+    tmp_path: Path, on: engine.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_processes, "COMMAND", (sys.executable, "-c", "raise SystemExit(3)"))
+    with pytest.raises(engine.WorkerLostError, match=r"return code 3|Channel closed"):
+        engine.run(on, lambda root: graph(root, tmp_path, Process()))
+
+
 def test_a_failing_step_is_told_and_the_processes_go_on(tmp_path: Path, on: engine.Engine) -> None:
     class Fail(beam.DoFn):
         def process(self, element: int) -> Iterator[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from apache_beam.portability.api import endpoints_pb2
@@ -49,8 +50,16 @@ class _Handler(worker_handlers.GrpcWorkerHandler):
         worker_processes.pool().give_back(self._process)
 
     def _lost(self, status: int) -> None:
-        # Else the runner would wait for what it asked the process for last.
-        self.control_conn.abort(RuntimeError(f"Worker subprocess exited with return code {status}"))
+        # Else the runner would wait without end: for answers, to what it will ask as well, and for data.
+        error = RuntimeError(f"Worker subprocess exited with return code {status}")
+        self.control_conn.push = partial(_refuse, error)
+        self.control_conn.abort(error)
+        self.data_conn.close()
+
+
+def _refuse(error: Exception, request: object) -> None:
+    if request is not worker_handlers.BeamFnControlServicer._DONE_MARKER:
+        raise error
 
 
 environments.Environment.register_urn(URN, bytes)(WorkerProcesses)

@@ -53,15 +53,16 @@ class WorkerProcess:
 
         Args:
           environment: by the names of Beam's variables.
-          lost: called with the exit status, in another thread, if the process ends before the graph has.
+          lost: called with the exit status, perhaps in another thread, if the process ends before the graph has.
         """
-        self._idle.clear()
         self._lost = lost
+        self._idle.clear()
         try:
             self._orders.write(json.dumps(dict(environment)) + "\n")
             self._orders.flush()
-        except OSError:  # it has ended, which `_read` finds too
+        except OSError:  # it has ended; perhaps nobody reads any more
             lost(self._process.wait())
+            self._idle.set()
 
     def wait(self) -> None:
         """Returns when the graph has ended, or the process."""
