@@ -293,7 +293,8 @@ def test_a_forked_process_does_not_keep_decoders_alive() -> None:
 
 
 SCRIPT = """
-import psutil
+import psutil, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells have what they start with & ignore it
 from pipeline.decoding.decoders import DecoderPool
 from pipeline.settings import Decoding, FrontEnd
 from tests.test_decoders import HOSTILE, reading
