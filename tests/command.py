@@ -66,3 +66,10 @@ def failures(output: Path) -> dict[str, dict[str, Any]]:
 def shard_bytes(output: Path) -> dict[str, bytes]:
     """An output's record files: name -> bytes."""
     return {path.name: path.read_bytes() for path in sorted(output.glob("embeddings-*"))}
+
+
+def processes_of(group: int) -> list[str]:
+    """Command lines of what still runs in a process group."""
+    found = subprocess.run(["ps", "-eo", "pgid=,stat=,args="], capture_output=True, text=True, check=True)
+    rows = [line.split(None, 2) for line in found.stdout.splitlines()]
+    return [row[2] for row in rows if row[0] == str(group) and "Z" not in row[1]]

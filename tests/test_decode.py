@@ -20,12 +20,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.decoding import decode, protocol
-from pipeline.decoding.handle import PACKAGES
 from pipeline.decoding.stretch import Examples
 from pipeline.plan import examples_in
 from pipeline.settings import FrontEnd
 from pipeline.types import Clip, Reading, Segment
 from vggish_core.examples import num_examples, waveform_to_examples
+from vggish_core.subprocesses import PACKAGES
 
 RATE = 16000
 SECONDS = 9.0

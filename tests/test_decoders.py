@@ -16,9 +16,10 @@ import psutil
 import pytest
 
 from pipeline.decoding.decoders import DecoderPool, PoolClosedError, release_pool, shared_pool
-from pipeline.decoding.handle import PACKAGES, Decoder, DecoderStartError
+from pipeline.decoding.handle import Decoder, DecoderStartError
 from pipeline.settings import Decoding, FrontEnd
 from pipeline.types import Clip, Ending, ExampleBlock, Extracted, Failure, Reading, Segment
+from vggish_core.subprocesses import PACKAGES
 
 HOSTILE = (sys.executable, "-m", "tests.hostile.decoder")
 DECODING = Decoding(processes=2, timeout_s=60.0, memory_mb=64)

@@ -16,9 +16,9 @@ import psutil
 import pytest
 
 from pipeline.decoding import protocol
-from pipeline.decoding.handle import PACKAGES
 from pipeline.settings import FrontEnd
 from pipeline.types import Clip, Reading, Segment
+from vggish_core.subprocesses import PACKAGES
 
 LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits are Linux's")
 

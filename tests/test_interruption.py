@@ -20,7 +20,7 @@ import soundfile
 from pipeline import verify
 from pipeline.output.layout import is_history
 from tests import interrupted_run, outputs
-from tests.command import REPOSITORY, embed, run
+from tests.command import REPOSITORY, embed, processes_of, run
 
 CLIPS, SECONDS = 35, 1.5
 PIECE = ["--num_shards", "4", "--piece_seconds", "1"]  # 500 kB: seven of the clips, which count as 64 kB each
@@ -191,13 +191,6 @@ def test_stopped_in_order(audio: Path, tmp_path: Path, number: int, status: int)
     assert not (output / "_state" / "lock.json").exists()
     assert not processes_of(this.process.pid)
     no_faults(output)
-
-
-def processes_of(group: int) -> list[str]:
-    """Command lines of what still runs in a process group."""
-    found = subprocess.run(["ps", "-eo", "pgid=,stat=,args="], capture_output=True, text=True, check=True)
-    rows = [line.split(None, 2) for line in found.stdout.splitlines()]
-    return [row[2] for row in rows if row[0] == str(group) and "Z" not in row[1]]
 
 
 def test_of_two_runs_one_is_refused_until_the_first_is_dead(

@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import zlib
@@ -24,6 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from vggish_core.cache import cache_directory
+from vggish_core.subprocesses import last_words, run_module
 from vggish_core.winograd import Factors
 
 KEPT = 3
@@ -90,13 +90,9 @@ def _make(checkpoint: str | os.PathLike[str], folder: Path) -> None:
     except OSError as error:
         raise PreparationError(f"{folder.parent} cannot be written: {error}") from error
     try:
-        root = str(Path(__file__).resolve().parents[1])
-        path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-        command = [sys.executable, "-m", "vggish_core.prepared", os.fspath(checkpoint), str(made)]
-        done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True)
+        done = run_module("vggish_core.prepared", checkpoint, made)
         if done.returncode:
-            said = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-            raise (RefusedError if done.returncode == REFUSED else PreparationError)(said)
+            raise (RefusedError if done.returncode == REFUSED else PreparationError)(last_words(done))
         _put(made, folder)
     finally:
         shutil.rmtree(made, ignore_errors=True)

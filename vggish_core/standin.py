@@ -10,9 +10,7 @@ and the TensorFlow settings of whoever asks are left alone.
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -21,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from vggish_core.cache import cache_directory
+from vggish_core.subprocesses import last_words, run_module
 
 NAME = "standin (random weights, no meaning)"
 """What every place that names the model shows."""
@@ -57,13 +56,9 @@ def files() -> Path:
     print(f"Making stand-in weights (random, no meaning) in {folder}: once, 300 MB, some 20 s.", file=sys.stderr)
     made = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
     try:
-        root = str(Path(__file__).resolve().parents[1])
-        path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-        command = [sys.executable, "-m", "vggish_core.standin", str(made)]
-        done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True)
+        done = run_module("vggish_core.standin", made)
         if done.returncode:
-            reason = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-            raise RuntimeError(f"stand-in weights could not be made in {made}: {reason}")
+            raise RuntimeError(f"stand-in weights could not be made in {made}: {last_words(done)}")
         _put(made, folder)
     finally:
         shutil.rmtree(made, ignore_errors=True)

@@ -22,10 +22,9 @@ from pipeline.decoding import protocol
 from pipeline.files import stores
 from pipeline.settings import Decoding, FrontEnd
 from pipeline.types import Reading
+from vggish_core.subprocesses import PACKAGES
 
 COMMAND = (sys.executable, "-m", "pipeline.decoding.process")
-PACKAGES = Path(__file__).resolve().parents[2]
-"""The folder that holds this package: what `-m` finds it in, whatever else is called so where the user is."""
 START_TIMEOUT_S = 120.0
 """Seconds for a decoder to import its libraries, on a slow file system too."""
 SLICE_S = 0.25

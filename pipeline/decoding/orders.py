@@ -11,6 +11,7 @@ from pipeline.types import ExampleBlock, Extracted, Probe, Reading
 QUEUED_EXAMPLES = 256
 """Examples that a reading may have waiting for its consumer: 6 MB."""
 WAIT_S = 1.0
+"""Seconds that a wait for a result lasts before it looks round."""
 
 
 class _Order:

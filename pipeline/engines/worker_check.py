@@ -12,16 +12,14 @@ import socket
 import sys
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from pipeline import manifest, storage
 from pipeline.embedding import models
 from pipeline.engines.engine import cores
 from pipeline.settings import Model
+from vggish_core.subprocesses import PACKAGES
 
-PACKAGES = Path(__file__).resolve().parents[2]
-"""The folder that holds the packages of this software."""
 DECIDING = (manifest.DISTRIBUTION, "apache-beam")
 """Packages whose versions have to be the same on workers and where the job was started."""
 

@@ -1,7 +1,8 @@
 """A worker process: a graph on each line of standard input -> a line on standard output when that graph has ended.
 
-A graph is a JSON object of what Beam's worker expects in environment variables: where to reach the runner. What is kept
-from one to the next is what modules keep, the network above all. The process ends with its standard input, at once.
+`python -m pipeline.engines.worker_process FOLDER` works in that folder, the user's. A graph is a JSON object of what
+Beam's worker expects in environment variables: where to reach the runner. What is kept from one to the next is what
+modules keep, the network above all. The process ends with its standard input, at once.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import IO
 
 def main() -> None:
     """Serve until the one who asks has gone."""
+    os.chdir(sys.argv[1])
     # Ctrl-C reaches all processes of a terminal: the command says what there is to say.
     signal.signal(signal.SIGINT, lambda number, frame: os._exit(128 + number))
     answers = os.fdopen(os.dup(1), "w")

@@ -14,11 +14,10 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from pathlib import Path
+
+from vggish_core.subprocesses import PACKAGES
 
 COMMAND = (sys.executable, "-m", "pipeline.engines.worker_process")
-PACKAGES = Path(__file__).resolve().parents[2]
-"""The folder that holds this package: what `-m` finds it in, whatever else is called so where the user is."""
 END_TIMEOUT_S = 10.0
 """Seconds that a process has to end by itself, before it is killed."""
 
@@ -27,9 +26,9 @@ class WorkerProcess:
     """A worker process: serves graphs, one at a time."""
 
     def __init__(self) -> None:
-        path = os.pathsep.join(filter(None, [str(PACKAGES), os.environ.get("PYTHONPATH")]))
+        here = os.getcwd()  # noqa: PTH109
         self._process = subprocess.Popen(
-            COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path}, text=True
+            [*COMMAND, here], cwd=PACKAGES, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         assert self._process.stdin
         assert self._process.stdout
