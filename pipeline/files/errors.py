@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import random
 import time
-from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
 
@@ -29,6 +29,16 @@ TRANSIENT_ERRNOS = frozenset(
 )
 TRANSIENT_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 """HTTP: time-out, too many requests, and the server's own troubles."""
+
+_TRANSIENT_NAMES = (
+    "ConnectionError",
+    "ConnectionClosed",
+    "IncompleteRead",
+    "ProtocolError",
+    "ResponseStreaming",
+    "Timeout",
+)
+"""In the names of errors of requests, urllib3 and botocore that derive from no other; none is imported for this."""
 
 _ERRNO_OF_STATUS = {401: errno.EACCES, 403: errno.EACCES, 404: errno.ENOENT, 412: errno.EEXIST}
 _REMEDIES = {
@@ -94,7 +104,8 @@ def explain(error: BaseException, uri: str, doing: str) -> StorageError:
     if number == errno.ENOENT:
         return MissingError(uri, f"{doing} failed: it is not there", _REMEDIES[number], number)
     # Beam collects errors in one of its own, whose text is a listing of theirs.
-    root = next((inner for inner in _inner(error) if not getattr(inner, "exception_details", None)), error)
+    plain = [inner for inner in _inner(error) if not getattr(inner, "exception_details", None)]
+    root = next((inner for inner in (*filter(_passes, _inner(error, handled=True)), *plain)), error)
     detail = (isinstance(root, OSError) and root.strerror) or str(root) or type(root).__name__
     what = f"{doing} failed: {' '.join(str(detail).split())}"
     return StorageError(uri, what, _REMEDIES.get(number, "Check the storage, then try again"), number)
@@ -113,27 +124,26 @@ def error_number(error: BaseException) -> int | None:
 
 def is_transient(error: BaseException) -> bool:
     """Whether the same operation may well succeed in a moment."""
-    for inner in _inner(error):
-        if status_of(inner) in TRANSIENT_STATUSES:
-            return True
-        if isinstance(inner, ConnectionError | TimeoutError):
-            return True
-        if isinstance(inner, OSError) and inner.errno in TRANSIENT_ERRNOS:
-            return True
-        # requests', urllib3's and botocore's own, which derive from neither and are not imported for this.
-        if any(name in type(inner).__name__ for name in ("ConnectionError", "Timeout", "ProtocolError")):
-            return True
-    return False
+    return any(_passes(inner) for inner in _inner(error, handled=True))
+
+
+def _passes(error: BaseException) -> bool:
+    """Whether this very error, whatever led to it, is of the kind that passes."""
+    if status_of(error) in TRANSIENT_STATUSES or isinstance(error, ConnectionError | TimeoutError):
+        return True
+    if isinstance(error, OSError) and error.errno in TRANSIENT_ERRNOS:
+        return True
+    return any(name in type(error).__name__ for name in _TRANSIENT_NAMES)
 
 
 def status_of(error: BaseException) -> int | None:
-    """The HTTP status that a storage library's error carries."""
-    for holder in (error, getattr(error, "response", None)):
-        for name in ("code", "status_code"):
-            status = getattr(holder, name, None)
-            if isinstance(status, int):
-                return int(status)
-    return None
+    """The HTTP status that a storage library's error carries; botocore's carry it in a mapping."""
+    response = getattr(error, "response", None)
+    if isinstance(response, Mapping):
+        response = response.get("ResponseMetadata", {})
+        return cast("int | None", response.get("HTTPStatusCode"))
+    statuses = (getattr(holder, name, None) for holder in (error, response) for name in ("code", "status_code"))
+    return next((int(status) for status in statuses if isinstance(status, int)), None)
 
 
 class _StatusError(Exception):
@@ -144,8 +154,12 @@ class _StatusError(Exception):
         self.code = code
 
 
-def _inner(error: BaseException) -> Iterator[BaseException]:
-    """An error, what Beam collected in it (exceptions or HTTP statuses by file), and what caused it."""
+def _inner(error: BaseException, handled: bool = False) -> Iterator[BaseException]:
+    """An error, what Beam collected in it (exceptions or HTTP statuses by file), and what caused it.
+
+    With `handled`, also what was being handled when it was raised: Beam's S3 client fails over errors without an HTTP
+    answer, and raises an AttributeError of its own.
+    """
     seen: list[BaseException] = []
     waiting: list[BaseException | None] = [error]
     while waiting:
@@ -161,6 +175,8 @@ def _inner(error: BaseException) -> Iterator[BaseException]:
             elif isinstance(value, int):
                 waiting.append(_StatusError(value))
         waiting.append(item.__cause__)
+        if handled and not item.__suppress_context__:
+            waiting.append(item.__context__)
 
 
 def retried(uri: str, doing: str, call: Callable[[], T], tries: int = TRIES) -> T:

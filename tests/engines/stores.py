@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import logging
+import math
 import random
 import socket
 import threading
@@ -34,17 +35,26 @@ class Request:
 
 @dataclass
 class Trouble:
-    """What goes wrong: a share of all requests, every other time before the store sees it, else after.
+    """What goes wrong: a share of all requests is cut off before the store sees it, cut in the midst of its answer, or
+    refused as the store is busy, in turn.
 
     Attributes:
       share: of requests that fail.
       dice: decides.
+      most: no more fail than these.
       failed: how many have.
     """
 
     share: float = 0.0
     dice: random.Random = field(default_factory=random.Random)
+    most: float = math.inf
     failed: int = 0
+
+    def strikes(self) -> bool:
+        """Whether the next request is to fail."""
+        strikes = self.failed < self.most and self.dice.random() < self.share
+        self.failed += strikes
+        return strikes
 
 
 class Proxy:
@@ -64,11 +74,10 @@ class Proxy:
                 request = Request(self.command, self.path, self.headers.get("Range", ""))
                 with proxy._lock:
                     proxy.requests.append(request)
-                    fails = proxy.trouble.dice.random() < proxy.trouble.share
-                    proxy.trouble.failed += fails
+                    fails = proxy.trouble.strikes()
                     how = proxy.trouble.failed % 3 if fails else -1
                 if how == 0:
-                    self._answer(request, 503, [], b"busy")
+                    self._answer(request, 503, [], b"busy", 4)
                 elif how == 1:
                     self._cut()
                 else:
@@ -83,12 +92,15 @@ class Proxy:
                     content = answer.read()
                 finally:
                     upstream.close()
+                if cut and not content:
+                    self._cut()
+                    return
+                end = len(content) // 2 if cut else len(content)
+                self._answer(request, answer.status, answer.getheaders(), content, end)
                 if cut:
                     self._cut()
-                else:
-                    self._answer(request, answer.status, answer.getheaders(), content)
 
-            def _answer(self, request: Request, status: int, headers: Any, content: bytes) -> None:
+            def _answer(self, request: Request, status: int, headers: Any, content: bytes, end: int) -> None:
                 request.status = status
                 self.send_response_only(status)
                 own = {"connection", "transfer-encoding", "content-length"}
@@ -98,7 +110,7 @@ class Proxy:
                 if self.command != "HEAD":
                     self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
-                view = memoryview(content)
+                view = memoryview(content)[:end]
                 try:
                     for start in range(0, len(view), 1 << 16):
                         self.wfile.write(view[start : start + (1 << 16)])
@@ -125,9 +137,9 @@ class Proxy:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
-    def fail(self, share: float, seed: int) -> None:
-        """From now on, fail a share of the requests."""
-        self.trouble = Trouble(share, random.Random(seed))
+    def fail(self, share: float, seed: int = 0, most: float = math.inf) -> None:
+        """From now on, fail a share of the requests, `most` of them."""
+        self.trouble = Trouble(share, random.Random(seed), most)
 
     def close(self) -> None:
         self._server.shutdown()

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from pipeline import storage
-from pipeline.files import stores
+from pipeline.files import errors, stores
 from tests import command
 from tests.command import Done
 from tests.engines import prepare
@@ -56,6 +56,14 @@ def embed(store: Store, *flags: str, output: str = "out") -> Done:
     """The command, from the store into the store."""
     where = ("--output", store.uri(output), *store.flags)
     return command.run("pipeline.run", *where, *flags, timeout=400, **store.environment)
+
+
+def reach(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets this process's own storage layer use a store."""
+    for name, value in store.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("apache_beam.io.filesystems.FileSystems._pipeline_options", None)
+    stores.set_flags(["--no_auth"] if store.scheme == "gs" else store.flags)
 
 
 def records(content: dict[str, bytes]) -> dict[str, bytes]:
@@ -105,6 +113,20 @@ def test_a_store_that_fails_one_request_in_five_loses_nothing(
     assert records(store.content("out")) == locally
 
 
+def test_what_the_stores_clients_give_up_is_tried_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    monkeypatch.setattr(errors, "FIRST_PAUSE_S", 0.01)
+    reach(store, monkeypatch)
+    first, second = store.uri("a"), store.uri("b")
+    for write in (lambda: storage.write_atomic(first, b"content"), lambda: storage.rename(first, second)):
+        store.proxy.fail(1, most=3)  # cut before the store sees it, cut in its answer, refused as busy
+        write()
+        assert store.proxy.trouble.failed == 3
+    with storage.open_read(second) as file:
+        assert file.read() == b"content"
+    assert [found.uri for found in storage.match(store.uri("*"))] == [second]
+
+
 def test_a_bucket_that_is_not_there_is_told_at_once(store: Store, audio: Path) -> None:
     store.upload(audio, "audio")
     missing = f"{store.scheme}://nowhere"
@@ -127,11 +149,7 @@ def test_a_long_recording_is_read_by_ranges(store: Store, monkeypatch: pytest.Mo
     content = buffer.getvalue()
     assert len(content) > 150e6
     store.put("long.wav", content)
-    for name, value in store.environment.items():
-        monkeypatch.setenv(name, value)
-    flags = ["--no_auth"] if store.scheme == "gs" else store.flags
-    monkeypatch.setattr("apache_beam.io.filesystems.FileSystems._pipeline_options", None)
-    stores.set_flags(flags)
+    reach(store, monkeypatch)
     with storage.open_read(store.uri("long.wav")) as file, soundfile.SoundFile(file) as sound:
         sound.seek(16000 * 60 * 19)
         assert len(sound.read(16000)) == 16000
