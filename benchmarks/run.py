@@ -36,7 +36,7 @@ class Counts:
 
 
 FULL = Counts(5, 10, 1024, 256, 3, 40, 5000, whole.Scale(5, 600, 60, 6000, 1024))
-QUICK = Counts(1, 2, 256, 64, 1, 0, 1000, whole.Scale(1, 24, 3, 48, 128, ("winograd",), warm_up=False))
+QUICK = Counts(1, 2, 128, 64, 1, 0, 1000, whole.Scale(1, 24, 3, 48, 128, ("winograd",), warm_up=False))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -121,6 +121,18 @@ def test_two_integer_channels_do_not_overflow():
     np.testing.assert_array_equal(mono, 32767 / 32768)
 
 
+@pytest.mark.parametrize("channels", [1, 2, 3])
+@pytest.mark.parametrize("layout", ["contiguous", "every other", "columns"])
+def test_integers_give_the_bits_of_the_same_floats(channels: int, layout: str):
+    edges = np.array([-32768, -32767, -1, 0, 1, 32766, 32767])
+    rows = np.stack(np.meshgrid(*[edges] * channels), axis=-1).reshape(-1, channels).astype(np.int16)
+    rows = {"contiguous": rows, "every other": rows.repeat(2, axis=0)[::2], "columns": np.asfortranarray(rows)}[layout]
+    mono, expected = np.empty(len(rows)), np.empty(len(rows))
+    mix_down(rows, mono)
+    mix_down(rows * np.float32(1 / 32768), expected)
+    np.testing.assert_array_equal(mono, expected)
+
+
 @pytest.mark.parametrize(
     ("samples", "said"),
     [

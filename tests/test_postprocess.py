@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +48,26 @@ def test_a_row_does_not_depend_on_its_neighbours(made: Path, rows: int, at: int,
     at %= rows
     processor = Postprocessor(made)
     np.testing.assert_array_equal(processor._project(raw)[at], processor._project(raw[at : at + 1])[0])
+
+
+OTHER_THREADS = """
+import sys, time
+import numpy as np
+from vggish_core.postprocess import Postprocessor
+postprocessor = Postprocessor(sys.argv[1])
+raw = np.ones((64, 128), np.float32)
+before = time.process_time() - time.thread_time()
+for _ in range(5):
+    postprocessor.postprocess(raw)
+    time.sleep(0.1)
+print(time.process_time() - time.thread_time() - before)
+"""
+
+
+def test_no_other_thread_is_woken(made: Path) -> None:
+    # One of OpenBLAS' spins for 0.05 s and more once it is woken, beside the network's own.
+    done = subprocess.run([sys.executable, "-c", OTHER_THREADS, made], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 0.05
 
 
 def test_no_rows_give_no_rows(made: Path) -> None:

@@ -87,7 +87,10 @@ class AudioReader(ABC):
     position = 0
 
     def blocks(self, max_frames: int = BLOCK_FRAMES) -> Iterator[np.ndarray]:
-        """Decode on -> blocks float32 [n, channels] in [-1, 1], 1 <= n <= max_frames, up to the end of the audio.
+        """Decode on -> blocks [n, channels], 1 <= n <= max_frames, up to the end of the audio.
+
+        Blocks are float32 in [-1, 1], or, where the file's samples are, int16 that stand for 1 / 32768 each
+        (`waveforms.mix_down` takes either).
 
         Raises:
           AudioError: corrupt or truncated; not_finite for NaN or infinite samples; no_samples where the whole file has
@@ -132,7 +135,7 @@ class AudioReader(ABC):
 
     @abstractmethod
     def _read(self, frames: int) -> np.ndarray:
-        """Up to so many sample frames float32 [n, channels]; n = 0 only at the end."""
+        """Up to so many sample frames [n, channels], float32 or int16; n = 0 only at the end."""
 
     @abstractmethod
     def close(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import numpy as np
 import soundfile
@@ -13,8 +13,8 @@ EXACT_FORMATS = frozenset({"WAV", "WAVEX", "W64", "RF64", "AIFF", "AU", "CAF", "
 EXACT_SUBTYPES = frozenset({"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"})
 """Containers and codecs in which any sample frame is found exactly."""
 INTEGERS = frozenset({"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "ULAW", "ALAW"})
-SHORT, SHORT_SCALE = "PCM_16", np.float32(1 / 32768)
-"""Read as integers and scaled here, to the same bits: libsndfile takes ten times as long to scale them."""
+SHORT = "PCM_16"
+"""Given as the integers that they are: libsndfile takes long to scale those of WAV, and their mean is quickly taken."""
 COUNTED_FORMATS = frozenset({"FLAC", "OGG"})
 """Containers whose count of sample frames is true: fewer are a fault. Files that end early have another count in WAV
 and Ogg, an error in FLAC; fewer in Ogg are pages lost on the way."""
@@ -72,12 +72,13 @@ class SoundFileReader(AudioReader):
         self._rest: AudioReader | None = None
         self.sample_rate_hz = sound.samplerate
         self.channels = sound.channels
-        self.format = f"{sound.format}/{sound.subtype}"
+        # libsndfile is asked for the names anew each time.
+        self._container, subtype = sound.format, sound.subtype
+        self.format = f"{self._container}/{subtype}"
         self.frames: int = sound.frames
-        self.integers = sound.subtype in INTEGERS
-        # (FLAC is decoded to integers of 32 bits in any case.)
-        self._dtype = "int16" if sound.subtype == SHORT and sound.format != "FLAC" else "float32"
-        exact = sound.format in EXACT_FORMATS and sound.subtype in EXACT_SUBTYPES
+        self.integers = subtype in INTEGERS
+        self._dtype: Literal["int16", "float32"] = "int16" if subtype == SHORT else "float32"
+        exact = self._container in EXACT_FORMATS and subtype in EXACT_SUBTYPES
         self.seekable_exactly = exact and super(_Sequential, sound).seekable()
         check_rate(self.sample_rate_hz)
 
@@ -85,7 +86,8 @@ class SoundFileReader(AudioReader):
         if self._rest is not None:
             return self._rest._read(frames)
         try:
-            block = self._sound.read(frames, dtype=self._dtype, always_2d=True)
+            block = np.empty((frames, self.channels), self._dtype)
+            block = block[: self._sound.buffer_read_into(block, self._dtype)]
         except soundfile.LibsndfileError as error:
             self._nameless.check()
             # A FLAC stream that stops within a frame is damaged to libsndfile.
@@ -93,11 +95,11 @@ class SoundFileReader(AudioReader):
             raise AudioError(reason, self._progress(error.error_string.rstrip("."))) from error
         self._nameless.check()
         if len(block):
-            return block if self._dtype == "float32" else np.multiply(block, SHORT_SCALE, dtype=np.float32)
-        if self._sound.format in COUNTED_FORMATS and self.position < self.frames:
-            reason = "truncated" if self._sound.format == "FLAC" else "corrupt"
+            return block
+        if self._container in COUNTED_FORMATS and self.position < self.frames:
+            reason = "truncated" if self._container == "FLAC" else "corrupt"
             raise AudioError(reason, self._progress("the audio ends early"))
-        if self._sound.format in UNSURE_FORMATS and self._nameless.left() > READ_AHEAD:
+        if self._container in UNSURE_FORMATS and self._nameless.left() > READ_AHEAD:
             return self._read_on(frames)
         return np.empty((0, self.channels), np.float32)
 
@@ -132,7 +134,7 @@ class SoundFileReader(AudioReader):
             self._sound.seek(frame)
         except soundfile.LibsndfileError as error:
             self._nameless.check()
-            reason = "truncated" if self._sound.format == "FLAC" else "corrupt"
+            reason = "truncated" if self._container == "FLAC" else "corrupt"
             raise AudioError(reason, self._progress(f"sample frame {frame} is not found")) from error
         self.position = frame
 

@@ -17,7 +17,9 @@ from vggish_core import params
 
 RELEASED_SPAN = 7500.0
 """Largest over smallest eigenvalue of the released PCA (3.77 / 0.0005)."""
-_BLOCK_ROWS = 64
+_BLOCK_ROWS = 8
+"""Rows of one product: so few that the BLAS library takes it in the caller's thread. Were it to wake its other threads,
+each would spin for a twentieth of a second afterwards, waiting for more."""
 _REMEDY = "Give what pipeline.fit_pca wrote, or the released file."
 _STEPS = 255.0 / (params.QUANTIZE_MAX_VAL - params.QUANTIZE_MIN_VAL)
 

@@ -59,9 +59,9 @@ class Resampler:
 
     def _compute(self, blocks: int) -> np.ndarray:
         out = np.empty(blocks * self.ratio.block, self.dtype)
-        if self._kernel is None or not blocks:
+        if self._kernel is None:
             return out
-        for of_block in np.split(out, blocks):
+        for of_block in out.reshape(blocks, self.ratio.block):
             self._kernel.compute(self._buffer.view()[: self._kernel.input], self._block, of_block)
             self._buffer.drop(self.ratio.block_input)
             self._block += 1

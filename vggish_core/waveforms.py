@@ -22,6 +22,9 @@ def mix_down(samples: np.ndarray, out: np.ndarray) -> None:
         raise ValueError(f"samples of type {samples.dtype}: they must be floating or integer")
     if samples.ndim == 1 or samples.shape[1] == 1:
         out[:] = samples.reshape(-1)
+    elif samples.shape[1] == 2 and samples.dtype == np.int16 and samples.flags.c_contiguous:
+        out[:] = _pair_sums(samples)
+        out *= 0.5
     elif samples.shape[1] == 2:
         np.add(samples[:, 0], samples[:, 1], out=out, dtype=np.float64, casting="same_kind")
         out *= 0.5
@@ -32,7 +35,20 @@ def mix_down(samples: np.ndarray, out: np.ndarray) -> None:
     half = 2.0 ** (8 * samples.dtype.itemsize - 1)
     if samples.dtype.kind == "u":
         out -= half
-    out /= half
+    out *= 1.0 / half  # exactly, as a power of two
+
+
+def _pair_sums(samples: np.ndarray) -> np.ndarray:
+    """Contiguous int16 [n, 2] -> int32 [n], the sums of the rows.
+
+    A row is taken for one integer of 32 bits, whose halves are shifted out: four operations on contiguous numbers, in
+    half the time of one that picks every other number and widens it.
+    """
+    pairs = samples.view(np.int32)[:, 0]
+    sums = pairs << 16
+    sums >>= 16
+    sums += pairs >> 16
+    return sums
 
 
 class SampleBuffer:

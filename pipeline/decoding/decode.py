@@ -88,8 +88,8 @@ def _seeks_truly(audio: AudioReader) -> bool:
 
 
 def _take(audio: AudioReader, count: int) -> np.ndarray:
-    """The next samples float32 [<= count, channels]; fewer only at the file's end."""
-    parts = [np.empty((0, audio.channels), np.float32)]
+    """The next samples [<= count, channels], as `AudioReader.blocks` gives them; fewer only at the file's end."""
+    parts = [np.empty((0, audio.channels), np.int16)]
     while count > 0 and (block := next(audio.blocks(min(count, BLOCK_FRAMES)), None)) is not None:
         parts.append(block)
         count -= len(block)
@@ -218,7 +218,7 @@ class _Watched:
 
 
 def _next_block(audio: AudioReader, stop: int | None) -> np.ndarray | None:
-    """The next samples float32 [n, channels] before frame `stop`; n = 0 if that is here; None at the file's end."""
+    """The next samples [n, channels] before frame `stop`; n = 0 if that is here; None at the file's end."""
     count = BLOCK_FRAMES if stop is None else min(BLOCK_FRAMES, stop - audio.position)
     if count <= 0:
         return np.empty((0, audio.channels), np.float32)
