@@ -1,10 +1,13 @@
-"""TensorFlow without its chatter: the one place where it is imported first and its logs are set.
+"""TensorFlow without its chatter, and without Keras: the one place where it is imported first and its logs are set.
 
 `TF_CPP_MIN_LOG_LEVEL` hides nearly everything, but while TensorFlow's libraries load, before its logging is set up,
 some lines ("oneDNN custom operations are on ...") go straight to file descriptor 2. There is no switch for them, so
 that descriptor is held back during the import, and what is not chatter is passed on afterwards.
 
 Whoever wants to see everything sets `TF_CPP_MIN_LOG_LEVEL` to 0, 1 or 2 beforehand; then nothing is held back.
+
+TensorFlow imports all of Keras at its own import's end, which takes two seconds of five, and does without if that
+fails. We let it fail: `tf.keras` imports itself when it is first used.
 """
 
 from __future__ import annotations
@@ -16,8 +19,11 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
 from typing import Any
 
 LOG_LEVEL_VARIABLE = "TF_CPP_MIN_LOG_LEVEL"
@@ -38,10 +44,11 @@ def import_tensorflow() -> Any:
     level = os.environ.setdefault(LOG_LEVEL_VARIABLE, _QUIET)
     with _lock:
         if level != _QUIET:
-            import tensorflow as tf
+            with without_keras():
+                import tensorflow as tf
 
             return tf
-        with held_back_stderr():
+        with held_back_stderr(), without_keras():
             import tensorflow as tf
     tf.get_logger().setLevel(logging.ERROR)
     return tf
@@ -53,6 +60,32 @@ def import_slim() -> Any:
     import tf_slim
 
     return tf_slim
+
+
+class _NotNow(MetaPathFinder, Loader):
+    """Finds Keras where it is, which TensorFlow asks for, and does not load it."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        spec = PathFinder.find_spec(fullname, path, target) if fullname == "keras" else None
+        if spec:
+            spec.loader = self
+        return spec
+
+    def exec_module(self, module: ModuleType) -> None:
+        raise ImportError("not while TensorFlow is imported")
+
+
+@contextmanager
+def without_keras() -> Iterator[None]:
+    """Keras cannot be imported meanwhile, unless it was before."""
+    finder = _NotNow()
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
 
 
 @contextmanager
