@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from examples import make_audio
+from pipeline import report
 from pipeline.output import history, resume
 from pipeline.output.layout import OutputError
 from tests import outputs
@@ -40,6 +41,30 @@ def test_the_pieces_of_a_run_add_up_to_its_output(tmp_path: Path, audio: Path, e
 
     assert embed_here(output, "--input", audio, "--max_failures", "100%").status == 0  # nothing to do: nothing noted
     assert len(history.read(str(output))) == 1
+
+
+def test_the_pieces_of_tasks_add_up_to_their_output(tmp_path: Path, audio: Path, embed_here: Embed) -> None:
+    output = tmp_path / "out"
+    flags = ["--input", audio, "--num_shards", "4", "--piece_seconds", "0.5", "--max_failures", "100%"]
+    for task in ("1/2", "0/2"):
+        done = embed_here(output, *flags, "--task", task)
+        assert done.status == 0, done.err
+    totals = json.loads((output / "manifest.json").read_text())["totals"]
+    runs = history.read(str(output))
+    assert sorted(run.task for run in runs) == ["0/2", "1/2"]
+    assert all(run.pieces for run in runs)
+    pieces = [piece for run in runs for piece in run.pieces]
+    assert sum(piece.clips for piece in pieces) == totals["clips_in"]
+    assert sum(piece.failed for piece in pieces) == totals["failed"]
+    assert sum(piece.examples for piece in pieces) == totals["examples"]
+    assert sum(piece.audio_seconds for piece in pieces) == pytest.approx(totals["audio_seconds"], abs=0.1)
+    page = Path(report.write(str(output))).read_text()
+    assert "Tasks of an array computed this" in page
+    assert all(f">{task}</th>" in page for task in ("0/2", "1/2"))
+
+    make_audio.make(tmp_path / "more")
+    assert embed_here(output, "--input", tmp_path / "more", *flags[2:]).status == 0
+    assert "Tasks of an array" not in Path(report.write(str(output))).read_text()  # but the run since
 
 
 def test_an_overwritten_output_forgets_its_runs(tmp_path: Path) -> None:

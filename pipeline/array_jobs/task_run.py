@@ -72,19 +72,25 @@ def compute(array: Array, task: Task, execute: Execute) -> Part:
         work = _work_of(array, found, held, [index for index in own if index not in task_state.finished(held)])
         left = Counter(plan.shard_of(job.clip_of(item).id, found.num_shards) for item in _items(work))
         task_state.close(array.directory, [index for index in own if not left[index]])
+        entries = {entry.index: entry for entry in found.shards if task.owns(entry.index)}
+        entries |= {index: item.result.entry for index, item in held.items()}
 
-        def keep(piece: Sequence[Clip | Failure | Drop], results: list[ShardResult]) -> None:
+        def keep(piece: Sequence[Clip | Failure | Drop], results: list[ShardResult]) -> tuple[job.Totals, job.Totals]:
             left.subtract(plan.shard_of(job.clip_of(item).id, found.num_shards) for item in piece)
             done = [result.entry.index for result in results if not left[result.entry.index]]
             task_state.hold(array.directory, results, done, made_with)
+            before = manifests.totals(entries.values())
+            # Of several results of one shard the first counts.
+            entries.update((result.entry.index, result.entry) for result in reversed(results))
+            return before, manifests.totals(entries.values())
 
         staged = replace(array.job, output=replace(array.job.output, array=True))
         execute(staged, work, found, lock.confirm, keep)
         held = task_state.held_shards(array.directory, found, needed)
-        entries = tuple(held[index].result.entry for index in own if index in held)
+        computed = tuple(held[index].result.entry for index in own if index in held)
         computed_s = _audio_s(held[index] for index in own if index in held) - before_s
         missing = tuple(index for index in needed if index not in task_state.finished(held))
-    return Part(entries, computed_s, sum(map(_clips, entries)) - len(list(_items(work))), missing, terms.tasks)
+    return Part(computed, computed_s, sum(map(_clips, computed)) - len(list(_items(work))), missing, terms.tasks)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What each run took: its committed pieces with their times, for reports. One file a run: `_state/run-TIME-ID.json`.
+"""What each run, or task, took: its pieces with their times, for reports. One file a run: `_state/run-TIME-ID.json`.
 
 None of it decides a byte of the output, so it is neither in the manifest nor in what outputs are compared by.
 """
@@ -21,7 +21,7 @@ from pipeline.settings import Job
 
 @dataclass(frozen=True)
 class Piece:
-    """A piece of the work, as committed.
+    """A piece of the work, as committed, or held by a task for the commit of all.
 
     Attributes:
       at_s: from the run's start to the commit's end, in seconds.
@@ -45,10 +45,11 @@ class Piece:
 
 @dataclass
 class Run:
-    """A run that committed something.
+    """A run, or a task, that kept something.
 
     Attributes:
       started: UTC, ISO 8601.
+      task: "I/N" of an array's task, which commits its pieces with those of the others; "": a whole run.
       setup_s: from its start to the first piece's: listing the corpus, finding weights, loading the model.
       engine: as the manifest describes it.
       decoders, threads: processes that decode and calls of the network at a time, for each worker process; 0: as many
@@ -62,6 +63,7 @@ class Run:
     decoders: int
     threads: int
     pieces: list[Piece] = field(default_factory=list)
+    task: str = ""
 
 
 class Log:
@@ -71,9 +73,10 @@ class Log:
       job: what is done.
       engine: as the manifest describes it.
       started: the run's start on the monotonic clock.
+      task: see `Run`.
     """
 
-    def __init__(self, job: Job, engine: Mapping[str, Any], started: float) -> None:
+    def __init__(self, job: Job, engine: Mapping[str, Any], started: float, task: str = "") -> None:
         begun = datetime.now(timezone.utc)
         self._started = started
         self._directory = job.output.directory
@@ -84,6 +87,7 @@ class Log:
             dict(engine),
             job.decoding.processes,
             job.model.threads,
+            task=task,
         )
         self._worked: dict[str, float] = {}
 
@@ -92,10 +96,10 @@ class Log:
         self._worked = worked(result)
 
     def committed(self, before: Mapping[str, float], after: Mapping[str, float], start: float, computed: float) -> None:
-        """A piece was committed.
+        """A piece was committed, or held.
 
         Args:
-          before, after: the manifest's totals.
+          before, after: totals of what is kept.
           start, computed: when the piece was begun, and when it was ready to be committed, on the monotonic clock.
         """
         now = time.monotonic()

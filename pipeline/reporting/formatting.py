@@ -30,6 +30,11 @@ def seconds(value: float) -> str:
     return f"{value:.2f} s" if value < 60 else duration(value)
 
 
+def moment(value: str) -> str:
+    """A time, UTC in ISO 8601 -> the same for people."""
+    return value.replace("T", " at ").replace("+00:00", " UTC")
+
+
 def text(value: object) -> str:
     """Text, perhaps a file's name that is not UTF-8 -> what a page can hold."""
     return str(value).encode("utf-8", "surrogateescape").decode("utf-8", "replace")

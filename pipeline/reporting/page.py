@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib import resources
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ FILTERS = {
     "hours": formatting.hours,
     "seconds": formatting.seconds,
     "time": duration,
+    "moment": formatting.moment,
     "text": formatting.text,
     "short": formatting.short,
     "begun": formatting.begun,
@@ -117,39 +119,57 @@ def _corpus(sample: Sample) -> dict[str, Any]:
 
 
 def _run(runs: Sequence[Run]) -> dict[str, Any] | None:
-    """What the last run that committed something took, and all of them together."""
+    """What the last run that committed something took; if that was an array's task, the tasks since the last run."""
     if not runs:
         return None
     last = runs[-1]
-    pieces = last.pieces
+    tasks = list(takewhile(lambda run: run.task, reversed(runs)))[::-1]
+    pieces = [piece for run in tasks or [last] for piece in run.pieces]
     took = sum(piece.seconds for piece in pieces)
     audio = sum(piece.audio_seconds for piece in pieces)
     speeds = [max(0.0, piece.audio_seconds) / max(piece.seconds, 1e-3) for piece in pieces]
     starts = [(piece.at_s - piece.seconds) / 60 for piece in pieces]
     ends = [piece.at_s / 60 for piece in pieces]
+    drawn = not tasks and len(pieces) > 1 and audio > 0  # tasks have clocks of their own
     return {
         "last": last,
         "runs": len(runs),
+        "tasks": [_task(run) for run in tasks],
         "pieces": len(pieces),
         "clips": sum(piece.clips for piece in pieces),
         "audio": audio,
-        "took": last.setup_s + took,
+        "took": sum(run.setup_s for run in tasks or [last]) + took,
         "mean": audio / took if took else 0.0,
-        "speed": plots.speed(starts, ends, speeds, audio / took) if len(pieces) > 1 and audio > 0 else "",
-        "stages": _stages(last),
+        "speed": plots.speed(starts, ends, speeds, audio / took) if drawn else "",
+        "stages": _stages(tasks or [last]),
     }
 
 
-def _stages(run: Run) -> list[Bar]:
+def _task(run: Run) -> dict[str, Any]:
+    """A line on what a task took."""
+    took = sum(piece.seconds for piece in run.pieces)
+    audio = sum(piece.audio_seconds for piece in run.pieces)
+    return {
+        "name": run.task,
+        "started": run.started,
+        "clips": sum(piece.clips for piece in run.pieces),
+        "audio": audio,
+        "took": run.setup_s + took,
+        "mean": audio / took if took else 0.0,
+    }
+
+
+def _stages(runs: Sequence[Run]) -> list[Bar]:
     """Seconds by stage. Decoders and network work at the same time, each in several processes or threads."""
-    pieces = run.pieces
-    found = [("start: listing, weights", run.setup_s)]
+    pieces = [piece for run in runs for piece in run.pieces]
+    setup_s = sum(run.setup_s for run in runs)
+    found = [("start: listing, weights", setup_s)]
     for name, field in (("decoding and log-mel", "decode_s"), ("network", "inference_s")):
         values = [getattr(piece, field) for piece in pieces]
         if any(value is not None for value in values):
             found.append((name, sum(value or 0.0 for value in values)))
     found.append(("commits", sum(piece.commit_s for piece in pieces)))
-    found.append(("all of it, by the clock", run.setup_s + sum(piece.seconds for piece in pieces)))
+    found.append(("all of it, by the clock", setup_s + sum(piece.seconds for piece in pieces)))
     most = max(seconds for _, seconds in found) or 1.0
     return [Bar(name, f"{seconds:,.1f} s", seconds / most) for name, seconds in found]
 
