@@ -73,5 +73,5 @@ setup(
     package_data={"pipeline": ["py.typed"], "pipeline.reporting": ["*.html"], "vggish_core": ["py.typed"]},
     install_requires=REQUIRES,
     extras_require={"test": TESTS},
-    entry_points={"console_scripts": ["vggish-pipeline=pipeline.run:main"]},
+    entry_points={"console_scripts": ["vggish-pipeline=pipeline.run:program"]},
 )

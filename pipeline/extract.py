@@ -29,6 +29,7 @@ class LookAhead:
         self._pool = pool
         self._depth = depth
         self._jobs: deque[Job] = deque()
+        self._given_up = False
 
     def push(self, reading: Reading) -> Iterator[Extracted]:
         """Submit a reading; the results of those that are more than `depth` behind it."""
@@ -40,7 +41,8 @@ class LookAhead:
         yield from self._take(0)
 
     def close(self) -> None:
-        """Give up what was not taken."""
+        """Give up what was not taken; whoever is taking it, in another thread, gets a `PoolClosedError`."""
+        self._given_up = True
         while self._jobs:
             self._jobs.popleft().close()
 
@@ -48,8 +50,12 @@ class LookAhead:
         while len(self._jobs) > keep:
             job = self._jobs[0]  # stays there while it is emptied: `close` has to find it
             yield from job
+            if self._given_up:
+                break
             self.busy_s += job.busy_s
             self._jobs.popleft()
+        if self._given_up:  # an engine that loses a worker ends the others in the midst of their bundles
+            raise decoders.PoolClosedError("the readings were given up before they were taken")
 
 
 def extract(pool: decoders.DecoderPool, readings: Iterable[Reading], lookahead: int) -> Iterator[Extracted]:

@@ -8,10 +8,11 @@ Every piece is one graph and one commit, so that at any moment all but the curre
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline import plan, storage
+from pipeline.decoding import decoders
 from pipeline.engines import engine, worker_processes
 from pipeline.inputs import plan_file
 from pipeline.inputs.corpus import Work
@@ -31,8 +32,9 @@ hour of MP3 or six minutes of WAV, which no processor needs two minutes for."""
 GROWTH = 4.0
 """A piece is at most so many times larger than the one before."""
 
-Keep = Callable[[Sequence[Clip | Failure | Drop], list[ShardResult]], None]
-"""Takes a piece, and what was staged of it."""
+Totals = Mapping[str, float]
+Keep = Callable[[Sequence[Clip | Failure | Drop], list[ShardResult]], tuple[Totals, Totals]]
+"""Takes a piece, and what was staged of it -> the totals (`manifest.totals`) of what is kept, before and after."""
 
 
 class JobError(Exception):
@@ -58,6 +60,7 @@ class Pace:
         self.budget_bytes = max(1.0, min(wanted, self.budget_bytes * GROWTH))
 
 
+@decoders.kept()
 @worker_processes.kept()
 def execute(
     job: Job,
@@ -94,13 +97,15 @@ def execute(
         attempt = commit.attempt_name(manifest)
         results = run_piece(job, piece, on, attempt, progress_dir, log)
         confirm()
+        computed = time.monotonic()
         if keep:
-            keep(piece, results)
+            before, after = keep(piece, results)
         else:
-            computed, before = time.monotonic(), manifest.totals
+            before = manifest.totals
             manifest = commit.commit(job.output.directory, results)
-            if log:
-                log.committed(before, manifest.totals, start, computed)
+            after = manifest.totals
+        if log:
+            log.committed(before, after, start, computed)
         partials.remove(place, [item for item in piece if isinstance(item, Clip)])
         pace.learn(sum(map(_cost, piece)), time.monotonic() - start)
 

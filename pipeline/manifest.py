@@ -75,17 +75,7 @@ class Manifest:
     @property
     def totals(self) -> dict[str, int | float]:
         """Sums over the shards; clips_in = written + failed + skipped."""
-        written = sum(entry.records for entry in self.shards)
-        failed = sum(entry.failed for entry in self.shards)
-        skipped = sum(entry.skipped for entry in self.shards)
-        return {
-            "clips_in": written + failed + skipped,
-            "written": written,
-            "failed": failed,
-            "skipped": skipped,
-            "examples": sum(entry.examples for entry in self.shards),
-            "audio_seconds": round(fsum(entry.audio_seconds for entry in self.shards), 6),
-        }
+        return totals(self.shards)
 
     @property
     def failures(self) -> dict[str, int]:
@@ -219,6 +209,22 @@ def processor() -> str:
         return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
+
+
+def totals(shards: Iterable[ShardEntry]) -> dict[str, int | float]:
+    """Sums over some shards; clips_in = written + failed + skipped."""
+    entries = list(shards)
+    written = sum(entry.records for entry in entries)
+    failed = sum(entry.failed for entry in entries)
+    skipped = sum(entry.skipped for entry in entries)
+    return {
+        "clips_in": written + failed + skipped,
+        "written": written,
+        "failed": failed,
+        "skipped": skipped,
+        "examples": sum(entry.examples for entry in entries),
+        "audio_seconds": round(fsum(entry.audio_seconds for entry in entries), 6),
+    }
 
 
 def _summed(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:

@@ -9,13 +9,12 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from pipeline import options
-from pipeline.cli import asked
+from pipeline.cli import asked, ending
 from pipeline.cli.beam_flags import check_beam_flags
 from pipeline.cli.flags import FlagError
-from pipeline.cli.interrupts import interruptible
 from pipeline.engines import template
 from pipeline.files import stores
 
@@ -37,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = sys.argv[1:] if argv is None else list(argv)
     verbose = "--verbose" in arguments
-    with interruptible(verbose) as interrupted:
+    with ending.interruptible(verbose) as interrupted:
         try:
             return _run(*options.parse(arguments))
         except FlagError as error:
@@ -52,11 +51,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(flags: argparse.Namespace, beam_flags: list[str]) -> int:
     # Heavy imports come after the flags were found to be sound.
     from pipeline import sources
-    from pipeline.cli import quiet
+    from pipeline.cli import garbage, quiet
     from pipeline.engines import engine, preflight
     from pipeline.output import resume
 
     started = time.monotonic()
+    garbage.collect_seldom()
     quiet.logs(flags.verbose)
     check_beam_flags(beam_flags, options.names())
     stores.set_flags(beam_flags)
@@ -122,6 +122,7 @@ def _task(flags: argparse.Namespace, found: Corpus, job: Job, on: Engine, starte
     from pipeline.array_jobs.tasks import Task
     from pipeline.cli import summary
     from pipeline.cli.conclusion import conclude
+    from pipeline.output import history
 
     count = flags.task.count if isinstance(flags.task, Task) else 0
     array = Array(job, found, task_state.terms(found, flags.retry_failed, flags.prune, count), on)
@@ -129,7 +130,8 @@ def _task(flags: argparse.Namespace, found: Corpus, job: Job, on: Engine, starte
     if isinstance(flags.task, Task):
         asked.load(job.model)
         with asked.unless_busy():
-            part = task_run.compute(array, flags.task, _executor(flags, on))
+            log = history.Log(job, on.describe(), started, str(flags.task))
+            part = task_run.compute(array, flags.task, _executor(flags, on, log))
         computed_s, kept = part.computed_s, part.kept
         print(summary.task(flags.task, part, time.monotonic() - started))
         manifest = None if part.missing else task_end.finish_if_last(array)
@@ -183,5 +185,10 @@ def _say(error: Exception, status: int, verbose: bool) -> int:
     return status
 
 
+def program() -> NoReturn:
+    """The command as a process, which it ends."""
+    ending.run(main)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

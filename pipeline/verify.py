@@ -6,7 +6,6 @@ Prints a table and a line for each fault; exit status 1 if there is one, 2 if th
 from __future__ import annotations
 
 import os
-import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -19,6 +18,7 @@ import numpy as np
 from pipeline import storage
 from pipeline.checking import promises
 from pipeline.checking.checks import FileReport, Rules, check_file
+from pipeline.cli import ending
 from pipeline.cli.command import Parser, run_command
 from pipeline.cli.flags import FlagError, positive_float, positive_int, unknown_flag
 from pipeline.output.layout import OutputError, basename
@@ -219,4 +219,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    ending.run(main)

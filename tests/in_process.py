@@ -54,3 +54,13 @@ def embed_here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str
         return Done(status, *capfd.readouterr())
 
     return embed
+
+
+@pytest.fixture
+def summed_examples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`run.main` in this process with the network of `interrupted_run`, for tests that call it by themselves."""
+    from tests import interrupted_run  # imports all of the pipeline
+
+    for owner, name, value in interrupted_run.replacements(lambda line: None):
+        monkeypatch.setattr(owner, name, value)
+    monkeypatch.setattr("pipeline.embed._workers", {})

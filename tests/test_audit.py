@@ -11,19 +11,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from pipeline import embed, run, verify
+from pipeline import run, verify
 from pipeline.checking import audit
 from pipeline.output.layout import OutputError
 from pipeline.output.tfrecord import read_tfrecord, write_tfrecord
 from pipeline.records import parse, to_sequence_example
 from tests import command, interrupted_run
 
-
-@pytest.fixture(autouse=True)
-def cheap_network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    for owner, name, value in interrupted_run.replacements(lambda line: None):
-        monkeypatch.setattr(owner, name, value)
-    monkeypatch.setattr(embed, "_workers", {})
+pytestmark = pytest.mark.usefixtures("summed_examples")
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 import pytest
 
-from pipeline.decoding.decoders import DecoderPool, PoolClosedError, release_pool, shared_pool
+from pipeline.decoding.decoders import DecoderPool, PoolClosedError, kept, release_pool, shared_pool
 from pipeline.decoding.handle import Decoder, DecoderStartError
 from pipeline.settings import Decoding, FrontEnd
 from pipeline.types import Clip, Ending, ExampleBlock, Extracted, Failure, Reading, Segment
@@ -276,6 +276,26 @@ def test_a_shared_pool_lives_as_long_as_its_last_user() -> None:
     release_pool(third)
 
 
+def test_shared_pools_are_kept_with_their_processes_for_those_who_follow() -> None:
+    with kept():
+        with kept():
+            first = shared_pool(FrontEnd(), Decoding(processes=1))
+            list(first.submit(reading("1")))
+            (child,) = decoder_children("pipeline.decoding.process")
+            release_pool(first)
+        again = shared_pool(FrontEnd(), Decoding(processes=1))
+        assert again is first
+        list(again.submit(reading("1")))
+        assert decoder_children("pipeline.decoding.process") == [child]
+        still_used = shared_pool(FrontEnd(), DECODING)
+        release_pool(again)
+    assert not child.is_running()
+    with pytest.raises(PoolClosedError):
+        first.submit(reading("1"))
+    still_used.submit(reading("x")).close()
+    release_pool(still_used)
+
+
 def test_a_forked_process_does_not_keep_decoders_alive() -> None:
     others = {child.pid for child in decoder_children()}
     with DecoderPool(FrontEnd(), DECODING, HOSTILE) as pool:
@@ -338,8 +358,8 @@ def test_no_process_is_left(end: str) -> None:
         parent.wait()
 
 
-def decoder_children() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children() if "tests.hostile.decoder" in " ".join(child.cmdline())]
+def decoder_children(module: str = HOSTILE[-1]) -> list[psutil.Process]:
+    return [child for child in psutil.Process().children() if module in child.cmdline()]
 
 
 def wait_for(condition: Callable[[], bool]) -> None:

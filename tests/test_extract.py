@@ -15,9 +15,9 @@ from apache_beam.testing import test_pipeline
 from apache_beam.testing.util import assert_that, equal_to
 
 from pipeline.decoding import decoders
-from pipeline.decoding.decoders import DecoderPool
+from pipeline.decoding.decoders import DecoderPool, PoolClosedError
 from pipeline.decoding.handle import COMMAND
-from pipeline.extract import ExtractDoFn, extract
+from pipeline.extract import ExtractDoFn, LookAhead, extract
 from pipeline.settings import Decoding, FrontEnd
 from pipeline.types import Clip, Ending, ExampleBlock, Extracted, Failure, Reading, Segment
 from vggish_core.examples import waveform_to_examples
@@ -68,6 +68,16 @@ def test_the_next_readings_are_submitted_before_the_first_is_over() -> None:
         assert taken == ["1", "2", "3"]
         items.close()  # the rest is given up, and its decoders are free
         assert [summary(item)[1] for item in pool.submit(reading("3"))] == ["3 from 0", "ended, 3"]
+
+
+def test_readings_that_are_given_up_while_they_are_taken_are_an_error() -> None:
+    with DecoderPool(FrontEnd(), Decoding(2, 60.0, 256), HOSTILE) as pool:
+        ahead = LookAhead(pool, 0)
+        items = ahead.push(reading("100"))
+        next(items)
+        ahead.close()
+        with pytest.raises(PoolClosedError, match="given up"):
+            list(items)
 
 
 @pytest.fixture(scope="module")

@@ -9,18 +9,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from pipeline import embed, run
+from pipeline import run
 from pipeline.cli import trial
 from pipeline.types import Clip
 from tests import interrupted_run
 from tests.command import manifest
 
-
-@pytest.fixture(autouse=True)
-def cheap_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    for owner, name, value in interrupted_run.replacements(lambda line: None):
-        monkeypatch.setattr(owner, name, value)
-    monkeypatch.setattr(embed, "_workers", {})
+pytestmark = pytest.mark.usefixtures("summed_examples")
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import apache_beam as beam
 import psutil
@@ -138,20 +140,58 @@ def test_processes_end_with_the_one_that_started_them() -> None:
     assert alive == []
 
 
+@contextmanager
+def command(shared_data: Path, output: Path, *flags: str) -> Iterator[subprocess.Popen[str]]:
+    """The command on two worker processes, in a process group of its own."""
+    arguments = [
+        "--input",
+        shared_data / "audio" / "esc10",
+        "--output",
+        output,
+        "--progress",
+        "off",
+        *PROCESSES,
+        *flags,
+    ]
+    weights = ["--checkpoint", "standin", "--pca_params", "standin"]
+    whole = map(str, [sys.executable, "-m", "pipeline.run", *arguments, *weights])
+    with subprocess.Popen(whole, stderr=subprocess.PIPE, text=True, start_new_session=True) as this:
+        yield this
+        this.kill()
+
+
+def wait_for(what: Callable[[], list[Any]], this: subprocess.Popen[str]) -> None:
+    while not what():
+        assert this.poll() is None
+        time.sleep(0.05)
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("standin_weights")
 def test_a_command_told_to_stop_ends_its_processes_and_is_silent_about_it(shared_data: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
-    command = [sys.executable, "-m", "pipeline.run", "--input", shared_data / "audio" / "esc10", "--output", output]
-    flags = ["--checkpoint", "standin", "--pca_params", "standin", "--progress", "off", "--piece_seconds", "0.5"]
-    this = subprocess.Popen(
-        [*map(str, command), *flags, *PROCESSES], stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    while not list(output.glob("embeddings-*")):
-        assert this.poll() is None
-        time.sleep(0.05)
-    this.terminate()
-    said = this.communicate(timeout=30)[1]
+    with command(shared_data, output, "--piece_seconds", "0.5") as this:
+        wait_for(lambda: list(output.glob("embeddings-*")), this)
+        this.terminate()
+        said = this.communicate(timeout=30)[1]
     assert this.returncode == 128 + signal.SIGTERM
     assert said == "\nStopped. What was committed is kept: the same command continues.\n"
+    assert not processes_of(this.pid)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("standin_weights")
+def test_a_lost_worker_is_told_in_two_lines(shared_data: Path, tmp_path: Path) -> None:
+    def at_work() -> list[psutil.Process]:
+        children = psutil.Process(this.pid).children()
+        return [child for child in children if worker_processes.COMMAND[-1] in child.cmdline() and child.children()]
+
+    with command(shared_data, tmp_path / "out") as this:  # all in one piece
+        wait_for(at_work, this)
+        at_work()[0].kill()
+        said = this.communicate(timeout=30)[1].splitlines()
+    assert this.returncode == 1
+    assert len(said) == 2, said
+    assert said[0].startswith("error: a worker process of FnApiRunner ended in the middle of the job")
+    assert "Run the same command again" in said[1]
     assert not processes_of(this.pid)

@@ -1,4 +1,4 @@
-"""What all commands' flags have in common: their parser, the values they take, the one error about them. No imports."""
+"""What all commands' flags have in common: parser, values, the one error about them. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -8,22 +8,11 @@ import re
 from collections.abc import Sequence
 from typing import NoReturn
 
+from pipeline.told import ToldError
 
-class FlagError(Exception):
-    """An unusable flag. Exit status 2.
 
-    Attributes:
-      found: what is wrong: the flag, with its value.
-      remedy: what to do about it.
-    """
-
-    def __init__(self, found: str, remedy: str = "") -> None:
-        super().__init__(found, remedy)
-        self.found = found
-        self.remedy = remedy
-
-    def __str__(self) -> str:
-        return f"{self.found}. {self.remedy}" if self.remedy else self.found
+class FlagError(ToldError):
+    """An unusable flag. Exit status 2."""
 
 
 class Parser(argparse.ArgumentParser):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import warnings
 
 OURS = ("pipeline", "vggish_core")
@@ -19,3 +20,10 @@ def logs(verbose: bool) -> None:
             logging.getLogger(name).setLevel(logging.WARNING)
         for handler in logging.getLogger().handlers:  # Beam sets levels of its own for what Prism has to say
             handler.addFilter(lambda record: record.name.startswith(OURS) or record.levelno >= logging.CRITICAL)
+        threading.excepthook = _unless_of_a_connection
+
+
+def _unless_of_a_connection(told: threading.ExceptHookArgs) -> None:
+    """Prints what ended a thread, but for the engine's connections that broke: the command says what that means."""
+    if told.exc_type.__module__.partition(".")[0] != "grpc":
+        threading.__excepthook__(told)

@@ -16,7 +16,8 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 from pipeline.decoding.handle import COMMAND, CancelledError, Decoder
@@ -132,6 +133,7 @@ class DecoderPool:
 
 _lock = threading.Lock()
 _pools: dict[tuple[FrontEnd, Decoding], tuple[DecoderPool, int]] = {}
+_keepers = 0
 
 
 def shared_pool(front_end: FrontEnd, decoding: Decoding) -> DecoderPool:
@@ -145,17 +147,38 @@ def shared_pool(front_end: FrontEnd, decoding: Decoding) -> DecoderPool:
 
 
 def release_pool(pool: DecoderPool) -> None:
-    """Say that one user of a shared pool needs it no more; the last one's word closes it."""
+    """Say that one user of a shared pool needs it no more; the last one's word closes it, unless pools are `kept`."""
     key = (pool.front_end, pool.decoding)
     with _lock:
-        if _pools.get(key, (None, 0))[0] is not pool:
-            return
-        users = _pools[key][1] - 1
-        if users:
-            _pools[key] = (pool, users)
-            return
-        del _pools[key]
-    pool.close()
+        if _pools.get(key, (None, 0))[0] is pool:
+            _pools[key] = (pool, _pools[key][1] - 1)
+    _close_unused()
+
+
+@contextmanager
+def kept() -> Iterator[None]:
+    """Shared pools that nobody needs any more stay until the end of this block, for graphs that follow in it.
+
+    A decoder takes half a second of a processor to start.
+    """
+    global _keepers
+    with _lock:
+        _keepers += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _keepers -= 1
+        _close_unused()
+
+
+def _close_unused() -> None:
+    with _lock:
+        unused = [] if _keepers else [pool for pool, users in _pools.values() if not users]
+        for pool in unused:
+            del _pools[pool.front_end, pool.decoding]
+    for pool in unused:
+        pool.close()
 
 
 _live: weakref.WeakSet[DecoderPool] = weakref.WeakSet()
@@ -167,8 +190,9 @@ def _close_all() -> None:
 
 
 def _forget_in_fork() -> None:
-    global _lock
+    global _lock, _keepers
     _lock = threading.Lock()
+    _keepers = 0
     _pools.clear()
     _live.clear()
 

@@ -11,7 +11,8 @@ import subprocess
 import sys
 import tempfile
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import IO
@@ -124,20 +125,19 @@ class Decoder:
           CancelledError: if nobody waits any more.
         """
         self._await(self._decoding.timeout_s, cancelled)
-        try:
+        with self._failures_told():
             return protocol.receive(self._connection)
-        except BlockingIOError as error:
-            raise self._time_out() from error
-        except (EOFError, OSError) as error:
-            raise self._death() from error
-        except protocol.ProtocolError as error:
-            self.kill()
-            raise DecoderError("crashed", str(error)) from error
 
     def receive_examples(self, block: protocol.Block) -> np.ndarray:
         """The examples float32 [k, 96, 64] that a block's header announces. Raises `DecoderError` as `receive`."""
-        try:
+        with self._failures_told():
             return protocol.receive_examples(self._connection, block)
+
+    @contextmanager
+    def _failures_told(self) -> Iterator[None]:
+        """What goes wrong with the connection is what the process died of."""
+        try:
+            yield
         except BlockingIOError as error:
             raise self._time_out() from error
         except (EOFError, OSError) as error:

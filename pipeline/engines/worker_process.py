@@ -2,7 +2,7 @@
 
 `python -m pipeline.engines.worker_process FOLDER` works in that folder, the user's. A graph is a JSON object of what
 Beam's worker expects in environment variables: where to reach the runner. What is kept from one to the next is what
-modules keep, the network above all. The process ends with its standard input, at once.
+modules keep, the network above all, and decoders. The process ends with its standard input, at once.
 """
 
 from __future__ import annotations
@@ -17,20 +17,27 @@ import threading
 from collections.abc import Mapping
 from typing import IO
 
+from pipeline.cli import garbage
+from pipeline.decoding import decoders
+
 
 def main() -> None:
     """Serve until the one who asks has gone."""
     os.chdir(sys.argv[1])
+    garbage.collect_seldom()
     # Ctrl-C reaches all processes of a terminal: the command says what there is to say.
     signal.signal(signal.SIGINT, lambda number, frame: os._exit(128 + number))
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print is no answer
+    # What Beam logs goes to the runner as long as that listens; afterwards it is about the runner's being gone.
+    logging.getLogger().addHandler(logging.NullHandler())
     orders: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(sys.stdin, orders), name="orders", daemon=True).start()
-    while True:
-        serve(json.loads(orders.get()))
-        answers.write("ended\n")
-        answers.flush()
+    with decoders.kept():
+        while True:
+            serve(json.loads(orders.get()))
+            answers.write("ended\n")
+            answers.flush()
 
 
 def serve(environment: Mapping[str, str]) -> None:

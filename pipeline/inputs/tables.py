@@ -10,18 +10,11 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 from pipeline import storage
+from pipeline.told import ToldError
 
 
-class SourceError(ValueError):
-    """The inputs cannot be used as given: what was found, and what to do about it."""
-
-    def __init__(self, found: str, remedy: str) -> None:
-        super().__init__(found, remedy)
-        self.found = found
-        self.remedy = remedy
-
-    def __str__(self) -> str:
-        return f"{self.found}. {self.remedy}"
+class SourceError(ToldError, ValueError):
+    """The inputs cannot be used as given."""
 
 
 def at(uri: str, line: int, found: str, remedy: str) -> SourceError:

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from pipeline import storage
 from pipeline.storage import join
+from pipeline.told import ToldError
 
 __all__ = [
     "ARRAY",
@@ -62,16 +63,8 @@ _HISTORY = re.compile(r"run-\d{8}T\d{6}Z-[0-9a-f]{8}\.json")
 _LEDGER = re.compile(r"ledger-(\d{5,})-of-(\d{5,})\.jsonl")
 
 
-class OutputError(Exception):
-    """An output cannot be used as asked: what was found, and what to do about it."""
-
-    def __init__(self, found: str, remedy: str) -> None:
-        super().__init__(found, remedy)
-        self.found = found
-        self.remedy = remedy
-
-    def __str__(self) -> str:
-        return f"{self.found}. {self.remedy}"
+class OutputError(ToldError):
+    """An output cannot be used as asked."""
 
 
 def shard_name(index: int, num_shards: int) -> str:

@@ -103,11 +103,14 @@ def test_a_template_is_a_job_that_another_command_commits(store: Store, monkeypa
 
 def test_a_dry_run_needs_neither_credentials_nor_stores(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "clip.wav", np.zeros(32000), 16000)
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
     where = ["--temp_location", "gs://bucket/tmp", "--staging_location", "gs://bucket/staging"]
     done = command.run(
         "pipeline.run", *JOB, *command.STANDIN, *where, "--sdk_location", "container", "--dry_run", "True",
         "--sdk_container_image", IMAGE, "--input", tmp_path, "--output", "gs://bucket/out",
-        timeout=300, STORAGE_EMULATOR_HOST="http://127.0.0.1:1", NO_GCE_CHECK="true",
+        timeout=300, STORAGE_EMULATOR_HOST="http://127.0.0.1:1", NO_GCE_CHECK="true", TMPDIR=str(temporary),
     )  # fmt: skip
     assert done.status == 0, done.err
     assert re.fullmatch(f"A dry run: the job has \\d+ steps in {IMAGE}; nothing was written or started.\n", done.out)
+    assert {path.name for path in temporary.iterdir()} <= {"beam-requirements-cache"}  # one for all jobs

@@ -43,7 +43,11 @@ def attempt(tmp_path: Path) -> Attempt:
             ]
             engine += ["--environment_type", "EXTERNAL", "--environment_config", pool]
             output = ["--output", str(tmp_path / "out"), "--input", str(audio)]
-            return command.run("pipeline.run", *output, *STANDIN, *engine, *flags, timeout=250)
+            temporary = tmp_path / "tmp"
+            temporary.mkdir()
+            done = command.run("pipeline.run", *output, *STANDIN, *engine, *flags, timeout=250, TMPDIR=str(temporary))
+            assert {path.name for path in temporary.iterdir()} <= {"beam-requirements-cache"}  # one for all jobs
+            return done
 
     return embed
 
