@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 from pipeline import options
-from pipeline.cli import asked, ending
+from pipeline.cli import asked, ending, scratch
 from pipeline.cli.beam_flags import check_beam_flags
 from pipeline.cli.flags import FlagError
 from pipeline.engines import template
@@ -32,13 +32,15 @@ OK, FAILED, UNUSABLE = 0, 1, 2
 def main(argv: Sequence[str] | None = None) -> int:
     """The command's arguments -> its exit status.
 
-    0; 1 if the job failed; 2 for unusable flags, inputs or output; 130 after Ctrl-C, 143 after SIGTERM.
+    0; 1 if the job failed; 2 for unusable flags, inputs or output; 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
     """
     arguments = sys.argv[1:] if argv is None else list(argv)
     verbose = "--verbose" in arguments
     with ending.interruptible(verbose) as interrupted:
         try:
-            return _run(*options.parse(arguments))
+            parsed = options.parse(arguments)
+            with scratch.temporary_files():
+                return _run(*parsed)
         except FlagError as error:
             return _say(error, UNUSABLE, verbose)
         except (KeyboardInterrupt, Exception) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import random
 import signal
 import subprocess
@@ -182,14 +183,36 @@ def test_killed_with_the_network_itself(audio: Path, tmp_path: Path) -> None:
     assert outputs.content(tmp_path / "out") == outputs.content(tmp_path / "whole")
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_stopped_in_order(audio: Path, tmp_path: Path, number: int, status: int) -> None:
-    output = tmp_path / "out"
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_stopped_in_order(audio: Path, tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    output, temporary = tmp_path / "out", tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
     this = Run(tmp_path / "log", "--input", audio, "--output", output, *PIECE)
     assert this.wait_for(lambda lines: "commit" in lines and lines[-1].startswith("clip"))
-    assert this.signal(number) == (status, "\nStopped. What was committed is kept: the same command continues.\n")
+    assert list(temporary.iterdir())
+    said = "\nStopped. What was committed is kept: the same command continues.\n"
+    assert this.signal(number) == (128 + number, said)
     assert not (output / "_state" / "lock.json").exists()
+    assert not list(temporary.iterdir())
     assert not processes_of(this.process.pid)
+    no_faults(output)
+
+
+def test_stopped_in_order_when_its_terminal_is_closed(audio: Path, tmp_path: Path) -> None:
+    output, log = tmp_path / "out", tmp_path / "log"
+    command = [sys.executable, "-m", "tests.interrupted_run", log, "--input", audio, "--output", output, *PIECE]
+    process, terminal = pty.fork()
+    if not process:
+        os.chdir(REPOSITORY)
+        os.execve(sys.executable, [str(item) for item in command], {**os.environ, "TEST_EXAMPLE_SECONDS": "0.02"})
+    while "commit" not in (log.read_text() if log.exists() else ""):
+        assert os.waitpid(process, os.WNOHANG) == (0, 0)
+        time.sleep(0.005)
+    os.close(terminal)
+    _, ended = os.waitpid(process, 0)
+    assert os.waitstatus_to_exitcode(ended) == 128 + signal.SIGHUP
+    assert not (output / "_state" / "lock.json").exists()
     no_faults(output)
 
 

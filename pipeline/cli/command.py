@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
-from pipeline.cli import flags, messages
+from pipeline.cli import flags, messages, scratch
 from pipeline.cli.flags import FlagError
 from pipeline.output.layout import OutputError
 from pipeline.output.tfrecord import RecordError
@@ -46,7 +46,8 @@ def run_command(
       stopped: what Ctrl-C leaves, and how to go on.
     """
     try:
-        return program(sys.argv[1:] if argv is None else argv) or 0
+        with scratch.temporary_files():
+            return program(sys.argv[1:] if argv is None else argv) or 0
     except (FlagError, RecordError, OutputError, ValueError, OSError) as error:
         messages.show(error)
         return UNUSABLE

@@ -1,4 +1,4 @@
-"""A command's end as a process: in order at Ctrl-C and SIGTERM, and at once when all is done and told."""
+"""A command's end as a process: in order at a signal, and at once when all is done and told."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
 
@@ -22,15 +22,23 @@ UNWRITTEN = 120
 
 @contextmanager
 def interruptible(verbose: bool) -> Iterator[list[int]]:
-    """Ctrl-C and SIGTERM end the run in order, so that locks and temporary files go; the second one ends it at once.
+    """Ctrl-C, SIGTERM and SIGHUP end the run in order: locks and temporary files go. A second one ends it at once.
+
+    SIGHUP may come twice, from the terminal and from the shell, and is then no sign of impatience. Under nohup, which
+    ignores it, it stays ignored.
 
     Yields the list of signals that came: an engine that runs our code wraps exceptions, KeyboardInterrupt too.
     """
     came: list[int] = []
+    terminals = [number for number in (1, 2) if os.isatty(number)]
 
     def interrupt(number: int, frame: object) -> None:
+        if number == signal.SIGHUP:
+            _write_nowhere(terminals)
         if came:
-            os._exit(128 + number)
+            if number != signal.SIGHUP:
+                os._exit(128 + number)
+            return
         came.append(number)
         worker_processes.pool().kill()  # the engine would wait until they have done what they are at
         if not verbose:  # what an engine's threads say when they are stopped is no news
@@ -42,7 +50,10 @@ def interruptible(verbose: bool) -> Iterator[list[int]]:
         yield came
         return
     hook = threading.excepthook
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    caught = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        caught.append(signal.SIGHUP)
+    before = {number: signal.signal(number, interrupt) for number in caught}
     try:
         yield came
     finally:
@@ -50,6 +61,14 @@ def interruptible(verbose: bool) -> Iterator[list[int]]:
             signal.signal(number, handler)
         threading.excepthook = hook
         logging.disable(logging.NOTSET)
+
+
+def _write_nowhere(descriptors: Sequence[int]) -> None:
+    """What is written to a terminal that is gone would raise, and end what ends the run in order."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in descriptors:
+        os.dup2(nowhere, descriptor)
+    os.close(nowhere)
 
 
 def run(program: Callable[[], int]) -> NoReturn:

@@ -5,11 +5,8 @@ from __future__ import annotations
 import difflib
 import os
 import re
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from pipeline.cli.flags import FlagError
@@ -199,7 +196,7 @@ def run(on: Engine, construct: Callable[[Any], Any], resource_hints: Sequence[st
     pipeline = beam.Pipeline(_runner(on), on.options(resource_hints))
     construct(pipeline)
     try:
-        with worker_processes.kept(), staging():
+        with worker_processes.kept():
             if on.watch:
                 on.watch.begin()
             result = pipeline.run()
@@ -211,23 +208,6 @@ def run(on: Engine, construct: Callable[[Any], Any], resource_hints: Sequence[st
             raise WorkerLostError(on.runner, lost[0]) from error
         raise
     return result
-
-
-@contextmanager
-def staging() -> Iterator[None]:
-    """Graphs are handed to engines meanwhile; afterwards no files are left of it.
-
-    Beam makes a folder among the temporary files for what it stages of each graph, and leaves it there: for each piece.
-    """
-    from apache_beam.transforms import environments
-
-    dependencies = environments.python_sdk_dependencies
-    with tempfile.TemporaryDirectory(prefix="vggish-staging-", ignore_cleanup_errors=True) as folder:
-        environments.python_sdk_dependencies = partial(dependencies, tmp_dir=folder)
-        try:
-            yield
-        finally:
-            environments.python_sdk_dependencies = dependencies
 
 
 def _runner(on: Engine) -> Any:

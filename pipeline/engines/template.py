@@ -72,12 +72,10 @@ def _construct(job: Job, on: Engine, parts: list[str], attempt: str) -> Any:
     import apache_beam as beam
 
     from pipeline import transforms
-    from pipeline.engines import engine
 
     pipeline = beam.Pipeline(options=on.options(transforms.RESOURCE_HINTS))
     transforms.build(pipeline, parts, job, attempt)
-    with engine.staging():
-        return pipeline.run()
+    return pipeline.run()
 
 
 def _plan(job: Job, work: Work, attempt: str) -> list[str]:

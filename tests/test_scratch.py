@@ -1,0 +1,68 @@
+"""Temporary files of commands: in a folder of their own, which goes with the command or, if it was killed, with the next."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from pipeline.cli import scratch
+from tests.command import REPOSITORY
+
+WAITING = """
+import sys, tempfile
+from pipeline.cli import scratch
+
+with scratch.temporary_files() as folder:
+    tempfile.mkdtemp(prefix="beam-pipeline-temp")
+    print(folder, flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of temporary files."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    return tmp_path
+
+
+@contextmanager
+def another_command() -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """A process that has temporary files until its standard input ends, and their folder."""
+    command = [sys.executable, "-c", WAITING]
+    with subprocess.Popen(
+        command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        try:
+            yield process, Path(process.stdout.readline().strip())
+        finally:
+            process.kill()
+
+
+def test_libraries_and_child_processes_use_the_folder(place: Path) -> None:
+    with scratch.temporary_files() as folder:
+        assert folder.parent == place
+        assert Path(tempfile.mkdtemp()).parent == folder
+        child = [sys.executable, "-c", "import tempfile; print(tempfile.mkdtemp())"]
+        assert Path(subprocess.run(child, capture_output=True, text=True, check=True).stdout).parent == folder
+    assert not list(place.iterdir())
+    assert tempfile.gettempdir() == os.environ["TMPDIR"] == str(place)
+
+
+def test_a_killed_commands_folder_goes_with_the_next_command_and_a_running_ones_stays(place: Path) -> None:
+    with another_command() as (_, running), another_command() as (killed, abandoned):
+        killed.kill()
+        killed.wait()
+        assert list(abandoned.glob("beam-pipeline-temp*"))
+        with scratch.temporary_files() as own:
+            assert set(place.iterdir()) == {running, own}
+            assert list(running.glob("beam-pipeline-temp*"))
