@@ -32,7 +32,8 @@ OK, FAILED, UNUSABLE = 0, 1, 2
 def main(argv: Sequence[str] | None = None) -> int:
     """The command's arguments -> its exit status.
 
-    0; 1 if the job failed; 2 for unusable flags, inputs or output; 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
+    0; 1 if the job failed; 2 for unusable flags, inputs or output; 128 and the signal's number after Ctrl-C, SIGTERM
+    or SIGHUP.
     """
     arguments = sys.argv[1:] if argv is None else list(argv)
     verbose = "--verbose" in arguments

@@ -1,4 +1,4 @@
-"""Temporary files of commands: in a folder of their own, which goes with the command or, if it was killed, with the next."""
+"""Temporary files of a command: in a folder that goes when it ends or, if it was killed, when the next one starts."""
 
 from __future__ import annotations
 
@@ -38,9 +38,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def another_command() -> Iterator[tuple[subprocess.Popen[str], Path]]:
     """A process that has temporary files until its standard input ends, and their folder."""
     command = [sys.executable, "-c", WAITING]
-    with subprocess.Popen(
-        command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
+    with subprocess.Popen(command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         try:
             yield process, Path(process.stdout.readline().strip())

@@ -294,7 +294,7 @@ class TestRemote:
         from tests.memory_store import MemoryStore
 
         MemoryStore.failing = cycle([503])
-        with pytest.raises(StorageError, match=r"looking it up \(5 times\) failed: status 503"):
+        with pytest.raises(StorageError, match=rf"looking it up \({errors.TRIES} times\) failed: status 503"):
             storage.exists(f"{store}/a")
         assert len(MemoryStore.calls) == errors.TRIES
 

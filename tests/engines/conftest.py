@@ -16,8 +16,11 @@ import numpy as np
 import pytest
 import soundfile
 
+from pipeline.files import stores
 from tests.command import STANDIN, Done, run
 from tests.engines import prepare, servers
+from tests.engines import stores as store_servers
+from tests.engines.stores import Store
 
 JAR_VARIABLE = "BEAM_FLINK_JOB_SERVER_JAR"
 """Environment variable: Beam's job server for Flink, which is not on PyPI."""
@@ -187,3 +190,20 @@ def make_recording(path: Path, seconds: int) -> Path:
         for _ in range(seconds):
             file.write((rng.uniform(0.01, 0.9) * rng.uniform(-1, 1, RATE)).astype(np.float32))
     return path
+
+
+@pytest.fixture(params=["gs", "s3"])
+def store(request: pytest.FixtureRequest) -> Iterator[Store]:
+    """A store with an empty bucket."""
+    with {"gs": store_servers.google, "s3": store_servers.amazon}[request.param]() as found:
+        yield found
+
+
+@pytest.fixture
+def reached(store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """The store, which this process's own storage layer uses."""
+    for name, value in store.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("apache_beam.io.filesystems.FileSystems._pipeline_options", None)
+    stores.set_flags(["--no_auth"] if store.scheme == "gs" else store.flags)
+    return store

@@ -12,6 +12,7 @@ import math
 import random
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -42,17 +43,20 @@ class Trouble:
       share: of requests that fail.
       dice: decides.
       most: no more fail than these.
+      until: `time.monotonic()` from which on none fails.
       failed: how many have.
     """
 
     share: float = 0.0
     dice: random.Random = field(default_factory=random.Random)
     most: float = math.inf
+    until: float = math.inf
     failed: int = 0
 
     def strikes(self) -> bool:
         """Whether the next request is to fail."""
-        strikes = self.failed < self.most and self.dice.random() < self.share
+        over = self.failed >= self.most or time.monotonic() >= self.until
+        strikes = not over and self.dice.random() < self.share
         self.failed += strikes
         return strikes
 
@@ -68,6 +72,7 @@ class Proxy:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # else each answer in two writes waits 40 ms for the reader's word
 
             def _forward(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -137,9 +142,9 @@ class Proxy:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
-    def fail(self, share: float, seed: int = 0, most: float = math.inf) -> None:
-        """From now on, fail a share of the requests, `most` of them."""
-        self.trouble = Trouble(share, random.Random(seed), most)
+    def fail(self, share: float, seed: int = 0, most: float = math.inf, seconds: float = math.inf) -> None:
+        """From now on, fail a share of the requests, `most` of them, for some seconds."""
+        self.trouble = Trouble(share, random.Random(seed), most, time.monotonic() + seconds)
 
     def close(self) -> None:
         self._server.shutdown()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,21 +11,13 @@ import pytest
 import soundfile
 
 from pipeline import storage
-from pipeline.files import errors, stores
+from pipeline.files import errors
 from tests import command
 from tests.command import Done
 from tests.engines import prepare
-from tests.engines import stores as servers
 from tests.engines.stores import Store
 
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(600)]
-
-
-@pytest.fixture(params=["gs", "s3"])
-def store(request: pytest.FixtureRequest) -> Iterator[Store]:
-    """A store with an empty bucket."""
-    with {"gs": servers.google, "s3": servers.amazon}[request.param]() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")
@@ -56,14 +47,6 @@ def embed(store: Store, *flags: str, output: str = "out") -> Done:
     """The command, from the store into the store."""
     where = ("--output", store.uri(output), *store.flags)
     return command.run("pipeline.run", *where, *flags, timeout=400, **store.environment)
-
-
-def reach(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets this process's own storage layer use a store."""
-    for name, value in store.environment.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr("apache_beam.io.filesystems.FileSystems._pipeline_options", None)
-    stores.set_flags(["--no_auth"] if store.scheme == "gs" else store.flags)
 
 
 def records(content: dict[str, bytes]) -> dict[str, bytes]:
@@ -113,18 +96,17 @@ def test_a_store_that_fails_one_request_in_five_loses_nothing(
     assert records(store.content("out")) == locally
 
 
-def test_what_the_stores_clients_give_up_is_tried_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_stores_clients_give_up_is_tried_again(reached: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     monkeypatch.setattr(errors, "FIRST_PAUSE_S", 0.01)
-    reach(store, monkeypatch)
-    first, second = store.uri("a"), store.uri("b")
+    first, second = reached.uri("a"), reached.uri("b")
     for write in (lambda: storage.write_atomic(first, b"content"), lambda: storage.rename(first, second)):
-        store.proxy.fail(1, most=3)  # cut before the store sees it, cut in its answer, refused as busy
+        reached.proxy.fail(1, most=3)  # cut before the store sees it, cut in its answer, refused as busy
         write()
-        assert store.proxy.trouble.failed == 3
+        assert reached.proxy.trouble.failed == 3
     with storage.open_read(second) as file:
         assert file.read() == b"content"
-    assert [found.uri for found in storage.match(store.uri("*"))] == [second]
+    assert [found.uri for found in storage.match(reached.uri("*"))] == [second]
 
 
 def test_a_bucket_that_is_not_there_is_told_at_once(store: Store, audio: Path) -> None:
@@ -143,17 +125,16 @@ def test_a_bucket_that_is_not_there_is_told_at_once(store: Store, audio: Path) -
     assert len([request for request in store.proxy.requests if "nowhere" in request.path]) < 20
 
 
-def test_a_long_recording_is_read_by_ranges(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_recording_is_read_by_ranges(reached: Store) -> None:
     buffer = io.BytesIO()
     soundfile.write(buffer, np.zeros((16000 * 60 * 20, 2), np.float32), 16000, format="WAV", subtype="FLOAT")
     content = buffer.getvalue()
     assert len(content) > 150e6
-    store.put("long.wav", content)
-    reach(store, monkeypatch)
-    with storage.open_read(store.uri("long.wav")) as file, soundfile.SoundFile(file) as sound:
+    reached.put("long.wav", content)
+    with storage.open_read(reached.uri("long.wav")) as file, soundfile.SoundFile(file) as sound:
         sound.seek(16000 * 60 * 19)
         assert len(sound.read(16000)) == 16000
-    gets = [request for request in store.proxy.requests if request.method == "GET" and "long.wav" in request.path]
+    gets = [request for request in reached.proxy.requests if request.method == "GET" and "long.wav" in request.path]
     ranged = [request for request in gets if request.range]
     starts = [int(request.range.removeprefix("bytes=").split("-")[0]) for request in ranged]
     assert max(starts) > 0.9 * len(content)
