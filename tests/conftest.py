@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.in_process import embed_here, summed_examples  # noqa: F401 - fixtures
+from tests.made_audio import made_formats  # noqa: F401
+from tests.reference_data import audioset_data, esc10, published_vector, real_formats, shared_data  # noqa: F401
 
 os.environ.setdefault("NO_GCE_CHECK", "true")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -15,16 +17,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 ROOT = Path(__file__).resolve().parents[1]
 # What is made once (stand-in weights, compiled kernels) is kept between sessions, apart from the user's own cache.
 os.environ.setdefault("VGGISH_CACHE", str(ROOT / ".pytest_cache" / "vggish"))
-
-SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
-
-
-@pytest.fixture(scope="session")
-def shared_data() -> Path:
-    """The folder of reference data; the test is skipped, by this name, where it is absent."""
-    if not SHARED_DATA.is_dir():
-        pytest.skip("reference data ../shared/data is absent")
-    return SHARED_DATA
 
 
 @pytest.fixture(scope="session")
