@@ -4,6 +4,7 @@ import io
 import os
 import pickle
 import struct
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -276,11 +277,18 @@ def test_reasons_of_files_that_are_no_audio(tmp_path: Path):
         assert reason(content(start + b"\x00" * 40)) == "corrupt"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-def test_no_permission(tmp_path: Path):
-    path = write(tmp_path / "a.wav", tone(), 44100, "WAV", "PCM_16")
-    path.chmod(0)
-    assert reason(path) == "unreadable"
+def test_no_permission():
+    user = os.geteuid()
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own is closed to others
+        Path(folder).chmod(0o755)
+        path = write(Path(folder) / "a.wav", tone(), 44100, "WAV", "PCM_16")
+        path.chmod(0)
+        os.seteuid(user or 65534)  # root would read everything
+        try:
+            assert path.parent.is_dir()
+            assert reason(path) == "unreadable"
+        finally:
+            os.seteuid(user)
 
 
 def test_playlists_open_nothing(tmp_path: Path):

@@ -125,8 +125,8 @@ def test_frame_starts() -> None:
     assert frame_starts(2, hop_s=0.5).tolist() == [0.0, 0.5]
 
 
-def test_released_records_agree_with_the_plain_reader(shared_data: Path) -> None:
-    pattern = str(shared_data / "audioset" / "eval.tfrecord")
+def test_records_of_tensorflow_agree_with_the_plain_reader(made_audioset: Path) -> None:
+    pattern = str(made_audioset / "eval.tfrecord")
     dataset = load_dataset(pattern, batch_size=512, dequantize=False).take(4)
     plain = read_records(pattern)
     for batch in dataset.as_numpy_iterator():

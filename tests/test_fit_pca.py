@@ -52,9 +52,11 @@ def relative(found: np.ndarray, expected: np.ndarray) -> float:
     return float((np.linalg.norm(found - expected, axis=1) / np.linalg.norm(expected, axis=1)).max())
 
 
-def test_released_embeddings_rotated_back_give_numpys_parameters(tmp_path: Path, shared_data: Path) -> None:
-    released = np.load(shared_data / "pca" / "vggish_pca_params.npz")
-    pattern = str(shared_data / "audioset" / "eval.tfrecord")
+def test_quantized_embeddings_rotated_back_give_numpys_parameters(
+    tmp_path: Path, made_audioset: Path, standin_weights: Path
+) -> None:
+    released = np.load(standin_weights / "vggish_pca_params.npz")
+    pattern = str(made_audioset / "eval.tfrecord")
     batches = dataset.load_dataset(pattern, batch_size=500, frames=10).take(4).as_numpy_iterator()
     whitened = np.concatenate([b.embeddings[np.arange(10) < b.num_frames[:, None]] for b in batches]).astype(np.float64)
     raw = (np.linalg.solve(released["pca_eigen_vectors"], whitened.T).T + released["pca_means"]).astype(np.float32)

@@ -11,6 +11,7 @@ import pytest
 import soundfile
 
 from pipeline import records
+from tests import made_audio
 from tests.command import embed, failures, manifest
 from tests.in_process import Embed, digests
 from vggish_core.examples import waveform_to_examples
@@ -71,17 +72,41 @@ def reasons(output: Path) -> dict[str, str]:
 
 
 @pytest.mark.usefixtures("standin_weights")
-def test_every_format_is_a_record_or_has_its_reason(shared_data: Path, tmp_path: Path) -> None:
+def test_every_real_format_is_a_record_or_has_its_reason(real_formats: Path, tmp_path: Path) -> None:
     """Through the real command, network and all."""
-    folder = shared_data / "audio" / "formats"
+    assert embedded(sorted(real_formats.iterdir()), tmp_path, "--max_failures", "2") == FORMATS
+    assert totals(tmp_path / "out") == (25, 21, 2, 2)
+
+
+@pytest.mark.usefixtures("standin_weights")
+def test_every_format_that_can_be_made_is_a_record_or_has_its_reason(made_formats: Path, tmp_path: Path) -> None:
+    """The same of made files: all of two examples."""
+    paths = sorted(made_formats.iterdir())
+    for name, content in {"licence.pydub": b"It is no audio.\n" * 60, "nothing.mp3": b""}.items():
+        paths.append(tmp_path / name)
+        paths[-1].write_bytes(content)
+    for name, frames in {"four.wav": 4, "header.wav": 0}.items():
+        paths.append(tmp_path / name)
+        soundfile.write(paths[-1], np.zeros(frames), RATE)
+    expected: dict[str, int | str] = {made.name: 2 for made in made_audio.FILES}
+    expected |= {
+        "licence.pydub": "not_audio",
+        "nothing.mp3": "empty",
+        "four.wav": "too_short",
+        "header.wav": "no_samples",
+    }
+    assert embedded(paths, tmp_path, "--max_failures", "3") == expected
+    assert totals(tmp_path / "out") == (len(expected), len(made_audio.FILES), 3, 1)
+
+
+def embedded(paths: list[Path], tmp_path: Path, *flags: str) -> dict[str, int | str]:
+    """Files by name -> examples of their records, or why they have none."""
     listing = tmp_path / "list.jsonl"
-    names = sorted(path.name for path in folder.iterdir())
-    listing.write_text("".join(json.dumps({"uri": str(folder / name), "id": name}) + "\n" for name in names))
-    done = embed(tmp_path / "out", "--manifest", listing, "--max_failures", "2")
+    listing.write_text("".join(json.dumps({"uri": str(path), "id": path.name}) + "\n" for path in paths))
+    done = embed(tmp_path / "out", "--manifest", listing, *flags)
     assert done.status == 0, done.err
     found: dict[str, int | str] = {name: len(record.values) for name, record in by_id(tmp_path / "out").items()}
-    assert found | reasons(tmp_path / "out") == FORMATS
-    assert totals(tmp_path / "out") == (25, 21, 2, 2)
+    return found | reasons(tmp_path / "out")
 
 
 @pytest.fixture(scope="module")
@@ -193,13 +218,13 @@ Row = tuple[str, float, float]
 
 
 @pytest.fixture(scope="module")
-def audioset(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Row], dict[str, Any]]:
-    """200 rows of AudioSet's eval list as a list of their own, the rows, and the released records by id.
+def small(made_audioset: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Row], dict[str, Any]]:
+    """200 rows of an AudioSet's eval list as a list of their own, the rows, and the released records by id.
 
     Rows that end by 40 s, every seventeenth of which is shorter than 10 s; of those whose record has the row's times.
     """
-    released = {record.id: record for record in records.read_records(str(shared_data / "audioset" / "eval.tfrecord"))}
-    lines = (shared_data / "audioset" / "eval_segments.csv").read_text().splitlines()
+    released = {record.id: record for record in records.read_records(str(made_audioset / "eval.tfrecord"))}
+    lines = (made_audioset / "eval_segments.csv").read_text().splitlines()
     chosen: list[tuple[str, Row]] = []
     for line in lines[3:]:
         clip_id, start, end = line.split(", ")[:3]
@@ -214,20 +239,20 @@ def audioset(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tup
     assert len(rows) == 200
     assert len(short) == 20
     assert sum(row[0].startswith("-") for _, row in rows) >= 60
-    listing = tmp_path_factory.mktemp("audioset") / "mini_segments.csv"
+    listing = tmp_path_factory.mktemp("small") / "mini_segments.csv"
     listing.write_text("\n".join([*lines[:3], *(line for line, _ in rows)]) + "\n")
     return listing, [row for _, row in rows], released
 
 
 @pytest.mark.parametrize("segment_audio", ["whole", "cut"])
-def test_a_small_audioset_has_the_released_records_contexts(
-    audioset: tuple[Path, list[Row], dict[str, Any]],
-    shared_data: Path,
+def test_a_small_audioset_has_the_contexts_of_tensorflows_records(
+    small: tuple[Path, list[Row], dict[str, Any]],
+    made_audioset: Path,
     tmp_path: Path,
     embed_here: Embed,
     segment_audio: str,
 ) -> None:
-    listing, rows, released = audioset
+    listing, rows, released = small
     audio = tmp_path / "audio"
     audio.mkdir()
     sound = noise(60)
@@ -239,7 +264,7 @@ def test_a_small_audioset_has_the_released_records_contexts(
             name = (clip_id, f"{clip_id}_{start_s:g}_{end_s:g}", f"Y{clip_id}")[number % 3]
             soundfile.write(audio / f"{name}.wav", whole[round(start_s * RATE) : round(end_s * RATE)], RATE)
     output = tmp_path / "out"
-    classes = shared_data / "audioset" / "class_labels_indices.csv"
+    classes = made_audioset / "class_labels_indices.csv"
     flags = ["--input", f"{audio}/**", "--segments", listing, "--class_labels", classes, "--num_shards", "3"]
     done = embed_here(output, *flags, "--segment_audio", segment_audio, "--max_failures", "0")
     assert done.status == 0, done.err

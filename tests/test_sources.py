@@ -20,6 +20,7 @@ from pipeline.inputs.ids import id_of
 from pipeline.inputs.rows import read_manifest, read_segments
 from pipeline.records import read_records
 from pipeline.sources import SourceError
+from tests import small_audioset
 
 LABELS = """index,mid,display_name
 0,/m/09x0r,"Speech"
@@ -379,29 +380,38 @@ def test_labels_in_one_text() -> None:
 class TestAudioSet:
     """The lists as released, against the records as released."""
 
-    def test_rows_equal_the_released_records(self, shared_data: Path) -> None:
-        audioset = shared_data / "audioset"
+    def test_rows_equal_the_released_records(self, audioset_data: Path) -> None:
+        compared, other_end = self.rows_and_records(audioset_data, 6000)
+        assert compared == 6000
+        assert other_end < 79  # as many differ by their end in all released records
+
+    def test_rows_equal_the_made_records(self, made_audioset: Path) -> None:
+        compared, other_end = self.rows_and_records(made_audioset, 6000)
+        rows = small_audioset.rows_of("bal_train", 0)
+        assert compared == len(rows)
+        assert other_end == sum(row.end_s != row.record_end_s for row in rows) > 0
+
+    def rows_and_records(self, audioset: Path, most: int) -> tuple[int, int]:
+        """Rows have the records' starts and labels: how many, and how many of them another end."""
         classes = read_class_labels(str(audioset / "class_labels_indices.csv"))
         assert len(classes.known) == 527
         rows = {row.id: row for row in read_segments(str(audioset / "balanced_train_segments.csv"))}
-        assert len(rows) == 22160
-        other_end = 0
-        for record in islice(read_records(str(audioset / "bal_train.tfrecord")), 6000):
+        compared = other_end = 0
+        for record in islice(read_records(str(audioset / "bal_train.tfrecord")), most):
             row = rows[record.id]
             assert tuple(sorted({classes.index(label) for label in row.labels})) == record.labels  # type: ignore[type-var]
             assert np.float32(row.start_s) == record.start_s
             other_end += np.float32(row.end_s) != record.end_s
-        assert other_end < 79  # as many differ by their end in all released records
+            compared += 1
+        return compared, other_end
 
-    def test_a_miniature(self, shared_data: Path, tmp_path: Path) -> None:
+    def test_a_miniature(self, made_audioset: Path, tmp_path: Path) -> None:
         """200 rows of the evaluation list, with files under those ids."""
-        audioset = shared_data / "audioset"
-        with (audioset / "eval_segments.csv").open() as file:
+        with (made_audioset / "eval_segments.csv").open() as file:
             lines = list(islice(file, 203))
         (tmp_path / "segments.csv").write_text("".join(lines))
         rows = list(read_segments(str(tmp_path / "segments.csv")))
-        assert len(rows) == 200
-        assert rows[0].id == "--4gqARaEJE"
+        assert [row.id for row in rows] == [row.id for row in small_audioset.rows_of("eval", 1)[:200]]
         audio = tmp_path / "audio"
         audio.mkdir()
         for row in rows[:-5]:
@@ -409,19 +419,13 @@ class TestAudioSet:
         found = find(
             audio,
             segments=str(tmp_path / "segments.csv"),
-            class_labels=str(audioset / "class_labels_indices.csv"),
+            class_labels=str(made_audioset / "class_labels_indices.csv"),
         )
         assert [clip.id for clip in found.clips] == [row.id for row in rows[:-5]]
         assert reasons(found) == {row.id: "no_audio" for row in rows[-5:]}
-        clips = {clip.id: clip for clip in found.clips}
-        compared = 0
-        for record in read_records(str(audioset / "eval.tfrecord")):
-            if (clip := clips.get(record.id)) is not None:
-                assert (record.start_s, record.labels) == (np.float32(clip.start_s), clip.labels)
-                compared += record.end_s == np.float32(clip.end_s)
-            if compared == len(clips):
-                break
-        assert compared > 190
+        for clip, record in zip(found.clips, read_records(str(made_audioset / "eval.tfrecord")), strict=False):
+            assert (clip.id, clip.labels) == (record.id, record.labels)
+            assert np.float32(clip.start_s) == record.start_s
 
 
 def test_manifests_are_read_row_by_row(write: Write) -> None:

@@ -222,10 +222,11 @@ def test_clips_taken_and_padded() -> None:
     assert not values[1, 1].any()
 
 
-def test_classes_files(tmp_path: Path, shared_data: Path) -> None:
-    classes = read_classes(str(shared_data / "audioset" / "class_labels_indices.csv"))
+def test_classes_files(tmp_path: Path, made_audioset: Path) -> None:
+    classes = read_classes(str(made_audioset / "class_labels_indices.csv"))
     assert len(classes.indices) == 527
-    assert classes.only(["/m/06mb1", "Dog"]).names == ("Dog", "Rain")
+    assert classes.only(["/m/0012", "Speech"]).names == ("Speech", "Sound 18")
+    assert classes.only(['Sound of "5", far']).indices == (5,)
     (tmp_path / "bad.csv").write_text("name\nDog\n")
     with pytest.raises(ClassesError, match="no column display_name, index"):
         read_classes(str(tmp_path / "bad.csv"))
@@ -265,7 +266,7 @@ def test_descriptions_survive(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_ten_of_the_audioset_classes_as_documented(
-    shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    audioset_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The command of docs/training.md on all released records, with the quick classifier."""
     page = (Path(__file__).resolve().parents[1] / "docs" / "training.md").read_text(encoding="utf-8")
@@ -275,8 +276,8 @@ def test_ten_of_the_audioset_classes_as_documented(
     audioset = tmp_path / "audioset"
     for name in ("bal_train", "eval"):
         (audioset / name).mkdir(parents=True)
-        (audioset / name / "00.tfrecord").symlink_to(shared_data / "audioset" / f"{name}.tfrecord")
-    (tmp_path / "class_labels_indices.csv").symlink_to(shared_data / "audioset" / "class_labels_indices.csv")
+        (audioset / name / "00.tfrecord").symlink_to(audioset_data / f"{name}.tfrecord")
+    (tmp_path / "class_labels_indices.csv").symlink_to(audioset_data / "class_labels_indices.csv")
     monkeypatch.chdir(tmp_path)
     assert main([*shlex.split(command.replace("\\\n", " ")), "--classifier", "logistic", "--epochs", "5"]) == 0
     report = json.loads((tmp_path / "ten" / "metrics.json").read_text())
