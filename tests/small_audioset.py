@@ -1,8 +1,8 @@
 """A small AudioSet of our own making: lists as they are released, and records by TensorFlow's own classes.
 
-Like the released ones: eleven-letter ids, some of which begin with dashes; clips of 10 s with some shorter ones; class 0
-more often than others; a few records whose end is not that of their row; the entries of a record in any order, as a hash
-map gave them.
+Like the released ones: eleven-letter ids, some of which begin with dashes; clips of 10 s and some shorter; class 0
+more often than others; a few records whose end is not their row's; the entries of a record in any order, as a hash map
+gave them.
 """
 
 from __future__ import annotations

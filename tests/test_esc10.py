@@ -1,4 +1,5 @@
-"""All 400 clips of ESC-10 through the command: none lost, and the same bytes whatever the order and the workers."""
+"""All 400 clips of ESC-10, and 100 made in its manner, through the command: none lost, and the same bytes whatever the
+order and the workers."""
 
 from __future__ import annotations
 
@@ -10,38 +11,44 @@ import pytest
 
 from examples import esc10_folds
 from pipeline.records import read_records
+from tests import made_clips
 from tests.command import STANDIN, embed, failures, manifest, run, shard_bytes
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.usefixtures("standin_weights")]
 
 
-@pytest.fixture(scope="module")
-def corpus(shared_data: Path) -> Path:
-    return shared_data / "audio" / "esc10"
+@pytest.fixture(scope="module", params=["made", "ESC-10"])
+def corpus(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if request.param == "ESC-10":
+        return request.getfixturevalue("esc10")
+    return made_clips.make(tmp_path_factory.mktemp("made"), letters="AB")
 
 
 @pytest.fixture(scope="module")
 def embedded(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    output = tmp_path_factory.mktemp("esc10") / "out"
+    output = tmp_path_factory.mktemp("embedded") / "out"
     done = embed(output, "--input", f"{corpus}/**/*.ogg", "--num_shards", "4", timeout=600)
     assert done.status == 0, done.err
     return output
 
 
 OTHER_LENGTHS = {"1-172649-F": 7, "1-17808-B": 7, "4-164661-B": 3}
-"""Examples of the clips that do not last 5 s: 7.00, 7.24 and 3.64 s."""
+"""Examples of the clips of ESC-10 that do not last 5 s: 7.00, 7.24 and 3.64 s."""
 
 
-def test_400_records_of_5_examples(corpus: Path, embedded: Path) -> None:
+def test_records_of_all_clips_with_all_examples(corpus: Path, embedded: Path) -> None:
     records = list(read_records(str(embedded / "embeddings-*.tfrecord")))
-    assert sorted(record.id for record in records) == sorted(
-        str(path.relative_to(corpus).with_suffix("")) for path in corpus.glob("*/*.ogg")
-    )
-    assert len(records) == 400
+    clips = {str(path.relative_to(corpus).with_suffix("")): path.stem for path in corpus.glob("*/*.ogg")}
+    made = made_clips.LONGER in clips.values()
+    assert len(clips) == (100 if made else 400)
+    assert sorted(record.id for record in records) == sorted(clips)
     for record in records:
-        assert record.values.shape == (OTHER_LENGTHS.get(Path(record.id).name, 5), 128), record.id
+        stem = clips[record.id]
+        expected = 3 + (stem == made_clips.LONGER) if made else OTHER_LENGTHS.get(stem, 5)
+        assert record.values.shape == (expected, 128), record.id
     totals = manifest(embedded)["totals"]
-    assert (totals["clips_in"], totals["written"], totals["failed"], totals["skipped"]) == (400, 400, 0, 0)
+    found = tuple(totals[name] for name in ("clips_in", "written", "failed", "skipped"))
+    assert found == (len(clips), len(clips), 0, 0)
     assert failures(embedded) == {}
     assert run("pipeline.verify", embedded).status == 0
 

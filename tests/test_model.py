@@ -288,12 +288,17 @@ def test_kernel_check(embedders: dict[str, Embedder], variables: dict[str, np.nd
         check_kernel(other, examples[:8])
 
 
-def test_bytes_and_distance_on_real_clips(
-    shared_data: Path, checkpoint: Path, variables: dict[str, np.ndarray], standin_weights: Path
+@pytest.mark.parametrize("corpus", ["made_clips", pytest.param("esc10", marks=pytest.mark.slow)])
+def test_bytes_and_distance_on_clips(
+    corpus: str,
+    request: pytest.FixtureRequest,
+    checkpoint: Path,
+    variables: dict[str, np.ndarray],
+    standin_weights: Path,
 ) -> None:
     """Against float64 features, the plain float32 graph and the PCA formula; and both against a float64 network."""
-    clips = sorted((shared_data / "audio" / "esc10").glob("*/*.ogg"))[::31]
-    assert len(clips) == 13
+    clips = sorted(request.getfixturevalue(corpus).glob("*/*.ogg"))
+    clips = clips[:: len(clips) // 13][:22]
     reference = np.concatenate([reference_front_end.file_to_examples(clip) for clip in clips]).astype(np.float32)[:64]
     ours = np.concatenate([wavfile_to_examples(str(clip)) for clip in clips])[:64]
     with BareSession(checkpoint) as bare:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.reference_data import part
 from vggish_core.postprocess import PcaError, Postprocessor, whitening, write_pca_params
 
 
@@ -23,10 +26,30 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_published_vector_gives_its_published_bytes(shared_data: Path) -> None:
-    released = Postprocessor(shared_data / "pca" / "vggish_pca_params.npz")
-    raw = np.load(shared_data / "smoke_test" / "raw_embedding.npy")
-    expected = np.load(shared_data / "smoke_test" / "postprocessed.npy")
+    released = Postprocessor(part("pca") / "vggish_pca_params.npz")
+    raw = np.load(part("smoke_test") / "raw_embedding.npy")
+    expected = np.load(part("smoke_test") / "postprocessed.npy")
     np.testing.assert_array_equal(released.postprocess(raw.astype(np.float32)[None])[0], expected)
+
+
+def test_a_vector_of_the_published_length_gives_the_bytes_of_the_formula(made: Path) -> None:
+    """A vector as long as the published one, to 9 digits as a log prints it, with parameters that whiten: 128 of 128
+    bytes, of which rounding instead of truncation would get dozens wrong, as it does with the published ones."""
+    arrays = np.load(made)
+    raw = np.linalg.inv(arrays["pca_eigen_vectors"]) @ np.random.RandomState(3).standard_normal(128) * 1.3
+    raw = np.array([float(f"{value:.9g}") for value in raw + arrays["pca_means"]])
+    exact = [Fraction(*value.as_integer_ratio()) for value in raw]
+    expected, rounded = [], []
+    for row in arrays["pca_eigen_vectors"]:
+        terms = [Fraction(*w.as_integer_ratio()) * (x - Fraction(*m.as_integer_ratio()))
+                 for w, x, m in zip(row, exact, arrays["pca_means"], strict=True)]  # fmt: skip
+        scaled = (min(max(sum(terms), Fraction(-2)), Fraction(2)) + 2) * 255 / 4
+        expected.append(math.floor(scaled))
+        rounded.append(math.floor(scaled + Fraction(1, 2)))
+    found = Postprocessor(made).postprocess(raw[None])[0]
+    assert found.tolist() == expected
+    assert sum(a != b for a, b in zip(found.tolist(), rounded, strict=True)) > 30
+    assert {0, 255} < set(expected)
 
 
 def test_equals_the_formula_written_out(made: Path) -> None:

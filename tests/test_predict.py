@@ -117,16 +117,16 @@ def test_embeddings_made_otherwise_are_refused(model: Path, tmp_path: Path, caps
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["quantized", "raw"])
 def test_audio_goes_through_the_pipeline_with_the_models_settings(
-    tmp_path: Path, shared_data: Path, capsys: pytest.CaptureFixture[str], kind: str
+    tmp_path: Path, made_clips: Path, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
-    dogs = sorted((shared_data / "audio" / "esc10" / "001 - Dog bark").glob("1-*"))[:2]
+    clips = sorted((made_clips / "002 - Rain").iterdir())[:2]
     records = str(tmp_path / "embeddings")
     flags = ["--checkpoint", "standin", "--pca_params", "standin", "--hop_seconds", "0.48", "--embeddings", kind]
-    assert run.main(["--input", str(dogs[0]), "--input", str(dogs[1]), "--output", records, *flags]) == 0
+    assert run.main(["--input", str(clips[0]), "--input", str(clips[1]), "--output", records, *flags]) == 0
     made_by = provenance.of(f"{records}/*.tfrecord")
     folder = save_model(tmp_path / "model", made_by)
     (tmp_path / "broken.wav").write_text("no audio")
-    audio = [str(dogs[0]), str(dogs[1]), str(tmp_path / "broken.wav")]
+    audio = [str(clips[0]), str(clips[1]), str(tmp_path / "broken.wav")]
     for name, inputs in (("audio", audio), ("records", [f"{records}/*.tfrecord"])):
         arguments = ["--model", str(folder), "--output", str(tmp_path / f"{name}.json"), "--input", *inputs]
         assert predict.main([*arguments, "--plots", str(tmp_path / name)]) == 0

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from vggish_core import standin, weights
+from vggish_core.postprocess import write_pca_params
 from vggish_core.weights import WeightsError, resolve
 
 NO_SERVER = "http://127.0.0.1:9"
@@ -31,8 +32,14 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def released_pca(shared_data: Path) -> Path:
-    return shared_data / "pca" / "vggish_pca_params.npz"
+def released_pca(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file that counts as the released one: its MD5 is taken for the published one."""
+    path = tmp_path / "users" / weights.RELEASED["pca_params"].name
+    path.parent.mkdir()
+    write_pca_params(path, np.eye(128), np.zeros(128))
+    md5 = hashlib.md5(path.read_bytes()).hexdigest()
+    monkeypatch.setitem(weights.RELEASED, "pca_params", weights.ReleasedFile(path.name, md5))
+    return path
 
 
 class Quiet(SimpleHTTPRequestHandler):

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
+import numpy as np
 import psutil
 import pytest
+import soundfile
 
 from pipeline.engines import engine, worker_processes
 from tests.command import processes_of
@@ -140,12 +142,22 @@ def test_processes_end_with_the_one_that_started_them() -> None:
     assert alive == []
 
 
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Minutes of work: 400 clips of 5 s of noise."""
+    folder = tmp_path_factory.mktemp("corpus")
+    noise = np.random.default_rng(0).normal(0, 0.1, 400 * 16000)
+    for number in range(400):
+        soundfile.write(folder / f"{number}.flac", np.roll(noise, number * 16000)[: 5 * 16000], 16000)
+    return folder
+
+
 @contextmanager
-def command(shared_data: Path, output: Path, *flags: str) -> Iterator[subprocess.Popen[str]]:
+def command(corpus: Path, output: Path, *flags: str) -> Iterator[subprocess.Popen[str]]:
     """The command on two worker processes, in a process group of its own."""
     arguments = [
         "--input",
-        shared_data / "audio" / "esc10",
+        corpus,
         "--output",
         output,
         "--progress",
@@ -168,9 +180,9 @@ def wait_for(what: Callable[[], list[Any]], this: subprocess.Popen[str]) -> None
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("standin_weights")
-def test_a_command_told_to_stop_ends_its_processes_and_is_silent_about_it(shared_data: Path, tmp_path: Path) -> None:
+def test_a_command_told_to_stop_ends_its_processes_and_is_silent_about_it(corpus: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
-    with command(shared_data, output, "--piece_seconds", "0.5") as this:
+    with command(corpus, output, "--piece_seconds", "0.5") as this:
         wait_for(lambda: list(output.glob("embeddings-*")), this)
         this.terminate()
         said = this.communicate(timeout=30)[1]
@@ -181,12 +193,12 @@ def test_a_command_told_to_stop_ends_its_processes_and_is_silent_about_it(shared
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("standin_weights")
-def test_a_lost_worker_is_told_in_two_lines(shared_data: Path, tmp_path: Path) -> None:
+def test_a_lost_worker_is_told_in_two_lines(corpus: Path, tmp_path: Path) -> None:
     def at_work() -> list[psutil.Process]:
         children = psutil.Process(this.pid).children()
         return [child for child in children if worker_processes.COMMAND[-1] in child.cmdline() and child.children()]
 
-    with command(shared_data, tmp_path / "out") as this:  # all in one piece
+    with command(corpus, tmp_path / "out") as this:  # all in one piece
         wait_for(at_work, this)
         at_work()[0].kill()
         said = this.communicate(timeout=30)[1].splitlines()
