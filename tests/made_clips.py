@@ -1,4 +1,4 @@
-"""A corpus of our own making in the manner of ESC-10: a folder a class, spaces in names, the fold as their first letter."""
+"""A corpus of our own making in the manner of ESC-10: a folder a class, spaces in names, the fold in front of them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tests.made_audio import write
 
 RATE, SECONDS, EXAMPLES = 44100, 3.0, 3
 FOLDS = (1, 2, 3, 4, 5)
-LONGER = "5-00-B"
-"""Of each class the clip that lasts a second more."""
+LONGER = "5", "B"
+"""Fold and letter of the clip of each class that lasts a second more."""
 
 
 def _pulses(hz: float) -> make_audio.Sound:
@@ -46,15 +46,15 @@ CLASSES: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {
 
 
 def make(folder: Path, letters: str = "A") -> Path:
-    """Clips of every class and fold, one a letter: "001 - Rising tone/1-00-A.ogg"."""
+    """Clips of every class and fold, one a letter: "001 - Rising tone/1-001-A.ogg"."""
     for number, (name, sound) in enumerate(CLASSES.items(), 1):
-        (folder / f"{number:03d} - {name}").mkdir()
+        (folder / f"{number:03d} - {name}").mkdir(parents=True)
         for fold in FOLDS:
             for letter in letters:
-                clip = folder / f"{number:03d} - {name}" / f"{fold}-00-{letter}.ogg"
+                clip = folder / f"{number:03d} - {name}" / f"{fold}-{number:03d}-{letter}.ogg"
                 random = np.random.default_rng([number, fold, ord(letter)])
                 # Another speed, loudness and background in each.
-                seconds = SECONDS + (clip.stem == LONGER)
+                seconds = SECONDS + ((str(fold), letter) == LONGER)
                 t = (random.uniform(0, 2) + np.arange(round(seconds * RATE)) / RATE) * random.uniform(0.8, 1.2)
                 samples = random.uniform(0.2, 0.8) * np.clip(sound(t, random), -1, 1)
                 samples += random.normal(0, 0.005, len(t))

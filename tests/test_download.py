@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from vggish_core.download import DownloadError, download
+from vggish_core.download import DownloadError, NoAnswerError, download
 
 CONTENT = bytes(range(256)) * 8192  # 2 MiB
 MD5 = hashlib.md5(CONTENT).hexdigest()
@@ -114,14 +114,14 @@ def test_what_was_there_stays_if_the_download_fails(server: Server, tmp_path: Pa
 
 
 def test_no_answer_gives_up_after_all_attempts(server: Server, tmp_path: Path) -> None:
-    with pytest.raises(DownloadError, match="after 4 attempts"):
+    with pytest.raises(NoAnswerError, match="after 4 attempts"):
         fetch(f"{server.url}/dead", tmp_path / "file")
     assert len(server.requests) == 4
     assert nothing_left(tmp_path)
 
 
 def test_no_server(tmp_path: Path) -> None:
-    with pytest.raises(DownloadError, match=r"no connection .*refused.* after 4 attempts"):
+    with pytest.raises(NoAnswerError, match=r"no connection .*refused.* after 4 attempts"):
         fetch("http://127.0.0.1:9/file", tmp_path / "file")
 
 

@@ -289,23 +289,22 @@ def test_kernel_check(embedders: dict[str, Embedder], variables: dict[str, np.nd
 
 
 @pytest.mark.parametrize("corpus", ["made_clips", pytest.param("esc10", marks=pytest.mark.slow)])
-def test_bytes_and_distance_on_clips(
-    corpus: str,
-    request: pytest.FixtureRequest,
-    checkpoint: Path,
-    variables: dict[str, np.ndarray],
-    standin_weights: Path,
-) -> None:
-    """Against float64 features, the plain float32 graph and the PCA formula; and both against a float64 network."""
+def test_bytes_and_distance_on_clips(corpus: str, request: pytest.FixtureRequest, standin_weights: Path) -> None:
     clips = sorted(request.getfixturevalue(corpus).glob("*/*.ogg"))
-    clips = clips[:: len(clips) // 13][:22]
+    checkpoint, pca_params = standin_weights / "vggish_model.ckpt", standin_weights / "vggish_pca_params.npz"
+    bytes_and_distance(clips[:: len(clips) // 13][:22], checkpoint, pca_params)
+
+
+def bytes_and_distance(clips: list[Path], checkpoint: Path, pca_params: Path) -> None:
+    """Against float64 features, the plain float32 graph and the PCA formula; and both against a float64 network."""
+    variables = read_variables(checkpoint)
     reference = np.concatenate([reference_front_end.file_to_examples(clip) for clip in clips]).astype(np.float32)[:64]
     ours = np.concatenate([wavfile_to_examples(str(clip)) for clip in clips])[:64]
     with BareSession(checkpoint) as bare:
         raw = bare(reference)
     exact = float64_embeddings(variables, reference[::8])
-    postprocessor = Postprocessor(standin_weights / "vggish_pca_params.npz")
-    arrays = np.load(standin_weights / "vggish_pca_params.npz")
+    postprocessor = Postprocessor(pca_params)
+    arrays = np.load(pca_params)
     whitened = (raw.astype(np.float64) - arrays["pca_means"]) @ arrays["pca_eigen_vectors"].T
     expected = ((np.clip(whitened, -2, 2) + 2) * 63.75).astype(np.uint8)
     assert expected.std() > 40  # bytes that say something

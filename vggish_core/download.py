@@ -21,6 +21,10 @@ class DownloadError(RuntimeError):
     """A file that could not be had, or was not the right one."""
 
 
+class NoAnswerError(DownloadError):
+    """All attempts were interrupted: there may be no network."""
+
+
 class _Interrupted(Exception):  # noqa: N818
     """The connection failed; another attempt may do better."""
 
@@ -41,7 +45,8 @@ def download(
       timeout_s: seconds without a byte that count as an interruption.
 
     Raises:
-      DownloadError: if the server refuses, all attempts are interrupted, the content is another, or the disk refuses.
+      DownloadError: if the server refuses, the content is another, or the disk refuses.
+      NoAnswerError: if all attempts are interrupted.
     """
     partial = destination.with_name(f"{destination.name}.{os.getpid()}.part")
     try:
@@ -53,7 +58,7 @@ def download(
                     break
                 except _Interrupted as error:
                     if attempt == attempts:
-                        raise DownloadError(f"{url}: {error}, after {attempts} attempts") from error
+                        raise NoAnswerError(f"{url}: {error}, after {attempts} attempts") from error
                     time.sleep(pause_s * 2 ** (attempt - 1))
         found = digests(partial).md5
         if found != md5:
