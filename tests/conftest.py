@@ -10,7 +10,7 @@ import pytest
 from tests.in_process import embed_here, summed_examples  # noqa: F401 - fixtures
 from tests.made_audio import made_formats  # noqa: F401
 from tests.made_clips import made_clips  # noqa: F401
-from tests.reference_data import audioset_data, esc10, published_vector, real_formats, shared_data  # noqa: F401
+from tests.reference_data import audioset_data, esc10, real_formats, shared_data  # noqa: F401
 from tests.small_audioset import made_audioset  # noqa: F401
 
 os.environ.setdefault("NO_GCE_CHECK", "true")

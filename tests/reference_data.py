@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).resolve().parents[2] / "shared" / "data"
-RELEASED = "`python -m pytest -m released tests/released` fetches and checks what is published"
+KEPT = "figures that the makers of this software keep; `make test-released` checks the published ones"
 GOT: dict[str, str] = {
-    "audioset": "the features.tar.gz, segment lists and class list of research.google.com/audioset/download.html, "
-    "each folder of records joined into one file: cat audioset_v1_embeddings/eval/*.tfrecord > eval.tfrecord",
+    "audioset": "put there features.tar.gz, the segment lists and class_labels_indices.csv of "
+    "research.google.com/audioset/download.html, records as one file: cat eval/*.tfrecord > eval.tfrecord",
     "audio/esc10": "git clone https://github.com/karoldvl/ESC-10 there",
-    "audio/formats": "the files that tests/test_audio.py lists, of pydub, python-soundfile and the IETF's FLAC set",
-    "golden": f"figures that only the makers of this software keep; {RELEASED}",
-    "smoke_test": f"figures that only the makers of this software keep; {RELEASED}",
-    "pca": "vggish_pca_params.npz, from the address in docs/weights.md",
+    "audio/formats": "put there the files that tests/test_audio.py lists, of pydub, python-soundfile and the IETF",
+    "golden": KEPT,
+    "smoke_test": KEPT,
+    "pca": "put there vggish_pca_params.npz, from the address in docs/weights.md",
 }
 """Parts of the folder -> what to put there."""
 
@@ -36,7 +36,7 @@ def part(name: str) -> Path:
 def shared_data() -> Path:
     """The whole folder, for tests that need several parts."""
     if not FOLDER.is_dir():
-        pytest.skip(f"../shared/data is absent: tests/reference_data.py says what its parts are; {RELEASED}")
+        pytest.skip("../shared/data is absent: tests/reference_data.py says what to put there")
     return FOLDER
 
 
@@ -56,9 +56,3 @@ def esc10() -> Path:
 def real_formats() -> Path:
     """Small real files of many formats."""
     return part("audio/formats")
-
-
-@pytest.fixture(scope="session")
-def published_vector() -> Path:
-    """The published raw embedding of the smoke test's signal, its bytes, and the signal's log-mel examples."""
-    return part("smoke_test")

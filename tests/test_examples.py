@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from benchmarks import reference_front_end as reference
 from tests import made_audio
-from tests.reference_data import part
+from tests.reference_data import FOLDER, part
 from vggish_core import params
 from vggish_core.audio import AudioError
 from vggish_core.examples import (
@@ -65,15 +65,16 @@ GOLDEN = 3e-5
 """How far features of files may be from those of float64: what float32 samples make of quiet frames."""
 
 
-def test_golden_features_of_real_files_and_chirps(shared_data: Path):
+def test_golden_features_of_real_files_and_chirps():
     """Figures computed once and kept: ours are near them, and so is the reference that other tests compare with."""
-    for name, expected in np.load(part("golden") / "log_mel_examples.npz").items():
-        ours = wavfile_to_examples(shared_data / name)
+    golden = part("golden")
+    for name, expected in np.load(golden / "log_mel_examples.npz").items():
+        ours = wavfile_to_examples(FOLDER / name)
         assert ours.dtype == np.float32
         np.testing.assert_allclose(ours[: len(expected)], expected, rtol=0, atol=GOLDEN, err_msg=name)
-        theirs = reference.file_to_examples(shared_data / name)[: len(expected)]
+        theirs = reference.file_to_examples(FOLDER / name)[: len(expected)]
         np.testing.assert_allclose(theirs, expected, rtol=0, atol=3e-7, err_msg=name)
-    for rate, expected in np.load(part("golden") / "chirp_examples.npz").items():
+    for rate, expected in np.load(golden / "chirp_examples.npz").items():
         samples, rate_hz = chirp(int(rate)), int(rate)
         np.testing.assert_allclose(waveform_to_examples(samples, rate_hz), expected, rtol=0, atol=1e-6, err_msg=rate)
         theirs = reference.waveform_to_examples(samples, rate_hz)

@@ -25,10 +25,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_published_vector_gives_its_published_bytes(shared_data: Path) -> None:
+def test_published_vector_gives_its_published_bytes() -> None:
+    published = part("smoke_test")
     released = Postprocessor(part("pca") / "vggish_pca_params.npz")
-    raw = np.load(part("smoke_test") / "raw_embedding.npy")
-    expected = np.load(part("smoke_test") / "postprocessed.npy")
+    raw, expected = np.load(published / "raw_embedding.npy"), np.load(published / "postprocessed.npy")
     np.testing.assert_array_equal(released.postprocess(raw.astype(np.float32)[None])[0], expected)
 
 
