@@ -17,8 +17,8 @@ NAMES = ("Dog", "Rain", "Siren", "Piano", "Laughter", "Thunder", "Drill", "Clapp
 NOT_EMBEDDED = ("too short", "notes")
 
 
-def furnish(folder: Path, finished: bool) -> None:
-    """Fills an empty folder; with a finished data set, `embeddings`, if so asked."""
+def furnish(folder: Path) -> None:
+    """Fills an empty folder."""
     (folder / "recordings").mkdir()
     (folder / "clips").mkdir()
     made = [path for path in make_audio.make(folder / "made") if path.stem not in NOT_EMBEDDED]
@@ -41,5 +41,3 @@ def furnish(folder: Path, finished: bool) -> None:
         done = command.run("pipeline.run", *flags, cwd=folder)
         assert done.status == 0, done.err
     shutil.copytree(records, folder / "audioset" / "eval")
-    if finished:
-        shutil.copytree(records, folder / "embeddings")

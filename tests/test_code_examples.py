@@ -35,6 +35,7 @@ def lines(folder: Path, name: str) -> list[dict[str, Any]]:
     return [json.loads(line) for file in sorted(folder.glob(name)) for line in file.read_text().splitlines()]
 
 
+@pytest.mark.ci
 def test_embed_in_your_pipeline_writes_what_the_command_computes(audio: Path, tmp_path: Path) -> None:
     flags = ["--checkpoint", "standin", "--pca", "standin"]
     output = tmp_path / "index"
@@ -52,6 +53,7 @@ def test_embed_in_your_pipeline_writes_what_the_command_computes(audio: Path, tm
     assert (Path(failed["uri"]).name, failed["reason"]) == (make_audio.BROKEN, "not_audio")
 
 
+@pytest.mark.ci
 def test_embed_in_a_notebook(audio: Path) -> None:
     done = run("examples.embed_in_a_notebook", audio / "tones" / "chirp fast.wav", "standin")
     assert (done.status, done.out) == (0, "10 embeddings of 128 values, float32\n"), done.err

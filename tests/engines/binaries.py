@@ -1,7 +1,6 @@
 """What the tests of engines need and pip cannot install: Prism, from its Go module, and Flink, from its PyPI wheels.
 
-`python -m tests.engines.prepare` gets both once, into a folder under the user's cache ($VGGISH_ENGINES names another).
-Where the Go tool chain is missing it says so and goes on: the tests that need Prism skip.
+Both are kept in a folder under the user's cache; $VGGISH_ENGINES names another. `tests.prepare` calls this.
 """
 
 from __future__ import annotations
@@ -42,10 +41,10 @@ def build_prism() -> None:
     if prism().exists():
         return
     if not shutil.which("go"):
-        print("The Go tool chain is missing: no Prism, its tests will be skipped.")
+        print("The Go tool chain is missing: no Prism, its tests will be skipped.", flush=True)
         return
     module = f"github.com/apache/beam/sdks/v2/go/cmd/prism@v{metadata.version('apache-beam')}"
-    print(f"Building {module}", flush=True)
+    print(f"Building Prism, once, some 2 minutes: {module}", flush=True)
     with tempfile.TemporaryDirectory(dir=_made(folder())) as built:
         subprocess.run(["go", "install", module], env={**os.environ, "GOBIN": built}, check=True)
         _made(prism().parent)
@@ -73,8 +72,3 @@ def unpack_flink() -> None:
 def _made(directory: Path) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
     return directory
-
-
-if __name__ == "__main__":
-    build_prism()
-    unpack_flink()
