@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.in_process import embed_here, summed_examples  # noqa: F401 - fixtures
+from tests.in_process import decoders_stay, embed_here, summed_examples  # noqa: F401 - fixtures
 
 os.environ.setdefault("NO_GCE_CHECK", "true")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -24,6 +24,11 @@ FAULTS = {"segfault 1": "crashed", "killed 2": "crashed", "hang 3": "timed_out",
 GOOD = [f"good {number}" for number in range(6)]
 
 
+@pytest.fixture(scope="module")
+def decoders_stay() -> None:
+    """They do not: each run has decoders of its own, or none is left to look for."""
+
+
 def start(output: Path, *flags: str | Path, network: str) -> subprocess.Popen[str]:
     """`python -m tests.hostile.run` as a shell starts it: a process group of its own."""
     return subprocess.Popen(

@@ -23,7 +23,7 @@ Here = Callable[..., Done]
 
 
 @pytest.fixture
-def here(capfd: pytest.CaptureFixture[str]) -> Here:
+def here(decoders_stay: None, capfd: pytest.CaptureFixture[str]) -> Here:
     """The command in this process, with the network itself: (output, flags...) -> how it ended."""
 
     def embed(output: Path, *flags: str | Path) -> Done:
