@@ -5,8 +5,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 MODULES := pipeline vggish_core
 CODE := $(MODULES) tests benchmarks examples setup.py
-# A process a core; the tests of a module stay together, since they share what is costly to make.
-PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+# A process a core, with one thread for BLAS; the tests of a module stay together, since they share what is costly to make.
+PYTEST := OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 # What the full tests are repeated with, where it is there.
 OTHER_PYTHONS := 3.10 3.12 3.13
 

@@ -43,6 +43,16 @@ def full(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("full"))
 
 
+@pytest.fixture(scope="session")
+def example_audio(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `examples.make_audio` makes, three minutes in many formats; not to be changed."""
+    from examples import make_audio
+
+    folder = tmp_path_factory.mktemp("example audio")
+    make_audio.make(folder)
+    return folder
+
+
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 

@@ -362,6 +362,7 @@ def test_no_write_permission(room: Path, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.ci
 def test_no_weights_and_no_network(room: Path, tmp_path: Path) -> None:
     with socket.socket() as unused:  # bound, not listening: connections are refused
         unused.bind(("127.0.0.1", 0))

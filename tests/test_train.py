@@ -51,7 +51,9 @@ def arguments(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("classifier", "epochs"), [("logistic", 20), ("attention", 8)])
+@pytest.mark.parametrize(
+    ("classifier", "epochs"), [("logistic", 20), pytest.param("attention", 8, marks=pytest.mark.ci)]
+)
 def test_learns_and_measures(arguments: list[str], tmp_path: Path, classifier: str, epochs: int) -> None:
     sklearn = pytest.importorskip("sklearn.metrics")
     folder = tmp_path / "model"

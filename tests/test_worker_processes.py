@@ -106,6 +106,7 @@ def test_a_process_that_does_not_even_start_ends_the_job(
         engine.run(on, lambda root: graph(root, tmp_path, Process()))
 
 
+@pytest.mark.ci
 def test_a_failing_step_is_told_and_the_processes_go_on(tmp_path: Path, on: engine.Engine) -> None:
     class Fail(beam.DoFn):
         def process(self, element: int) -> Iterator[int]:
