@@ -89,9 +89,9 @@ def noise(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("noise")
     rng = np.random.default_rng(0)
     files = {}
-    for name, seconds in (("long", 200.0), ("ten", 10.0), ("two", 2.0), ("short", 0.5)):
+    for name, seconds in (("long", 140.0), ("ten", 10.0), ("two", 2.0), ("short", 0.5)):
         files[name] = folder / f"{name}.wav"
-        soundfile.write(files[name], rng.normal(0, 0.1, round(seconds * RATE)), RATE, "FLOAT")
+        soundfile.write(files[name], rng.normal(0, 0.005, round(seconds * RATE)), RATE, "FLOAT")
     files["words"] = folder / "words.wav"
     files["words"].write_bytes(b"words " * 100)
     files["gone"] = folder / "gone.wav"
