@@ -10,7 +10,7 @@ PYTEST := OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --d
 # What the full tests are repeated with, where it is there.
 OTHER_PYTHONS := 3.10 3.12 3.13
 
-.PHONY: help install demo lint format prepare test test-ci test-repeat test-full bench constraints clean
+.PHONY: help install demo lint format weights prism test test-ci test-repeat test-full bench constraints clean
 
 help:
 	@echo "make demo         install, make example audio, embed it"
@@ -45,21 +45,23 @@ format: install
 	$(BIN)/ruff check --fix $(CODE)
 	$(BIN)/ruff format $(CODE)
 
-prepare: install
-	$(BIN)/python -m tests.prepare --engines
-
-test: install
+weights: install
 	$(BIN)/python -m tests.prepare
+
+prism:
+	$(PYTHON) -m tests.engines.binaries prism
+
+test: weights
 	$(PYTEST) -m "not ci and not full" tests
 
-test-ci: prepare
+test-ci: weights prism
 	$(PYTEST) -m "not full" tests
 
-test-repeat: prepare
+test-repeat: weights prism
 	$(BIN)/python -m tests.repeat 5 $(MAKE) lint test-ci
 
-test-full: prepare
-	$(BIN)/python -m tests.prepare --flink
+test-full: weights prism
+	$(BIN)/python -m tests.engines.binaries flink
 	$(PYTEST) --full tests
 	for version in $(OTHER_PYTHONS); do \
 	    if command -v python$$version >/dev/null; then \

@@ -112,7 +112,7 @@ def _jobs(kind: str) -> Callable[[ExitStack, Path], Running]:
 def prism_binary() -> Path:
     """The Prism binary; the test is skipped, by this name, where it could not be built."""
     if not binaries.prism().exists():
-        why = "python -m tests.prepare --engines builds it" if shutil.which("go") else "the Go tool chain is missing"
+        why = "make prism builds it" if shutil.which("go") else "the Go tool chain is missing"
         pytest.skip(f"no Prism at {binaries.prism()}: {why}")
     return binaries.prism()
 

@@ -72,7 +72,7 @@ def test_audio_manifest_weights_and_output_in_a_store(
 
 def test_prism_reads_and_writes_stores(store: Store, audio: Path, locally: dict[str, bytes]) -> None:
     if not binaries.prism().exists():
-        pytest.skip("Prism is not built: python -m tests.prepare --engines builds it where there is Go")
+        pytest.skip("Prism is not built: make prism builds it where there is Go")
     store.upload(audio, "audio")
     engine = ("--runner", "PrismRunner", "--prism_location", str(binaries.prism()))
     flags = ("--manifest", store.uri("audio/list.jsonl"), "--num_shards", "2", "--max_failures", "1")
