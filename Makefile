@@ -1,29 +1,34 @@
-# Every target sets up what it needs. PYTHON is the interpreter (3.10-3.12) that .venv is made from.
+# Every target sets up what it needs. PYTHON is the interpreter (3.10-3.13) that .venv is made from.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 MODULES := pipeline vggish_core
 CODE := $(MODULES) tests benchmarks examples setup.py
-# A process a core; the tests of a module stay together, since they share what is costly to make.
-PARALLEL := --numprocesses auto --dist loadfile
+# A process a core, with one thread for BLAS; the tests of a module stay together, since they share what is costly to make.
+PYTEST := OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+# What the full tests are repeated with, where it is there.
+OTHER_PYTHONS := 3.10 3.12 3.13
 
-.PHONY: help install demo lint format test test-slow test-engines bench constraints clean
+.PHONY: help install demo lint format weights prism test test-ci test-repeat test-full bench constraints clean
 
 help:
-	@echo "make demo       install, make example audio, embed it"
-	@echo "make test       install, run the tests (about 10 minutes on two cores)"
-	@echo "make lint       ruff, ruff format --check, mypy"
-	@echo "make test-slow  the long tests"
-	@echo "make test-engines  fetch Flink, build Prism (if there is Go), run the tests on portable engines"
-	@echo "make bench      the speed and memory table (BENCH_FLAGS=--quick for two minutes)"
+	@echo "make demo         install, make example audio, embed it"
+	@echo "make test         install, run the tests (about 4 minutes on two cores)"
+	@echo "make lint         ruff, ruff format --check, mypy"
+	@echo "make test-ci      what has to pass before a change lands, lint apart: engines and whole processes too"
+	@echo "make test-repeat  the same five times on a busy machine: nothing may be red by chance"
+	@echo "make test-full    all sizes, all documents' commands, other Pythons (about an hour)"
+	@echo "make bench        the speed and memory table (BENCH_FLAGS=--quick for two minutes)"
 
 install: $(STAMP)
 
 $(STAMP): setup.py constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 10) <= v <= (3, 13) or sys.exit( \
+	    "error: $(PYTHON) is Python %d.%d\n  Name one of 3.10 to 3.13: make PYTHON=python3.12 install" % v)'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade "pip>=24"
-	$(BIN)/python -m pip install --quiet --quiet --constraint constraints.txt --editable ".[test]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.8,<1"
+	$(BIN)/uv pip install --quiet --compile-bytecode --constraint constraints.txt --editable ".[test]"
 	@touch $@
 
 demo: install
@@ -40,23 +45,36 @@ format: install
 	$(BIN)/ruff check --fix $(CODE)
 	$(BIN)/ruff format $(CODE)
 
-test: install
-	$(BIN)/python -m pytest -m "not slow and not engines" $(PARALLEL) tests
+weights: install
+	$(BIN)/python -m tests.prepare
 
-test-slow: install
-	$(BIN)/python -m pytest -m slow $(PARALLEL) tests
+prism:
+	$(PYTHON) -m tests.engines.binaries prism
 
-test-engines: install
-	$(BIN)/python -m tests.engines.prepare
-	$(BIN)/python -m pytest -m engines tests/engines
+test: weights
+	$(PYTEST) -m "not ci and not full" tests
+
+test-ci: weights prism
+	$(PYTEST) -m "not full" tests
+
+test-repeat: weights prism
+	$(BIN)/python -m tests.repeat 5 $(MAKE) lint test-ci
+
+test-full: weights prism
+	$(BIN)/python -m tests.engines.binaries flink
+	$(PYTEST) --full tests
+	for version in $(OTHER_PYTHONS); do \
+	    if command -v python$$version >/dev/null; then \
+	        $(MAKE) test PYTHON=python$$version VENV=.venv-$$version || exit 1; \
+	    else echo "no python$$version here: not tested with it"; fi; \
+	done
 
 bench: install
 	$(BIN)/python -m benchmarks.run $(BENCH_FLAGS)
 
 constraints: install
-	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --extra test setup.py \
 	    --no-annotate --no-header --no-emit-index-url --no-emit-find-links --output-file constraints.txt --upgrade
 
 clean:
-	rm -rf $(VENV) build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-3.* build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

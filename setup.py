@@ -58,6 +58,7 @@ TESTS = [
     "pyyaml>=6,<7",
     "ruff>=0.11,<1",
     "scikit-learn>=1.5,<2",
+    "uv>=0.8,<1",
     "websockets>=13,<18",
 ]
 
@@ -68,7 +69,7 @@ setup(
     long_description=(HERE / "README.md").read_text(encoding="utf-8") if (HERE / "README.md").exists() else "",
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    python_requires=">=3.10,<3.13",
+    python_requires=">=3.10,<3.14",
     packages=find_packages(include=["pipeline", "pipeline.*", "vggish_core", "vggish_core.*"]),
     package_data={"pipeline": ["py.typed"], "pipeline.reporting": ["*.html"], "vggish_core": ["py.typed"]},
     install_requires=REQUIRES,

@@ -12,11 +12,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 from pipeline import options
-from pipeline.cli import asked, ending, scratch
+from pipeline.cli import asked, ending
 from pipeline.cli.beam_flags import check_beam_flags
 from pipeline.cli.flags import FlagError
 from pipeline.engines import template
-from pipeline.files import stores
+from pipeline.files import scratch, stores
 
 if TYPE_CHECKING:
     from pipeline.array_jobs.task_run import Execute

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+HANG_S = 800.0
+"""A command that takes longer hangs: its test fails with all that it printed, before pytest's own limit ends it."""
 STANDIN = ["--checkpoint", "standin", "--pca_params", "standin"]
 
 
@@ -27,29 +29,34 @@ class Done:
 def run(
     module: str,
     *arguments: str | Path,
-    timeout: float = 110,
     prefix: Sequence[str] = (),
     cwd: Path = REPOSITORY,
     **environment: str,
 ) -> Done:
     """`PREFIX python -m MODULE ARGUMENTS` in a folder, the repository's if none is named."""
-    process = subprocess.run(
+    with subprocess.Popen(
         [*prefix, sys.executable, "-m", module, *map(str, arguments)],
         cwd=cwd,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY), **environment},
         stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=timeout,
-    )
-    return Done(process.returncode, process.stdout, process.stderr)
+    ) as process:
+        try:
+            out, err = process.communicate(timeout=HANG_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise AssertionError("\n".join(["the command hangs; it printed", *process.communicate()])) from None
+        except BaseException:
+            process.kill()
+            raise
+    return Done(process.returncode, out, err)
 
 
-def embed(
-    output: Path, *arguments: str | Path, timeout: float = 110, prefix: Sequence[str] = (), **environment: str
-) -> Done:
+def embed(output: Path, *arguments: str | Path, prefix: Sequence[str] = (), **environment: str) -> Done:
     """`python -m pipeline.run` with the stand-in weights, into `output`."""
-    return run("pipeline.run", "--output", output, *STANDIN, *arguments, timeout=timeout, prefix=prefix, **environment)
+    return run("pipeline.run", "--output", output, *STANDIN, *arguments, prefix=prefix, **environment)
 
 
 def manifest(output: Path) -> dict[str, Any]:

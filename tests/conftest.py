@@ -6,8 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
-from tests.in_process import embed_here, summed_examples  # noqa: F401 - fixtures
+from tests.in_process import decoders_stay, embed_here, summed_examples  # noqa: F401 - fixtures
 from tests.made_audio import made_formats  # noqa: F401
 from tests.made_clips import made_clips  # noqa: F401
 from tests.reference_data import audioset_data, esc10, real_formats, shared_data  # noqa: F401
@@ -18,7 +19,42 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 ROOT = Path(__file__).resolve().parents[1]
 # What is made once (stand-in weights, compiled kernels) is kept between sessions, apart from the user's own cache.
-os.environ.setdefault("VGGISH_CACHE", str(ROOT / ".pytest_cache" / "vggish"))
+CACHE = os.environ.setdefault("VGGISH_CACHE", str(ROOT / ".pytest_cache" / "vggish"))
+
+# A busy machine is no fault of what is tested, and a commit is not red for what another one's dice would have found.
+settings.register_profile("quick", deadline=None, derandomize=True)
+settings.register_profile("full", deadline=None)
+FULL_TIMEOUT_S = 3600
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full", action="store_true", help="tests that scale take all that they can: make test-full")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    settings.load_profile("full" if config.getoption("full") else "quick")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("full") or item.config.getoption("full"):
+            item.add_marker(pytest.mark.timeout(FULL_TIMEOUT_S))
+
+
+@pytest.fixture(scope="session")
+def full(request: pytest.FixtureRequest) -> bool:
+    """Whether tests that scale take all that they can, or what .ci/run has time for."""
+    return bool(request.config.getoption("full"))
+
+
+@pytest.fixture(scope="session")
+def example_audio(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `examples.make_audio` makes, three minutes in many formats; not to be changed."""
+    from examples import make_audio
+
+    folder = tmp_path_factory.mktemp("example audio")
+    make_audio.make(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from examples import make_audio
 from tests import command
 from tests.command import STANDIN
 
@@ -17,11 +16,11 @@ NAMES = ("Dog", "Rain", "Siren", "Piano", "Laughter", "Thunder", "Drill", "Clapp
 NOT_EMBEDDED = ("too short", "notes")
 
 
-def furnish(folder: Path, finished: bool) -> None:
-    """Fills an empty folder; with a finished data set, `embeddings`, if so asked."""
+def furnish(folder: Path, example_audio: Path) -> None:
+    """Fills an empty folder."""
     (folder / "recordings").mkdir()
     (folder / "clips").mkdir()
-    made = [path for path in make_audio.make(folder / "made") if path.stem not in NOT_EMBEDDED]
+    made = [path for path in sorted(example_audio.rglob("*.*")) if path.stem not in NOT_EMBEDDED]
     files = [Path(shutil.copy(path, folder / "recordings" / path.name)) for path in made]
     rows, manifest = [], ["uri,id,start_seconds,end_seconds,labels"]
     for number, path in enumerate(files):
@@ -41,5 +40,3 @@ def furnish(folder: Path, finished: bool) -> None:
         done = command.run("pipeline.run", *flags, cwd=folder)
         assert done.status == 0, done.err
     shutil.copytree(records, folder / "audioset" / "eval")
-    if finished:
-        shutil.copytree(records, folder / "embeddings")

@@ -8,7 +8,7 @@ bits would.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -41,8 +41,17 @@ CHEAP_NETWORK = {"resolve_checkpoint": _resolved, "resolve_pca": _resolved, "loa
 """What stands in for functions of `pipeline.embedding.models`."""
 
 
+@pytest.fixture(scope="module")
+def decoders_stay() -> Iterator[None]:
+    """The runs of a module share decoder processes, which take half of a small run's time to start."""
+    from pipeline.decoding import decoders
+
+    with decoders.kept():
+        yield
+
+
 @pytest.fixture
-def embed_here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Embed:
+def embed_here(decoders_stay: None, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Embed:
     """The command as a function; it writes no report unless it is told to."""
     for name, function in CHEAP_NETWORK.items():
         monkeypatch.setattr(models, name, function)
@@ -57,7 +66,7 @@ def embed_here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str
 
 
 @pytest.fixture
-def summed_examples(monkeypatch: pytest.MonkeyPatch) -> None:
+def summed_examples(decoders_stay: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """`run.main` in this process with the network of `interrupted_run`, for tests that call it by themselves."""
     from tests import interrupted_run  # imports all of the pipeline
 

@@ -1,4 +1,4 @@
-"""Real audio files, damaged in seeded ways: bits flipped, ends cut off, headers spliced, extensions swapped."""
+"""Audio files, damaged in seeded ways: bits flipped, ends cut off, headers spliced, extensions swapped."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ HEADER_BYTES = 256
 """Where most of what a decoder trusts is."""
 
 
-def sources(shared_data: Path) -> list[Path]:
-    """The files that are damaged: all of `formats`, and a few of each class of ESC-10."""
-    audio = shared_data / "audio"
-    formats = sorted(path for path in (audio / "formats").iterdir() if path.suffix and path.suffix != ".pydub")
-    return formats + sorted((audio / "esc10").glob("*/*.ogg"))[::20]
+def sources(made_formats: Path) -> list[Path]:
+    """The files that are damaged: every format that can be made."""
+    return sorted(path for path in made_formats.iterdir())
 
 
 def mutated(paths: list[Path], count: int, seed: int = 0) -> Iterator[tuple[str, bytes]]:

@@ -42,7 +42,7 @@ def python(tmp_path: Path) -> Path:
 def run(command: list[str], python: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     path = f"{python.parent}:{os.environ['PATH']}"
     return subprocess.run(command, cwd=REPOSITORY, env={**os.environ, "PATH": path, **environment},
-                          capture_output=True, text=True, timeout=100)  # fmt: skip
+                          capture_output=True, text=True)  # fmt: skip
 
 
 @pytest.fixture
@@ -58,6 +58,7 @@ def whole(audio: Path, python: Path, folder: Path, pattern: str) -> Path:
     return folder / "whole"
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_scripts(name: str, audio: Path, python: Path, tmp_path: Path) -> None:
     variable, environment = SCHEDULERS[name]
@@ -73,6 +74,7 @@ def test_scripts(name: str, audio: Path, python: Path, tmp_path: Path) -> None:
     assert variable in done.stderr
 
 
+@pytest.mark.ci
 def test_kubernetes_indexed_job(audio: Path, python: Path, tmp_path: Path) -> None:
     job = yaml.safe_load((EXAMPLES / "kubernetes_indexed_job.yaml").read_text())
     assert (job["apiVersion"], job["kind"], job["spec"]["completionMode"]) == ("batch/v1", "Job", "Indexed")

@@ -122,7 +122,7 @@ def test_on_beam_the_table_is_the_same(corpus: Path, tmp_path: Path, capsys: pyt
     assert "--runners is no flag" in capsys.readouterr().err
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.usefixtures("standin_weights")
 def test_with_the_network_itself(audio: Path, tmp_path: Path) -> None:
     done = command.embed(tmp_path / "out", "--input", audio, "--num_shards", "3")

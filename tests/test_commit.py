@@ -180,6 +180,7 @@ for begin in range(0, 40, 2):
 """
 
 
+@pytest.mark.ci
 def test_a_process_killed_again_and_again_ends_with_the_same_bytes(tmp_path: Path, expected: dict[str, bytes]) -> None:
     """Real processes and SIGKILL, at seeded moments after the first commit."""
     rng = random.Random(6)

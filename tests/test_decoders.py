@@ -345,10 +345,10 @@ def test_no_process_is_left(end: str) -> None:
             os.killpg(parent.pid, signal.SIGINT)  # a terminal's Ctrl-C: to all of the foreground group
         elif end == "killed":
             parent.kill()
-        _, errors = parent.communicate(timeout=30)
+        _, errors = parent.communicate()
         expected = {"exception": ["ValueError"], "ctrl-c": ["KeyboardInterrupt"], "killed": []}[end]
         assert errors.decode().strip().splitlines()[-1:] == expected
-        _, alive = psutil.wait_procs(children, timeout=20)
+        _, alive = psutil.wait_procs(children)
         assert alive == []
     finally:
         for process in children:

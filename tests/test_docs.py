@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import shlex
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -164,19 +165,33 @@ def _runs_here(line: str) -> bool:
     return not re.search(r"gs://|s3://|/shared/|--runner (?!DirectRunner)", line)
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-@pytest.mark.parametrize("page", sorted({block.page for block in BLOCKS}))
-def test_commands_run(page: str, tmp_path: Path, standin_weights: Path) -> None:
+@pytest.fixture(scope="module")
+def furnished(standin_weights: Path, example_audio: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that holds what the commands name."""
+    folder = tmp_path_factory.mktemp("furnished")
+    furnish(folder, example_audio)
+    return folder
+
+
+def pages() -> Iterator[Any]:
+    """The pages that have commands: README's are run by .ci/run too."""
+    for page in sorted({block.page for block in BLOCKS}):
+        yield pytest.param(page, marks=pytest.mark.ci if page == "README.md" else pytest.mark.full)
+
+
+@pytest.mark.parametrize("page", pages())
+def test_commands_run(page: str, tmp_path: Path, furnished: Path) -> None:
     """A page's commands one after another, in a folder that holds what they name."""
-    furnish(tmp_path, finished=page == "docs/training.md")  # the others make one
+    shutil.copytree(furnished, tmp_path, dirs_exist_ok=True)
+    if page == "docs/training.md":  # the others make one
+        shutil.copytree(tmp_path / "audioset" / "bal_train", tmp_path / "embeddings")
     for block in BLOCKS:
         for line in block.commands if block.page == page else ():
             if line.startswith("python -m") and _runs_here(line):  # the others are read by the next test
                 module, arguments = _program(line)
                 if module in NEED_WEIGHTS and "--checkpoint" not in arguments:
                     arguments += STANDIN[: NEED_WEIGHTS[module]]
-                done = command.run(module, *arguments, cwd=tmp_path, timeout=600)
+                done = command.run(module, *arguments, cwd=tmp_path)
                 assert done.status == 0, f"{line}\n{done.out}\n{done.err}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -88,9 +89,9 @@ def noise(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("noise")
     rng = np.random.default_rng(0)
     files = {}
-    for name, seconds in (("long", 200.0), ("ten", 10.0), ("two", 2.0), ("short", 0.5)):
+    for name, seconds in (("long", 140.0), ("ten", 10.0), ("two", 2.0), ("short", 0.5)):
         files[name] = folder / f"{name}.wav"
-        soundfile.write(files[name], rng.normal(0, 0.1, round(seconds * RATE)), RATE, "FLOAT")
+        soundfile.write(files[name], rng.normal(0, 0.005, round(seconds * RATE)), RATE, "FLOAT")
     files["words"] = folder / "words.wav"
     files["words"].write_bytes(b"words " * 100)
     files["gone"] = folder / "gone.wav"
@@ -106,12 +107,12 @@ def expected(path: Path, name: str, uri: str, start_s: float = 0.0, stop_s: floa
 
 
 @pytest.mark.usefixtures("standin_weights")
-@pytest.mark.parametrize("kind", ["quantized", "raw"])
-def test_values_and_failures_are_those_of_the_command(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize("kind", ["quantized", pytest.param("raw", marks=pytest.mark.ci)])
+def test_values_and_failures_are_those_of_the_command(tmp_path: Path, example_audio: Path, kind: str) -> None:
     files = [tmp_path / "audio" / name for name in SOME]
-    for file in make_audio.make(tmp_path / "audio"):
-        if file not in files:
-            file.unlink()
+    for name, file in zip(SOME, files, strict=True):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(example_audio / name, file)
     flags = ["--checkpoint", "standin", "--pca_params", "standin", "--progress", "off", "--max_failures", "9"]
     source = ["--input", str(tmp_path / "audio"), "--output", str(tmp_path / "out")]
     assert run.main([*source, *flags, "--embeddings", kind]) == 0
@@ -300,6 +301,6 @@ def test_the_package_loads_neither_beam_nor_tensorflow() -> None:
         "import sys, pipeline; heavy = {'apache_beam', 'tensorflow', 'av'}; assert not heavy & set(sys.modules);"
         "pipeline.EmbedAudio; assert heavy & set(sys.modules) == {'apache_beam'}"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True)
     with pytest.raises(AttributeError, match="no attribute 'EmbedVideo'"):
         pipeline.EmbedVideo  # noqa: B018

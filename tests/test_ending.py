@@ -37,7 +37,6 @@ def end(program: str, **pipes: int) -> subprocess.CompletedProcess[str]:
         env=environment,
         stderr=subprocess.PIPE,
         text=True,
-        timeout=25,
         **pipes,
     )
 

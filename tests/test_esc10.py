@@ -14,7 +14,7 @@ from pipeline.records import read_records
 from tests import made_clips
 from tests.command import STANDIN, embed, failures, manifest, run, shard_bytes
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.usefixtures("standin_weights")]
+pytestmark = [pytest.mark.full, pytest.mark.usefixtures("standin_weights")]
 
 
 @pytest.fixture(scope="module", params=["made", "ESC-10"])
@@ -27,7 +27,7 @@ def corpus(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture(scope="module")
 def embedded(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("embedded") / "out"
-    done = embed(output, "--input", f"{corpus}/**/*.ogg", "--num_shards", "4", timeout=600)
+    done = embed(output, "--input", f"{corpus}/**/*.ogg", "--num_shards", "4")
     assert done.status == 0, done.err
     return output
 
@@ -69,12 +69,11 @@ def test_order_and_workers_change_no_byte(corpus: Path, embedded: Path, tmp_path
     rows = [{"uri": str(path), "id": str(path.relative_to(corpus).with_suffix(""))} for path in paths]
     listing = tmp_path / "list.jsonl"
     listing.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    done = embed(tmp_path / "out", "--manifest", listing, "--num_shards", "4", *flags, timeout=600)
+    done = embed(tmp_path / "out", "--manifest", listing, "--num_shards", "4", *flags)
     assert done.status == 0, done.err
     assert shard_bytes(tmp_path / "out") == shard_bytes(embedded)
 
 
-@pytest.mark.timeout(1800)
 def test_classifiers_of_five_folds_beat_chance(corpus: Path, tmp_path: Path) -> None:
     """From audio to predictions on clips never seen; with random weights, three times chance is what is asked."""
     found = esc10_folds.cross_validate(corpus, tmp_path, STANDIN, epochs=8)

@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import soundfile
 
-from examples import make_audio
 from pipeline import report
 from pipeline.output import history, resume
 from pipeline.output.layout import OutputError
@@ -18,13 +19,21 @@ from tests.in_process import Embed
 
 @pytest.fixture
 def audio(tmp_path: Path) -> Path:
-    make_audio.make(tmp_path / "audio")
-    return tmp_path / "audio"
+    return make(tmp_path / "audio", 8)
+
+
+def make(folder: Path, clips: int) -> Path:
+    """A folder of so many clips of 1.5 s, and one that is no audio."""
+    folder.mkdir()
+    for number in range(clips):
+        soundfile.write(folder / f"{clips}-{number}.wav", np.random.default_rng(number).normal(0, 0.1, 24_000), 16_000)
+    (folder / f"{clips}-words.wav").write_bytes(b"words")
+    return folder
 
 
 def test_the_pieces_of_a_run_add_up_to_its_output(tmp_path: Path, audio: Path, embed_here: Embed) -> None:
     output = tmp_path / "out"
-    done = embed_here(output, "--input", audio, "--piece_seconds", "0.5", "--max_failures", "100%")
+    done = embed_here(output, "--input", audio, "--piece_seconds", "0.3", "--max_failures", "100%")
     assert done.status == 0, done.err
     totals = json.loads((output / "manifest.json").read_text())["totals"]
     (run,) = history.read(str(output))
@@ -45,7 +54,7 @@ def test_the_pieces_of_a_run_add_up_to_its_output(tmp_path: Path, audio: Path, e
 
 def test_the_pieces_of_tasks_add_up_to_their_output(tmp_path: Path, audio: Path, embed_here: Embed) -> None:
     output = tmp_path / "out"
-    flags = ["--input", audio, "--num_shards", "4", "--piece_seconds", "0.5", "--max_failures", "100%"]
+    flags = ["--input", audio, "--num_shards", "4", "--piece_seconds", "0.3", "--max_failures", "100%"]
     for task in ("1/2", "0/2"):
         done = embed_here(output, *flags, "--task", task)
         assert done.status == 0, done.err
@@ -62,8 +71,7 @@ def test_the_pieces_of_tasks_add_up_to_their_output(tmp_path: Path, audio: Path,
     assert "Tasks of an array computed this" in page
     assert all(f">{task}</th>" in page for task in ("0/2", "1/2"))
 
-    make_audio.make(tmp_path / "more")
-    assert embed_here(output, "--input", tmp_path / "more", *flags[2:]).status == 0
+    assert embed_here(output, "--input", make(tmp_path / "more", 2), *flags[2:]).status == 0
     assert "Tasks of an array" not in Path(report.write(str(output))).read_text()  # but the run since
 
 

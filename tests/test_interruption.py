@@ -21,11 +21,12 @@ import soundfile
 from pipeline import verify
 from pipeline.output.layout import is_history
 from tests import interrupted_run, outputs
-from tests.command import REPOSITORY, embed, processes_of, run
+from tests.command import REPOSITORY, embed, processes_of
+from tests.in_process import Embed
 
 CLIPS, SECONDS = 35, 1.5
+OTHERS = (signal.SIGINT, signal.SIGHUP)
 PIECE = ["--num_shards", "4", "--piece_seconds", "1"]  # 500 kB: seven of the clips, which count as 64 kB each
-KILLS_IN_SLOW_TEST = 20
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +74,7 @@ class Run:
         return self.end()
 
     def end(self) -> tuple[int, str]:
-        said = self.process.communicate(timeout=100)[1]
+        said = self.process.communicate()[1]
         return self.process.returncode, said
 
 
@@ -152,22 +153,19 @@ def kill_and_resume(audio: Path, folder: Path, whole: dict[str, bytes], kills: i
     return lost
 
 
-def test_killed_and_resumed_gives_the_same_bytes(audio: Path, tmp_path: Path, whole: dict[str, bytes]) -> None:
-    kill_and_resume(audio, tmp_path, whole, kills=3, seed=1)
+@pytest.mark.ci
+def test_killed_and_resumed_gives_the_same_bytes(
+    audio: Path, tmp_path: Path, whole: dict[str, bytes], full: bool
+) -> None:
+    kills = 20 if full else 4
+    lost = kill_and_resume(audio, tmp_path, whole, kills, seed=kills)
+    assert lost <= kills * 7  # a piece a kill
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(3600)
-def test_killed_at_twenty_moments(audio: Path, tmp_path: Path, whole: dict[str, bytes]) -> None:
-    lost = kill_and_resume(audio, tmp_path, whole, kills=KILLS_IN_SLOW_TEST, seed=20)
-    assert lost <= KILLS_IN_SLOW_TEST * 7  # a piece a kill
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.full
 @pytest.mark.usefixtures("standin_weights")
 def test_killed_with_the_network_itself(audio: Path, tmp_path: Path) -> None:
-    assert embed(tmp_path / "whole", "--input", audio, "--num_shards", "4", timeout=300).status == 0
+    assert embed(tmp_path / "whole", "--input", audio, "--num_shards", "4").status == 0
     command = [sys.executable, "-m", "pipeline.run", "--input", audio, "--output", tmp_path / "out", *PIECE]
     process = subprocess.Popen(
         [*map(str, command), "--checkpoint", "standin", "--pca_params", "standin"],
@@ -179,11 +177,11 @@ def test_killed_with_the_network_itself(audio: Path, tmp_path: Path) -> None:
     os.killpg(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     no_faults(tmp_path / "out")
-    assert embed(tmp_path / "out", "--input", audio, *PIECE, timeout=300).status == 0
+    assert embed(tmp_path / "out", "--input", audio, *PIECE).status == 0
     assert outputs.content(tmp_path / "out") == outputs.content(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, *(pytest.param(each, marks=pytest.mark.ci) for each in OTHERS)])
 def test_stopped_in_order(audio: Path, tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     output, temporary = tmp_path / "out", tmp_path / "tmp"
     temporary.mkdir()
@@ -199,6 +197,7 @@ def test_stopped_in_order(audio: Path, tmp_path: Path, number: int, monkeypatch:
     no_faults(output)
 
 
+@pytest.mark.ci
 def test_stopped_in_order_when_its_terminal_is_closed(audio: Path, tmp_path: Path) -> None:
     output, log = tmp_path / "out", tmp_path / "log"
     command = [sys.executable, "-m", "tests.interrupted_run", log, "--input", audio, "--output", output, *PIECE]
@@ -216,6 +215,7 @@ def test_stopped_in_order_when_its_terminal_is_closed(audio: Path, tmp_path: Pat
     no_faults(output)
 
 
+@pytest.mark.ci
 def test_of_two_runs_one_is_refused_until_the_first_is_dead(
     audio: Path, tmp_path: Path, whole: dict[str, bytes]
 ) -> None:
@@ -246,7 +246,7 @@ def disk(tmp_path: Path) -> Iterator[Callable[[str], None]]:
         pytest.skip(f"a tmpfs cannot be mounted here: {mounted.stderr.strip()}")
 
     def remount(options: str) -> None:
-        until = time.monotonic() + 20
+        until = time.monotonic() + 300
         while True:
             done = subprocess.run(["mount", "-o", f"remount,{options}", place], capture_output=True, text=True)
             if not done.returncode:
@@ -258,6 +258,7 @@ def disk(tmp_path: Path) -> Iterator[Callable[[str], None]]:
     subprocess.run(["umount", "--lazy", place], check=True)
 
 
+@pytest.mark.ci
 def test_a_disk_that_fills_up(
     audio: Path, tmp_path: Path, whole: dict[str, bytes], disk: Callable[[str], None]
 ) -> None:
@@ -278,6 +279,7 @@ def test_a_disk_that_fills_up(
     assert not left_over(output)
 
 
+@pytest.mark.ci
 def test_an_output_that_becomes_read_only(
     audio: Path, tmp_path: Path, whole: dict[str, bytes], disk: Callable[[str], None]
 ) -> None:
@@ -327,9 +329,8 @@ def test_a_store_whose_every_third_call_fails(
     MemoryStore.reset()
 
 
-def test_too_many_failures_are_an_error_after_all_is_written(audio: Path, tmp_path: Path) -> None:
-    done = run("tests.interrupted_run", tmp_path / "log", "--input", audio, "--output", tmp_path / "out",
-               "--max_failures", "0")  # fmt: skip
+def test_too_many_failures_are_an_error_after_all_is_written(audio: Path, tmp_path: Path, embed_here: Embed) -> None:
+    done = embed_here(tmp_path / "out", "--input", audio, "--max_failures", "0")
     assert done.status == 1
     assert "1 of 36 clips failed, more than --max_failures 0 (0)" in done.err
     assert f"  1 not_audio: {audio}/broken.wav: " in done.err

@@ -48,8 +48,7 @@ def write_table(path: Path, header: tuple[str, str], rows: dict[str, object]) ->
     return str(path)
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.full
 def test_from_fine_tuning_to_predictions(
     standin_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

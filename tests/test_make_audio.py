@@ -30,6 +30,7 @@ def test_one_file_is_no_audio(made: list[Path]) -> None:
     assert error.value.reason == "not_audio"
 
 
+@pytest.mark.ci
 def test_sounds_are_the_same_each_time_and_within_bounds() -> None:
     for example in make_audio.EXAMPLES:
         first, second = make_audio.samples(example), make_audio.samples(example)

@@ -49,8 +49,7 @@ def resident(process: psutil.Process) -> int:
     return total
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.full
 @pytest.mark.usefixtures("standin_weights")
 @pytest.mark.parametrize("segment_seconds", ["100", "40000"], ids=["in parts", "in one"])
 def test_ten_hours_take_no_more_memory_than_ten_minutes(tmp_path: Path, segment_seconds: str) -> None:

@@ -31,7 +31,6 @@ PROGRAMS: dict[str, Callable[[list[str]], int]] = {
     "fit_pca": fit_pca.main,
     "parquet": parquet.main,
 }
-pytestmark = pytest.mark.timeout(300)
 
 HEADER = "# a\n# b\n# YTID, start_seconds, end_seconds, positive_labels\n"
 
@@ -309,7 +308,7 @@ def room(tmp_path_factory: pytest.TempPathFactory, standin_weights: Path) -> Ite
     (folder / "classes.csv").write_text('index,mid,display_name\n0,/m/09x0r,"Speech"\n')
     (folder / "segments.csv").write_text(HEADER + 'a, 0.000, 2.000, "/m/zzz"\n')
     (folder / "others.csv").write_text(HEADER + 'xyz, 0.000, 2.000, "/m/09x0r"\n')
-    assert embed(folder / "made", "--input", folder / "audio").status == 0
+    assert run.main(["--output", f"{folder}/made", "--input", f"{folder}/audio", *STANDIN, "--report", "off"]) == 0
     before = Path.cwd()
     os.chdir(folder)
     yield folder
@@ -345,6 +344,7 @@ def test_a_mistake_is_told_in_two_lines(
         assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.ci
 def test_no_write_permission(room: Path, tmp_path: Path) -> None:
     prefix = ()
     if os.geteuid() == 0:
@@ -362,6 +362,7 @@ def test_no_write_permission(room: Path, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.ci
 def test_no_weights_and_no_network(room: Path, tmp_path: Path) -> None:
     with socket.socket() as unused:  # bound, not listening: connections are refused
         unused.bind(("127.0.0.1", 0))
@@ -430,6 +431,7 @@ def _quietly(room: Path, line: str) -> None:
     assert (done.status, done.err) == (0, "")
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "line", ["run --input audio --output quiet --checkpoint standin --pca_params standin", "verify made --audit 1"]
 )
@@ -437,11 +439,12 @@ def test_libraries_say_nothing_in_normal_runs(room: Path, line: str) -> None:
     _quietly(room, line)
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_libraries_say_nothing_in_training_and_predicting(room: Path, model: Path) -> None:
     _quietly(room, f"predict --model {model} --input audio/a.wav --output classes.csv --plots plots")
 
 
+@pytest.mark.ci
 def test_fit_pca_says_nothing_but_its_own_warning(room: Path) -> None:
     _quietly(room, "run --input audio --output raw --embeddings raw --checkpoint standin")
     done = command.run("pipeline.fit_pca", "--input", "raw/*.tfrecord", "--output", "pca.npz", cwd=room)

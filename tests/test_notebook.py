@@ -22,8 +22,7 @@ def test_it_is_kept_without_outputs() -> None:
             assert (cell.outputs, cell.execution_count) == ([], None)
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.full
 @pytest.mark.usefixtures("standin_weights")
 def test_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NOTEBOOK_FOLDER", str(tmp_path))
@@ -36,7 +35,7 @@ def test_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     )
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
     notebook = nbformat.read(NOTEBOOK, as_version=4)
-    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(NOTEBOOK.parent)}}).execute()
+    NotebookClient(notebook, resources={"metadata": {"path": str(NOTEBOOK.parent)}}).execute()
     said = "".join(out.text for cell in notebook.cells for out in cell.get("outputs", ()) if "text" in out)
     print(said)
     assert "40 clips: 40 written, 0 failed, 0 skipped" in said

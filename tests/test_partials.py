@@ -170,8 +170,9 @@ def left_over_parts(output: Path) -> list[Path]:
     return list(folder.iterdir()) if folder.exists() else []
 
 
-@pytest.mark.parametrize("task", [[], pytest.param(["--task", "0/1"], marks=pytest.mark.slow)])
-@pytest.mark.timeout(200)
+@pytest.mark.parametrize(
+    "task", [pytest.param([], marks=pytest.mark.ci), pytest.param(["--task", "0/1"], marks=pytest.mark.full)]
+)
 def test_killed_in_the_middle_of_one_long_recording(
     recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: list[str]
 ) -> None:

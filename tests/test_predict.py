@@ -114,7 +114,7 @@ def test_embeddings_made_otherwise_are_refused(model: Path, tmp_path: Path, caps
     assert 'embeddings is "raw" instead of "quantized"' in capsys.readouterr().err
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize("kind", ["quantized", "raw"])
 def test_audio_goes_through_the_pipeline_with_the_models_settings(
     tmp_path: Path, made_clips: Path, capsys: pytest.CaptureFixture[str], kind: str

@@ -79,6 +79,7 @@ def test_only_the_last_used_are_kept(tmp_path: Path):
     assert kept == [f"key-{age}" for age in range(2, prepared.KEPT + 2)]
 
 
+@pytest.mark.ci
 def test_refusal_and_a_broken_checkpoint_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checkpoint: weights.Weights
 ):
@@ -91,6 +92,7 @@ def test_refusal_and_a_broken_checkpoint_are_told(
     assert not list((tmp_path / "cache" / "prepared").iterdir())
 
 
+@pytest.mark.ci
 def test_a_distant_kernel_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
     from vggish_core import model
 

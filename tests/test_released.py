@@ -97,8 +97,7 @@ def test_they_are_not_run_unless_asked_for() -> None:
     assert "6 deselected" in done.stdout
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.full
 def test_from_fetch_to_figures(standin_weights: Path, tmp_path: Path) -> None:
     clips = made_clips.make(tmp_path / "clips")
     for number, clip in enumerate(sorted(clips.glob("*/*.ogg"))[::5]):  # named as AudioSet's are
@@ -119,7 +118,6 @@ def test_from_fetch_to_figures(standin_weights: Path, tmp_path: Path) -> None:
             "-vv",
             url=url,
             cache=tmp_path / "cache",
-            timeout=800,
             VGGISH_RECORDS=f"{tmp_path}/records/embeddings-*",
             VGGISH_AUDIO=str(clips),
         )

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from examples import make_audio
 from pipeline import manifest as manifests
 from pipeline import report, verify
 from pipeline.output import history
@@ -189,10 +188,9 @@ def test_what_is_wrong_is_told_in_two_lines(tmp_path: Path, output: Path) -> Non
 
 
 def test_a_run_writes_it_and_does_not_fail_for_it(
-    tmp_path: Path, embed_here: Embed, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, example_audio: Path, embed_here: Embed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_audio.make(tmp_path / "audio")
-    flags = ["--input", tmp_path / "audio", "--max_failures", "100%"]
+    flags = ["--input", example_audio, "--max_failures", "100%"]
     done = embed_here(tmp_path / "out", *flags, "--report", "on")
     assert done.status == 0, done.err
     assert "report.html" in done.out

@@ -1,4 +1,4 @@
-"""The command end to end: real audio in, AudioSet records out, with the stand-in weights."""
+"""The command end to end: audio in, AudioSet records out, with the stand-in weights. As a process once a way to run."""
 
 from __future__ import annotations
 
@@ -6,38 +6,54 @@ import json
 import os
 import random
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from tests.command import embed, failures, manifest, run, shard_bytes
+from pipeline import run as program
+from tests.command import STANDIN, Done, embed, failures, manifest, run, shard_bytes
 
 pytestmark = pytest.mark.usefixtures("standin_weights")
+CLIPS = 20
+RATE = 44_100
+Here = Callable[..., Done]
+
+
+@pytest.fixture
+def here(decoders_stay: None, capfd: pytest.CaptureFixture[str]) -> Here:
+    """The command in this process, with the network itself: (output, flags...) -> how it ended."""
+
+    def embed(output: Path, *flags: str | Path) -> Done:
+        capfd.readouterr()
+        status = program.main(["--output", str(output), *STANDIN, "--report", "off", *map(str, flags)])
+        return Done(status, *capfd.readouterr())
+
+    return embed
 
 
 @pytest.fixture(scope="module")
-def esc10(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four clips of each class, in folders whose names hold spaces."""
-    folder = tmp_path_factory.mktemp("esc10")
-    for source in sorted((shared_data / "audio" / "esc10").iterdir()):
-        if source.is_dir():
-            (folder / source.name).mkdir()
-            for path in sorted(source.glob("*.ogg"))[:4]:
-                shutil.copy(path, folder / source.name)
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Clips of 5 s in folders whose names hold spaces."""
+    folder = tmp_path_factory.mktemp("corpus")
+    for number in range(CLIPS):
+        path = folder / f"{number % 4:03d} - some kind" / f"{number}-a.ogg"
+        path.parent.mkdir(exist_ok=True)
+        soundfile.write(path, np.random.default_rng(number).normal(0, 0.1, 5 * RATE), RATE)
     return folder
 
 
 @pytest.fixture(scope="module")
-def embedded(esc10: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def embedded(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("embedded") / "out"
-    done = embed(output, "--input", f"{esc10}/**", "--num_shards", "3")
+    done = embed(output, "--input", f"{corpus}/**", "--num_shards", "3")
     assert done.status == 0, done.err
     return output
 
 
-def test_every_clip_has_its_record(esc10: Path, embedded: Path) -> None:
+def test_every_clip_has_its_record(corpus: Path, embedded: Path) -> None:
     import tensorflow as tf
 
     ids, files = [], sorted(map(str, embedded.glob("embeddings-*-of-00003.tfrecord")))
@@ -57,13 +73,13 @@ def test_every_clip_has_its_record(esc10: Path, embedded: Path) -> None:
         assert float(context["start_time_seconds"]) == 0
         assert float(context["end_time_seconds"]) == pytest.approx(5, abs=0.1)
         ids.append(context["video_id"].numpy().decode())
-    assert sorted(ids) == sorted(str(path.relative_to(esc10).with_suffix("")) for path in esc10.glob("*/*.ogg"))
+    assert sorted(ids) == sorted(str(path.relative_to(corpus).with_suffix("")) for path in corpus.glob("*/*.ogg"))
 
 
 def test_the_manifest_accounts_for_all(embedded: Path) -> None:
     totals = manifest(embedded)["totals"]
-    assert (totals["clips_in"], totals["written"], totals["failed"], totals["skipped"]) == (40, 40, 0, 0)
-    assert totals["examples"] == 200
+    assert (totals["clips_in"], totals["written"], totals["failed"], totals["skipped"]) == (CLIPS, CLIPS, 0, 0)
+    assert totals["examples"] == 5 * CLIPS
     assert (embedded / "failures.jsonl").read_text() == ""
     assert "standin" in json.dumps(manifest(embedded))
 
@@ -73,50 +89,57 @@ def test_verify_finds_no_fault(embedded: Path) -> None:
     assert done.status == 0, done.out + done.err
 
 
-@pytest.mark.parametrize(
-    "flags",
-    [
-        ["--direct_running_mode", "multi_processing", "--direct_num_workers", "2"],
-        ["--direct_running_mode", "multi_threading", "--direct_num_workers", "2", "--threads", "1", "--decoders", "3"],
-    ],
-    ids=["processes", "threads"],
-)
-def test_order_and_workers_change_no_byte(esc10: Path, embedded: Path, tmp_path: Path, flags: list[str]) -> None:
-    folders = sorted(esc10.iterdir())
-    random.Random(7).shuffle(folders)
-    rows = [{"uri": str(p), "id": str(p.relative_to(esc10).with_suffix(""))} for f in folders for p in f.iterdir()]
+@pytest.fixture
+def shuffled(corpus: Path, tmp_path: Path) -> Path:
+    """A list of the clips in another order."""
+    paths = sorted(corpus.rglob("*.ogg"))
+    random.Random(7).shuffle(paths)
+    rows = [{"uri": str(path), "id": str(path.relative_to(corpus).with_suffix(""))} for path in paths]
     listing = tmp_path / "list.jsonl"
     listing.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    done = embed(tmp_path / "out", "--manifest", listing, "--num_shards", "3", *flags)
+    return listing
+
+
+def test_order_and_worker_processes_change_no_byte(shuffled: Path, embedded: Path, tmp_path: Path) -> None:
+    workers = ["--direct_running_mode", "multi_processing", "--direct_num_workers", "2"]
+    done = embed(tmp_path / "out", "--manifest", shuffled, "--num_shards", "3", *workers)
     assert done.status == 0, done.err
     assert shard_bytes(tmp_path / "out") == shard_bytes(embedded)
 
 
-def test_a_second_run_has_nothing_to_do(esc10: Path, embedded: Path) -> None:
+def test_order_and_threads_change_no_byte(shuffled: Path, embedded: Path, tmp_path: Path, here: Here) -> None:
+    workers = ["--direct_running_mode", "multi_threading", "--direct_num_workers", "2"]
+    flags = ["--manifest", shuffled, "--num_shards", "3", "--threads", "1", "--decoders", "3"]
+    done = here(tmp_path / "out", *flags, *workers)
+    assert done.status == 0, done.err
+    assert shard_bytes(tmp_path / "out") == shard_bytes(embedded)
+
+
+def test_a_second_run_has_nothing_to_do(corpus: Path, embedded: Path, here: Here) -> None:
     before = shard_bytes(embedded)
-    done = embed(embedded, "--input", f"{esc10}/**", "--num_shards", "3")
+    done = here(embedded, "--input", f"{corpus}/**", "--num_shards", "3")
     assert done.status == 0, done.err
     assert shard_bytes(embedded) == before
 
 
 def test_other_settings_are_refused_and_overwrite_leaves_no_stale_shard(
-    esc10: Path, embedded: Path, tmp_path: Path
+    corpus: Path, embedded: Path, tmp_path: Path, here: Here
 ) -> None:
     output = tmp_path / "out"
     shutil.copytree(embedded, output)
-    some = f"{esc10}/001 - Dog bark/**"
-    refused = embed(output, "--input", some, "--num_shards", "2", "--hop_seconds", "0.48")
+    some = f"{corpus}/001 - some kind/**"
+    refused = here(output, "--input", some, "--num_shards", "2", "--hop_seconds", "0.48")
     assert refused.status == 2
     assert "hop_seconds" in refused.err
     assert "--overwrite" in refused.err
     assert shard_bytes(output) == shard_bytes(embedded)
-    done = embed(output, "--input", some, "--num_shards", "2", "--hop_seconds", "0.48", "--overwrite")
+    done = here(output, "--input", some, "--num_shards", "2", "--hop_seconds", "0.48", "--overwrite")
     assert done.status == 0, done.err
     assert sorted(shard_bytes(output)) == [f"embeddings-0000{i}-of-00002.tfrecord" for i in range(2)]
-    assert manifest(output)["totals"]["examples"] == 4 * 9
+    assert manifest(output)["totals"]["examples"] == CLIPS // 4 * 9
 
 
-def test_bad_inputs_cost_nobody_else_and_have_their_own_reasons(shared_data: Path, tmp_path: Path) -> None:
+def test_bad_inputs_cost_nobody_else_and_have_their_own_reasons(tmp_path: Path, here: Here) -> None:
     audio = tmp_path / "audio"
     (audio / "folder.wav").mkdir(parents=True)
     noise = np.random.default_rng(0).normal(0, 0.1, 3 * 16000)
@@ -129,9 +152,9 @@ def test_bad_inputs_cost_nobody_else_and_have_their_own_reasons(shared_data: Pat
     (audio / "truncated.flac").write_bytes(whole[: len(whole) // 2])
     (audio / "empty.wav").write_bytes(b"")
     (audio / "text.wav").write_text("This is no audio, whatever its name says.\n" * 20)
-    shutil.copy(shared_data / "audio" / "formats" / "mono.wav", audio / "four.wav")
+    soundfile.write(audio / "four.wav", noise[:4], 16000)
     output = tmp_path / "out"
-    done = embed(output, "--input", f"{audio}/**", "--max_failures", "90%")
+    done = here(output, "--input", f"{audio}/**", "--max_failures", "90%")
     assert done.status == 0, done.err
     expected = {
         "short": "too_short",
@@ -148,6 +171,7 @@ def test_bad_inputs_cost_nobody_else_and_have_their_own_reasons(shared_data: Pat
         assert reason in done.out
 
 
+@pytest.mark.ci
 def test_a_file_that_may_not_be_read_is_one_failure(tmp_path: Path) -> None:
     audio = tmp_path / "audio"
     audio.mkdir()
@@ -179,9 +203,9 @@ def test_a_file_that_may_not_be_read_is_one_failure(tmp_path: Path) -> None:
     ids=["no match", "one id twice", "no checkpoint", "pca shape", "variable missing", "runner", "misspelt"],
 )
 def test_what_cannot_be_run_is_refused_before_the_run(
-    bad_files: Path, tmp_path: Path, arguments: list[str], words: list[str]
+    bad_files: Path, tmp_path: Path, arguments: list[str], words: list[str], here: Here
 ) -> None:
-    done = embed(tmp_path / "out", *(argument.format(tmp=bad_files) for argument in arguments))
+    done = here(tmp_path / "out", *(argument.format(tmp=bad_files) for argument in arguments))
     assert done.status == 2, done.out + done.err
     for word in words:
         assert word in done.err

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli import scratch
+from pipeline.files import scratch
 from tests.command import REPOSITORY
 
 WAITING = """
 import sys, tempfile
-from pipeline.cli import scratch
+from pipeline.files import scratch
 
 with scratch.temporary_files() as folder:
     tempfile.mkdtemp(prefix="beam-pipeline-temp")

@@ -155,8 +155,7 @@ def test_parts_change_no_byte_of_the_output(recordings: Path, tmp_path: Path, em
         assert reasons == {"truncated": "truncated", "past": "past_end"}
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.full
 def test_an_hour_in_parts_is_the_hour_in_one(tmp_path: Path, embed_here: Embed) -> None:
     rng = np.random.default_rng(2)
     with soundfile.SoundFile(tmp_path / "hour.flac", "w", 44100, 1, "PCM_16") as file:

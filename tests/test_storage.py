@@ -441,6 +441,5 @@ def test_missing_credentials_are_told_at_once(uri: str, whose: str, tmp_path: Pa
         env=none,
         capture_output=True,
         text=True,
-        timeout=100,
     )
     assert done.stdout.startswith(f"{uri}: there are no {whose} credentials. "), done.stderr

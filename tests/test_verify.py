@@ -272,6 +272,7 @@ def test_a_sound_output_has_no_faults_and_a_table(sound: Path, capsys: pytest.Ca
     assert lines[-1] == "no faults"
 
 
+@pytest.mark.ci
 def test_the_released_files_have_no_faults(audioset_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """All 42,531 records; shares of 0 and 255 as published for them."""
     assert verify.main(["--manifest", "none", "--jobs", "1", str(audioset_data / "*.tfrecord")]) == 0

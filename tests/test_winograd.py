@@ -131,7 +131,7 @@ def test_as_near_to_float64_as_any_float32_kernel(
     assert np.mean(steps > 0) < 0.002
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_as_near_to_float64_with_other_weights(seed: int, examples: np.ndarray) -> None:
     variables = he_initialised(seed)

@@ -7,8 +7,9 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
-from pipeline.cli import flags, messages, scratch
+from pipeline.cli import flags, messages
 from pipeline.cli.flags import FlagError
+from pipeline.files import scratch
 from pipeline.output.layout import OutputError
 from pipeline.output.tfrecord import RecordError
 

@@ -18,23 +18,20 @@ import soundfile
 
 from pipeline.files import stores
 from tests.command import STANDIN, Done, run
-from tests.engines import prepare, servers
+from tests.engines import binaries, servers
 from tests.engines import stores as store_servers
 from tests.engines.stores import Store
 
 JAR_VARIABLE = "BEAM_FLINK_JOB_SERVER_JAR"
 """Environment variable: Beam's job server for Flink, which is not on PyPI."""
-CLIPS = int(os.environ.get("ENGINES_CLIPS", "400"))
-MINUTES = int(os.environ.get("ENGINES_MINUTES", "60"))
-"""How much of the corpus a run takes; less is for trying the tests."""
 RATE = 16_000
 
 
 @pytest.hookimpl(tryfirst=True)  # before marks are selected
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.engines)
+        if Path(__file__).parent in item.path.parents and not item.get_closest_marker("full"):
+            item.add_marker(pytest.mark.ci)
 
 
 @dataclass(frozen=True)
@@ -67,10 +64,10 @@ class Running:
         """Whether it is not Beam's in-process runner."""
         return "--runner" in self.flags
 
-    def embed(self, output: Path, *flags: str | Path, timeout: float = 800) -> Done:
+    def embed(self, output: Path, *flags: str | Path) -> Done:
         """The command with stand-in weights, on this engine, observed."""
         arguments = ["--output", output, *STANDIN, *self.flags, *flags]
-        return run("tests.engines.observed", self.log, "-m", "pipeline.run", *arguments, timeout=timeout)
+        return run("tests.engines.observed", self.log, "-m", "pipeline.run", *arguments)
 
     def observed(self) -> Observed:
         """What was noted so far."""
@@ -114,10 +111,10 @@ def _jobs(kind: str) -> Callable[[ExitStack, Path], Running]:
 
 def prism_binary() -> Path:
     """The Prism binary; the test is skipped, by this name, where it could not be built."""
-    if not prepare.prism().exists():
-        why = "make test-engines builds it" if shutil.which("go") else "the Go tool chain is missing"
-        pytest.skip(f"no Prism at {prepare.prism()}: {why}")
-    return prepare.prism()
+    if not binaries.prism().exists():
+        why = "make prism builds it" if shutil.which("go") else "the Go tool chain is missing"
+        pytest.skip(f"no Prism at {binaries.prism()}: {why}")
+    return binaries.prism()
 
 
 def _prism_runner(stack: ExitStack, folder: Path) -> Running:
@@ -134,9 +131,9 @@ def flink_home() -> Path:
     """Flink's home; the test is skipped, by this name, where it or Java is missing."""
     if not shutil.which("java"):
         pytest.skip("Flink needs Java, which is missing")
-    if not prepare.flink().is_dir():
-        pytest.skip(f"no Flink at {prepare.flink()}: make test-engines fetches it")
-    return prepare.flink()
+    if not binaries.flink().is_dir():
+        pytest.skip(f"no Flink at {binaries.flink()}: make test-full fetches it")
+    return binaries.flink()
 
 
 def _flink(stack: ExitStack, folder: Path) -> Running:
@@ -170,16 +167,37 @@ def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         yield ENGINES[request.param](stack, tmp_path_factory.mktemp(request.param))
 
 
+@dataclass(frozen=True)
+class Corpus:
+    """A list of clips and a long recording, and how much it holds."""
+
+    listing: Path
+    clips: int
+    minutes: int
+
+
 @pytest.fixture(scope="session")
-def listing(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A list of ESC-10's clips and a recording of an hour."""
+def corpus(full: bool, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    """All of ESC-10 and an hour; or 60 made clips and three minutes."""
     folder = tmp_path_factory.mktemp("corpus")
-    corpus = shared_data / "audio" / "esc10"
-    clips = sorted(corpus.glob("*/*.ogg"))[:: 400 // CLIPS]
-    rows = [{"uri": str(path), "id": str(path.relative_to(corpus).with_suffix(""))} for path in clips]
-    rows.append({"uri": str(make_recording(folder / "recording.wav", 60 * MINUTES)), "id": "recording"})
+    if full:
+        esc10 = request.getfixturevalue("shared_data") / "audio" / "esc10"
+        clips, minutes = sorted(esc10.glob("*/*.ogg")), 60
+    else:
+        clips, minutes = [make_clip(folder, number) for number in range(60)], 3
+    rows = [{"uri": str(path), "id": path.stem} for path in clips]
+    rows.append({"uri": str(make_recording(folder / "recording.wav", 60 * minutes)), "id": "recording"})
     path = folder / "list.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return Corpus(path, len(clips), minutes)
+
+
+def make_clip(folder: Path, number: int) -> Path:
+    """Noise of 2 to 6 s, stereo or mono, in one of three formats at one of three rates."""
+    suffix, rate = ("wav", "flac", "ogg")[number % 3], (16_000, 22_050, 44_100)[number // 3 % 3]
+    path = folder / f"clip{number:02d}.{suffix}"
+    shape = (rate * (2 + number % 5), 1 + number % 2)
+    soundfile.write(path, np.random.default_rng(number).normal(0, 0.1, shape), rate)
     return path
 
 

@@ -5,13 +5,16 @@ Not a test itself.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import random
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -22,15 +25,31 @@ from typing import Any
 
 import psutil
 
-START_S = 60.0
+START_S = 300.0
 REPOSITORY = Path(__file__).resolve().parents[2]
+PORTS = Path(tempfile.gettempdir()) / "vggish-test-ports"
+_EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
-def free_port() -> int:
-    """A port of loopback that nobody has now."""
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return int(server.getsockname()[1])
+@contextmanager
+def held_port() -> Iterator[int]:
+    """A port of loopback that nobody has, and no other test takes until the block ends.
+
+    It lies below those that the system gives to whoever asks for any.
+    """
+    PORTS.mkdir(exist_ok=True)
+    top = int(_EPHEMERAL.read_text().split()[0]) if _EPHEMERAL.exists() else 32_768
+    for port in random.sample(range(10_000, top), 1000):
+        with (PORTS / str(port)).open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # released with the file
+                with socket.socket() as server:
+                    server.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            yield port
+            return
+    raise AssertionError("a thousand ports are taken")
 
 
 def answers(port: int) -> bool:
@@ -87,9 +106,9 @@ def end_all(process: subprocess.Popen[bytes]) -> None:
 @contextmanager
 def job_service(folder: Path) -> Iterator[str]:
     """Python's portable job service -> its endpoint."""
-    port, log = free_port(), folder / "job-service.log"
+    log = folder / "job-service.log"
     module = "apache_beam.runners.portability.local_job_service_main"
-    with running([sys.executable, "-m", module, "-p", str(port)], log) as process:
+    with held_port() as port, running([sys.executable, "-m", module, "-p", str(port)], log) as process:
         await_port(port, process, log)
         yield f"localhost:{port}"
 
@@ -97,8 +116,8 @@ def job_service(folder: Path) -> Iterator[str]:
 @contextmanager
 def prism_service(binary: Path, folder: Path) -> Iterator[str]:
     """Prism as a job service -> its endpoint."""
-    port, log = free_port(), folder / "prism.log"
-    with running([binary, "--job_port", str(port), "--serve_http=false"], log) as process:
+    log = folder / "prism.log"
+    with held_port() as port, running([binary, "--job_port", str(port), "--serve_http=false"], log) as process:
         await_port(port, process, log)
         yield f"localhost:{port}"
 
@@ -112,7 +131,7 @@ def worker_pool(folder: Path, python: Path | str, observations: Path | None = No
       python: the interpreter of the workers that it starts: as `python`, whatever that is on PATH.
       observations: where `tests.engines.observed` notes what the workers do; None: they are not observed.
     """
-    port, log = free_port(), folder / "worker-pool.log"
+    log = folder / "worker-pool.log"
     shim = folder / "bin" / "python"
     shim.parent.mkdir(exist_ok=True)
     watch = f"-m tests.engines.observed '{observations}' " if observations else ""
@@ -120,9 +139,10 @@ def worker_pool(folder: Path, python: Path | str, observations: Path | None = No
     shim.chmod(0o755)
     module = "apache_beam.runners.worker.worker_pool_main"
     path = f"{shim.parent}{os.pathsep}{os.environ['PATH']}"
-    with running([sys.executable, "-m", module, f"--service_port={port}"], log, PATH=path) as process:
-        await_port(port, process, log)
-        yield f"localhost:{port}"
+    with held_port() as port:
+        with running([sys.executable, "-m", module, f"--service_port={port}"], log, PATH=path) as process:
+            await_port(port, process, log)
+            yield f"localhost:{port}"
 
 
 @dataclass(frozen=True)
@@ -141,7 +161,13 @@ class Flink:
 @contextmanager
 def flink_cluster(home: Path, folder: Path, task_managers: int = 2, slots: int = 1) -> Iterator[Flink]:
     """A standalone Flink, its task managers registered -> the cluster."""
-    rest, rpc = free_port(), free_port()
+    with held_port() as rest, held_port() as rpc:
+        with _flink_on(home, folder, task_managers, slots, rest, rpc) as cluster:
+            yield cluster
+
+
+@contextmanager
+def _flink_on(home: Path, folder: Path, task_managers: int, slots: int, rest: int, rpc: int) -> Iterator[Flink]:
     settings = {
         "jobmanager.rpc.address": "localhost",
         "jobmanager.rpc.port": rpc,
@@ -174,7 +200,7 @@ def flink_cluster(home: Path, folder: Path, task_managers: int = 2, slots: int =
         ]
         await_port(rest, processes[0], folder / "0.log")
         cluster = Flink(f"localhost:{rest}", tuple(process.pid for process in processes))
-        _await_task_managers(cluster, task_managers)
+        _await_slots(cluster, task_managers * slots)
         yield cluster
 
 
@@ -184,14 +210,15 @@ def _java_options(home: Path) -> str:
     return next(line.partition(":")[2].strip() for line in lines if line.strip().startswith("all: --add-exports"))
 
 
-def _await_task_managers(cluster: Flink, count: int) -> None:
+def _await_slots(cluster: Flink, count: int) -> None:
+    """A task manager that has registered offers its slots a moment later."""
     end = time.monotonic() + START_S
     while True:
         try:
-            registered = cluster.overview()["taskmanagers"]
+            offered = cluster.overview()["slots-available"]
         except OSError:  # it listens before it answers
-            registered = 0
-        if registered == count:
+            offered = 0
+        if offered == count:
             return
-        assert time.monotonic() < end, f"{registered} of {count} task managers after {START_S:.0f} s"
+        assert time.monotonic() < end, f"{offered} of {count} slots after {START_S:.0f} s"
         time.sleep(0.2)

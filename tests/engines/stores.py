@@ -20,6 +20,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from tests.engines.servers import held_port
+
 BUCKET = "corpus"
 
 
@@ -209,25 +211,25 @@ def google() -> Iterator[Store]:
     from google.auth.credentials import AnonymousCredentials
     from google.cloud import storage
 
-    port = free_port()
-    server = create_server("127.0.0.1", port, in_memory=True, default_bucket=BUCKET)
-    server.start()
-    proxy = Proxy(port)
-    environment = {
-        "STORAGE_EMULATOR_HOST": proxy.url,
-        "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",
-        "NO_GCE_CHECK": "true",
-    }
-    client = storage.Client(
-        project="test",
-        credentials=AnonymousCredentials(),
-        client_options={"api_endpoint": proxy.url},  # objects keep the address that they were written to
-    )
-    try:
-        yield Store("gs", proxy, environment, ("--gcs_anonymous",), client)
-    finally:
-        proxy.close()
-        server.stop()
+    with held_port() as port:
+        server = create_server("127.0.0.1", port, in_memory=True, default_bucket=BUCKET)
+        server.start()
+        proxy = Proxy(port)
+        environment = {
+            "STORAGE_EMULATOR_HOST": proxy.url,
+            "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",
+            "NO_GCE_CHECK": "true",
+        }
+        client = storage.Client(
+            project="test",
+            credentials=AnonymousCredentials(),
+            client_options={"api_endpoint": proxy.url},  # objects keep the address that they were written to
+        )
+        try:
+            yield Store("gs", proxy, environment, ("--gcs_anonymous",), client)
+        finally:
+            proxy.close()
+            server.stop()
 
 
 @contextmanager
@@ -255,10 +257,3 @@ def amazon() -> Iterator[Store]:
     finally:
         proxy.close()
         server.stop()
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nothing listens on."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return int(held.getsockname()[1])

@@ -1,4 +1,4 @@
-"""ESC-10 and an hour's recording on every engine: the same shard bytes and manifest as a plain local run."""
+"""Clips of ESC-10 and a long recording on every engine: the same shard bytes and manifest as a plain local run."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from tests import command
-from tests.engines.conftest import CLIPS, ENGINES, MINUTES, Running
+from tests.engines.conftest import ENGINES, Corpus, Running
 from tests.graph import MAX_ELEMENT_BYTES
 
-pytestmark = [pytest.mark.timeout(1800), pytest.mark.usefixtures("standin_weights")]
+pytestmark = pytest.mark.usefixtures("standin_weights")
 
 
 def facts(output: Path) -> dict[str, Any]:
@@ -22,23 +22,23 @@ def facts(output: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def plain(listing: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def plain(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The output of a plain local run."""
     output = tmp_path_factory.mktemp("plain") / "out"
-    done = command.embed(output, "--manifest", listing, "--num_shards", "4", timeout=800)
+    done = command.embed(output, "--manifest", corpus.listing, "--num_shards", "4")
     assert done.status == 0, done.err
     totals = command.manifest(output)["totals"]
-    assert (totals["clips_in"], totals["written"]) == (CLIPS + 1, CLIPS + 1)
-    assert totals["audio_seconds"] > 60 * MINUTES
+    assert (totals["clips_in"], totals["written"]) == (corpus.clips + 1, corpus.clips + 1)
+    assert totals["audio_seconds"] > 60 * corpus.minutes
     return output
 
 
 @pytest.mark.parametrize("engine", ENGINES, indirect=True)
 def test_same_bytes_as_a_plain_local_run(
-    engine: Running, plain: Path, listing: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    engine: Running, plain: Path, corpus: Corpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "out"
-    done = engine.embed(output, "--manifest", listing, "--num_shards", "4")
+    done = engine.embed(output, "--manifest", corpus.listing, "--num_shards", "4")
     assert done.status == 0, done.err
     assert command.shard_bytes(output) == command.shard_bytes(plain)
     assert facts(output) == facts(plain)

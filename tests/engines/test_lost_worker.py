@@ -16,7 +16,7 @@ from tests import command
 from tests.command import REPOSITORY, STANDIN
 from tests.engines.conftest import Running, make_recording
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("standin_weights")]
+pytestmark = pytest.mark.usefixtures("standin_weights")
 
 FAILS_WITHIN_S = 30.0
 RECORDINGS = 5
@@ -46,7 +46,7 @@ def test_a_killed_worker_ends_the_run_and_the_next_one_continues(
 ) -> None:
     output = tmp_path / "out"
     flags = ["--input", str(recordings), "--num_shards", "2"]
-    assert command.embed(tmp_path / "plain", *flags, timeout=200).status == 0
+    assert command.embed(tmp_path / "plain", *flags).status == 0
     engine.log.unlink(missing_ok=True)
 
     arguments = ["-m", "pipeline.run", "--output", str(output), *STANDIN, *engine.flags, *flags, *PIECES]
@@ -65,7 +65,7 @@ def test_a_killed_worker_ends_the_run_and_the_next_one_continues(
         (worker,) = set(engine.observed().batches) - before
         os.kill(worker, signal.SIGKILL)
         killed = time.monotonic()
-        _, errors = process.communicate(timeout=100)
+        _, errors = process.communicate()
         took = time.monotonic() - killed
     finally:
         process.kill()
@@ -79,7 +79,7 @@ def test_a_killed_worker_ends_the_run_and_the_next_one_continues(
     kept = command.manifest(output)["totals"]["written"]
     assert 0 < kept < RECORDINGS
 
-    done = engine.embed(output, *flags, timeout=200)
+    done = engine.embed(output, *flags)
     assert done.status == 0, done.err
     assert f"{kept} clips were there already" in done.out
     assert command.shard_bytes(output) == command.shard_bytes(tmp_path / "plain")

@@ -14,10 +14,8 @@ from pipeline import storage
 from pipeline.files import errors
 from tests import command
 from tests.command import Done
-from tests.engines import prepare
+from tests.engines import binaries
 from tests.engines.stores import Store
-
-pytestmark = [pytest.mark.engines, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +36,7 @@ def locally(audio: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     """The record files that a run on local files writes."""
     output = tmp_path_factory.mktemp("local") / "out"
     flags = ("--manifest", audio / "list.jsonl", "--num_shards", "2", "--max_failures", "1")
-    done = command.embed(output, *flags, timeout=300)
+    done = command.embed(output, *flags)
     assert done.status == 0, done.err
     return command.shard_bytes(output)
 
@@ -46,7 +44,7 @@ def locally(audio: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
 def embed(store: Store, *flags: str, output: str = "out") -> Done:
     """The command, from the store into the store."""
     where = ("--output", store.uri(output), *store.flags)
-    return command.run("pipeline.run", *where, *flags, timeout=400, **store.environment)
+    return command.run("pipeline.run", *where, *flags, **store.environment)
 
 
 def records(content: dict[str, bytes]) -> dict[str, bytes]:
@@ -73,10 +71,10 @@ def test_audio_manifest_weights_and_output_in_a_store(
 
 
 def test_prism_reads_and_writes_stores(store: Store, audio: Path, locally: dict[str, bytes]) -> None:
-    if not prepare.prism().exists():
-        pytest.skip("Prism is not built: make test-engines does it where there is the Go tool chain")
+    if not binaries.prism().exists():
+        pytest.skip("Prism is not built: make prism builds it where there is Go")
     store.upload(audio, "audio")
-    engine = ("--runner", "PrismRunner", "--prism_location", str(prepare.prism()))
+    engine = ("--runner", "PrismRunner", "--prism_location", str(binaries.prism()))
     flags = ("--manifest", store.uri("audio/list.jsonl"), "--num_shards", "2", "--max_failures", "1")
     done = embed(store, *engine, *flags, *command.STANDIN)
     assert done.status == 0, done.err
@@ -117,7 +115,7 @@ def test_a_bucket_that_is_not_there_is_told_at_once(store: Store, audio: Path) -
         ("--input", f"{missing}/audio/**", "--output", store.uri("out")),
         ("--input", store.uri("audio/**"), "--output", f"{missing}/out"),
     ):
-        done = command.run("pipeline.run", *where, *flags, timeout=200, **store.environment)
+        done = command.run("pipeline.run", *where, *flags, **store.environment)
         assert done.status == 2, done.err
         assert "there is no bucket nowhere" in done.err
         assert "Check its name" in done.err

@@ -12,7 +12,6 @@ import pytest
 from pipeline import storage
 from tests.engines.stores import Store
 
-pytestmark = [pytest.mark.engines, pytest.mark.timeout(600)]
 OUTAGE_S = 3.0
 CONTENT = b"content" * 100
 
@@ -83,8 +82,7 @@ def test_no_operation_is_lost_where_one_request_in_five_fails(
     many_operations(reached, seed, 60, monkeypatch)
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.full
 @pytest.mark.parametrize("seed", range(10))
 def test_five_thousand_operations_of_ten_seeds(reached: Store, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     many_operations(reached, seed, 500, monkeypatch)

@@ -17,7 +17,7 @@ from tests.command import REPOSITORY, STANDIN, Done
 from tests.engines import servers
 from tests.engines.conftest import make_recording
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("standin_weights")]
+pytestmark = pytest.mark.usefixtures("standin_weights")
 
 SITE_PACKAGES = Path(apache_beam.__file__).parents[1]
 Attempt = Callable[..., Done]
@@ -45,7 +45,7 @@ def attempt(tmp_path: Path) -> Attempt:
             output = ["--output", str(tmp_path / "out"), "--input", str(audio)]
             temporary = tmp_path / "tmp"
             temporary.mkdir()
-            done = command.run("pipeline.run", *output, *STANDIN, *engine, *flags, timeout=250, TMPDIR=str(temporary))
+            done = command.run("pipeline.run", *output, *STANDIN, *engine, *flags, TMPDIR=str(temporary))
             assert {path.name for path in temporary.iterdir()} <= {"beam-requirements-cache"}  # one for all jobs
             return done
 
@@ -93,5 +93,5 @@ def test_processes_that_a_job_service_cannot_start(tmp_path: Path) -> None:
     with servers.job_service(tmp_path) as endpoint:
         flags = ["--runner", "PortableRunner", "--job_endpoint", endpoint, "--environment_type", "PROCESS"]
         flags += ["--environment_config", '{"command": "/bin/true"}', "--input", str(audio)]
-        done = command.embed(tmp_path / "out", *flags, timeout=250)
+        done = command.embed(tmp_path / "out", *flags)
     assert_refused(done, tmp_path / "out", "cannot start PROCESS workers", "harness_subprocess_python")

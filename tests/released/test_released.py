@@ -94,7 +94,6 @@ def test_clips_are_nearest_to_their_own_released_records(
         checkpoint,
         "--pca_params",
         pca_params,
-        timeout=1500,
     )
     assert done.status in (0, 1), done.err
     ours = {record.id[:11]: record for record in read_records(str(tmp_path / "out" / "embeddings-*"))}

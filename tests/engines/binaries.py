@@ -1,7 +1,7 @@
 """What the tests of engines need and pip cannot install: Prism, from its Go module, and Flink, from its PyPI wheels.
 
-`python -m tests.engines.prepare` gets both once, into a folder under the user's cache ($VGGISH_ENGINES names another).
-Where the Go tool chain is missing it says so and goes on: the tests that need Prism skip.
+`python -m tests.engines.binaries prism flink` gets both once, into a folder under the user's cache; $VGGISH_ENGINES
+names another. Nothing here needs an installed package: Prism can be built while packages are fetched.
 """
 
 from __future__ import annotations
@@ -12,11 +12,9 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from importlib import metadata
 from pathlib import Path
 
-import platformdirs
-
+CONSTRAINTS = Path(__file__).resolve().parents[2] / "constraints.txt"
 FLINK_VERSION = "2.2.1"
 FLINK_WHEELS = ("apache-flink-libraries", "apache-flink")
 """Unzipped over one folder they are a whole Flink; never installed, since apache-flink pins an old Beam."""
@@ -24,12 +22,19 @@ FLINK_WHEELS = ("apache-flink-libraries", "apache-flink")
 
 def folder() -> Path:
     """Where engines are kept."""
-    return Path(os.environ.get("VGGISH_ENGINES") or platformdirs.user_cache_path("vggish-engines"))
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(os.environ.get("VGGISH_ENGINES") or cache / "vggish-engines")
+
+
+def beam_version() -> str:
+    """The version of Beam that is tested."""
+    lines = CONSTRAINTS.read_text(encoding="utf-8").splitlines()
+    return next(line.partition("==")[2] for line in lines if line.startswith("apache-beam=="))
 
 
 def prism() -> Path:
-    """The Prism binary of the installed Beam's version, whether it is there or not."""
-    return folder() / f"prism-{metadata.version('apache-beam')}" / "prism"
+    """The Prism binary of Beam's version, whether it is there or not."""
+    return folder() / f"prism-{beam_version()}" / "prism"
 
 
 def flink() -> Path:
@@ -42,10 +47,10 @@ def build_prism() -> None:
     if prism().exists():
         return
     if not shutil.which("go"):
-        print("The Go tool chain is missing: no Prism, its tests will be skipped.")
+        print("The Go tool chain is missing: no Prism, its tests will be skipped.", flush=True)
         return
-    module = f"github.com/apache/beam/sdks/v2/go/cmd/prism@v{metadata.version('apache-beam')}"
-    print(f"Building {module}", flush=True)
+    module = f"github.com/apache/beam/sdks/v2/go/cmd/prism@v{beam_version()}"
+    print(f"Building Prism, once, some 2 minutes: {module}", flush=True)
     with tempfile.TemporaryDirectory(dir=_made(folder())) as built:
         subprocess.run(["go", "install", module], env={**os.environ, "GOBIN": built}, check=True)
         _made(prism().parent)
@@ -76,5 +81,5 @@ def _made(directory: Path) -> Path:
 
 
 if __name__ == "__main__":
-    build_prism()
-    unpack_flink()
+    for name in sys.argv[1:]:
+        {"prism": build_prism, "flink": unpack_flink}[name]()
