@@ -10,7 +10,7 @@ PYTEST := OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --d
 # What the full tests are repeated with, where it is there.
 OTHER_PYTHONS := 3.10 3.12 3.13
 
-.PHONY: help install demo lint format weights prism test test-ci test-repeat test-full bench constraints clean
+.PHONY: help install demo lint format weights prism test test-ci test-repeat test-full test-released bench constraints clean
 
 help:
 	@echo "make demo         install, make example audio, embed it"
@@ -19,6 +19,7 @@ help:
 	@echo "make test-ci      what has to pass before a change lands, lint apart: engines and whole processes too"
 	@echo "make test-repeat  the same five times on a busy machine: nothing may be red by chance"
 	@echo "make test-full    all sizes, all documents' commands, other Pythons (about an hour)"
+	@echo "make test-released  the released weights and records against the published figures; fetches 290 MB"
 	@echo "make bench        the speed and memory table (BENCH_FLAGS=--quick for two minutes)"
 
 install: $(STAMP)
@@ -68,6 +69,10 @@ test-full: weights prism
 	        $(MAKE) test PYTHON=python$$version VENV=.venv-$$version || exit 1; \
 	    else echo "no python$$version here: not tested with it"; fi; \
 	done
+
+# Fetches what Google published, 290 MB, if it is not there: for a machine with a network.
+test-released: install
+	$(BIN)/python -m pytest -m released tests/released
 
 bench: install
 	$(BIN)/python -m benchmarks.run $(BENCH_FLAGS)
