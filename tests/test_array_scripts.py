@@ -58,8 +58,9 @@ def whole(audio: Path, python: Path, folder: Path, pattern: str) -> Path:
     return folder / "whole"
 
 
-@pytest.mark.ci
-@pytest.mark.parametrize("name", SCHEDULERS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.full if "batch" in name else pytest.mark.ci) for name in SCHEDULERS]
+)
 def test_scripts(name: str, audio: Path, python: Path, tmp_path: Path) -> None:
     variable, environment = SCHEDULERS[name]
     script = ["bash", str(EXAMPLES / name.split()[0])]

@@ -53,7 +53,7 @@ def test_embed_in_your_pipeline_writes_what_the_command_computes(audio: Path, tm
     assert (Path(failed["uri"]).name, failed["reason"]) == (make_audio.BROKEN, "not_audio")
 
 
-@pytest.mark.ci
+@pytest.mark.full
 def test_embed_in_a_notebook(audio: Path) -> None:
     done = run("examples.embed_in_a_notebook", audio / "tones" / "chirp fast.wav", "standin")
     assert (done.status, done.out) == (0, "10 embeddings of 128 values, float32\n"), done.err

@@ -439,7 +439,7 @@ def test_libraries_say_nothing_in_normal_runs(room: Path, line: str) -> None:
     _quietly(room, line)
 
 
-@pytest.mark.ci
+@pytest.mark.full
 def test_libraries_say_nothing_in_training_and_predicting(room: Path, model: Path) -> None:
     _quietly(room, f"predict --model {model} --input audio/a.wav --output classes.csv --plots plots")
 

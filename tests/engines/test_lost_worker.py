@@ -40,7 +40,10 @@ def wait_for(what: Callable[[], object], process: subprocess.Popen[str], seconds
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("engine", ["prism-external", "jobs-external", "jobs-process"], indirect=True)
+OTHERS = [pytest.param(name, marks=pytest.mark.full) for name in ("prism-external", "jobs-external")]
+
+
+@pytest.mark.parametrize("engine", ["jobs-process", *OTHERS], indirect=True)
 def test_a_killed_worker_ends_the_run_and_the_next_one_continues(
     engine: Running, recordings: Path, tmp_path: Path
 ) -> None:

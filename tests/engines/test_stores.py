@@ -81,11 +81,13 @@ def test_prism_reads_and_writes_stores(store: Store, audio: Path, locally: dict[
     assert records(store.content("out")) == locally
 
 
+@pytest.mark.full
+@pytest.mark.parametrize("seed", [3, 4, 5])
 def test_a_store_that_fails_one_request_in_five_loses_nothing(
-    store: Store, audio: Path, locally: dict[str, bytes]
+    store: Store, audio: Path, locally: dict[str, bytes], seed: int
 ) -> None:
     store.upload(audio, "audio")
-    store.proxy.fail(0.2, seed=3)
+    store.proxy.fail(0.2, seed)
     flags = ("--manifest", store.uri("audio/list.jsonl"), "--num_shards", "2", "--max_failures", "1")
     done = embed(store, *flags, *command.STANDIN)
     assert done.status == 0, done.err
