@@ -16,13 +16,16 @@ from pipeline.files import scratch
 from tests.command import REPOSITORY
 
 WAITING = """
-import sys, tempfile
+import atexit, os, sys, tempfile
 from pipeline.files import scratch
 
 with scratch.temporary_files() as folder:
-    tempfile.mkdtemp(prefix="beam-pipeline-temp")
+    left = tempfile.mkdtemp(prefix="beam-pipeline-temp")
     print(folder, flush=True)
     sys.stdin.read()
+with scratch.temporary_files() as again:
+    assert folder == again
+atexit.register(lambda: print(os.path.isdir(left)))  # as Beam does, to stop a server that uses it
 """
 
 
@@ -52,8 +55,14 @@ def test_libraries_and_child_processes_use_the_folder(place: Path) -> None:
         assert Path(tempfile.mkdtemp()).parent == folder
         child = [sys.executable, "-c", "import tempfile; print(tempfile.mkdtemp())"]
         assert Path(subprocess.run(child, capture_output=True, text=True, check=True).stdout).parent == folder
-    assert not list(place.iterdir())
     assert tempfile.gettempdir() == os.environ["TMPDIR"] == str(place)
+
+
+def test_the_folder_goes_with_the_process_after_what_others_do_at_its_end(place: Path) -> None:
+    with another_command() as (process, folder):
+        assert folder.parent == place
+        assert process.communicate() == ("True\n", None)
+    assert not list(place.iterdir())
 
 
 def test_a_killed_commands_folder_goes_with_the_next_command_and_a_running_ones_stays(place: Path) -> None:

@@ -1,17 +1,19 @@
 """A folder of its own for all temporary files of a command: ours, Beam's, its worker processes'.
 
-What is in it goes when the command ends. A command that was killed leaves it; the next one removes it: a folder is in
-use as long as a process holds its lock, which the operating system releases with the process.
+What is in it goes when the process ends. A process that was killed leaves it; the next command removes it: a folder is
+in use as long as a process holds its lock, which the operating system releases with the process.
 """
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 
 PREFIX = "vggish-run-"
@@ -19,14 +21,13 @@ PREFIX = "vggish-run-"
 
 @contextmanager
 def temporary_files() -> Iterator[Path]:
-    """Within the block, `tempfile` and child processes use a new folder; it goes at the end, with what it holds.
+    """Within the block, `tempfile` and child processes use a folder of this process.
 
-    Beam makes a folder for each graph that it stages and leaves it there: hundreds in a long run.
+    Beam makes a folder for each graph that it stages and leaves it there: hundreds in a long run. A job server that it
+    started, Prism say, is stopped when the process ends, and wants its folder until then.
     """
-    place = tempfile.gettempdir()
-    _remove_abandoned(Path(place))
+    folder = _of_this_process(tempfile.gettempdir(), os.getpid())
     before = tempfile.tempdir, os.environ.get("TMPDIR")
-    folder, lock = _locked(place)
     tempfile.tempdir = os.environ["TMPDIR"] = str(folder)
     try:
         yield folder
@@ -36,8 +37,22 @@ def temporary_files() -> Iterator[Path]:
             del os.environ["TMPDIR"]
         else:
             os.environ["TMPDIR"] = before[1]
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(lock)
+
+
+@lru_cache
+def _of_this_process(place: str, process: int) -> Path:
+    """The process's folder below a folder of temporary files: made once, and removed after all that is registered later
+    for the process's end."""
+    _remove_abandoned(Path(place))
+    folder, lock = _locked(place)
+
+    def remove() -> None:
+        if os.getpid() == process:  # not in a fork
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(lock)
+
+    atexit.register(remove)
+    return folder
 
 
 def _locked(place: str) -> tuple[Path, int]:

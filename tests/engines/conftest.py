@@ -118,7 +118,9 @@ def prism_binary() -> Path:
 
 
 def _prism_runner(stack: ExitStack, folder: Path) -> Running:
-    flags = ("--runner", "PrismRunner", "--prism_location", str(prism_binary()))
+    binary = folder / "prism"  # by a name of its own, to see whether the command leaves it running
+    binary.symlink_to(prism_binary())
+    flags = ("--runner", "PrismRunner", "--prism_location", str(binary))
     return Running("prism LOOPBACK", flags, folder / "log", in_command=True)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests import command
@@ -42,6 +43,8 @@ def test_same_bytes_as_a_plain_local_run(
     assert done.status == 0, done.err
     assert command.shard_bytes(output) == command.shard_bytes(plain)
     assert facts(output) == facts(plain)
+    assert not [process for process in psutil.process_iter(["cmdline"]) if engine.log.parent / "prism" in
+                map(Path, process.info["cmdline"] or ())]  # fmt: skip
     if engine.portable:
         with capsys.disabled():
             print(f"\n{engine.name}: {one_model_a_process_and_small_elements(engine)}")
