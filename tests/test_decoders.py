@@ -323,6 +323,7 @@ pool = DecoderPool(FrontEnd(), Decoding(3, 60.0, 256), HOSTILE)
 jobs = [pool.submit(reading(id)) for id in ("100000", "1 hang", "1 hang in C")]
 first = [next(job) for job in jobs]
 print(*[child.pid for child in psutil.Process().children()], flush=True)
+input()
 THEN
 """
 
@@ -333,14 +334,19 @@ def test_no_process_is_left(end: str) -> None:
     parent = subprocess.Popen(
         [sys.executable, "-c", SCRIPT.replace("THEN", then)],
         cwd=PACKAGES,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
     assert parent.stdout is not None
-    children = [psutil.Process(int(pid)) for pid in parent.stdout.readline().split()]
+    assert parent.stdin is not None
+    children = [psutil.Process(int(pid)) for pid in parent.stdout.readline().split()]  # they wait for their parent
     try:
         assert len(children) == 3
+        if end == "exception":
+            parent.stdin.write(b"go on\n")
+            parent.stdin.flush()
         if end == "ctrl-c":
             os.killpg(parent.pid, signal.SIGINT)  # a terminal's Ctrl-C: to all of the foreground group
         elif end == "killed":
