@@ -5,10 +5,16 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 MODULES := pipeline vggish_core
 CODE := $(MODULES) tests benchmarks examples setup.py
-# A process a core, with one thread for BLAS; the tests of a module stay together, since they share what is costly to make.
-PYTEST := OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+# What tests take for granted was made, in the cache that they use.
+WEIGHTS := $(or $(VGGISH_CACHE),.pytest_cache/vggish)/.prepared-$(subst /,-,$(VENV))
+# A process a core, with one thread for BLAS; the tests of a module stay together, since they share what is costly to make,
+# and come in the order of tests/conftest.py.
+PYTEST := OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 # What the full tests are repeated with, where it is there.
 OTHER_PYTHONS := 3.10 3.12 3.13
+
+# Tests start hundreds of processes: they keep what they compile, also where an image says otherwise.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help install demo lint format weights prism test test-ci test-repeat test-full test-released bench constraints clean
 
@@ -46,8 +52,11 @@ format: install
 	$(BIN)/ruff check --fix $(CODE)
 	$(BIN)/ruff format $(CODE)
 
-weights: install
+weights: $(WEIGHTS)
+
+$(WEIGHTS): $(STAMP) tests/prepare.py $(wildcard vggish_core/*.py)
 	$(BIN)/python -m tests.prepare
+	@touch $@
 
 prism:
 	$(PYTHON) -m tests.engines.binaries prism

@@ -55,8 +55,10 @@ def run(
 
 
 def embed(output: Path, *arguments: str | Path, prefix: Sequence[str] = (), **environment: str) -> Done:
-    """`python -m pipeline.run` with the stand-in weights, into `output`."""
-    return run("pipeline.run", "--output", output, *STANDIN, *arguments, prefix=prefix, **environment)
+    """`python -m pipeline.run` with the stand-in weights, into `output`; it writes no report unless it is told to."""
+    return run(
+        "pipeline.run", "--output", output, *STANDIN, "--report", "off", *arguments, prefix=prefix, **environment
+    )
 
 
 def manifest(output: Path) -> dict[str, Any]:

@@ -35,7 +35,11 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("full" if config.getoption("full") else "quick")
 
 
+@pytest.hookimpl(tryfirst=True)  # before marks are selected, after tests/engines has set its own
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Modules with long tests come first, or a process works on one of them at the end while the others have none."""
+    long = {item.path for item in items if item.get_closest_marker("ci") or item.get_closest_marker("full")}
+    items.sort(key=lambda item: (item.path not in long, item.path))
     for item in items:
         if item.get_closest_marker("full") or item.config.getoption("full"):
             item.add_marker(pytest.mark.timeout(FULL_TIMEOUT_S))

@@ -59,7 +59,7 @@ def whole(audio: Path, python: Path, folder: Path, pattern: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.full if "batch" in name else pytest.mark.ci) for name in SCHEDULERS]
+    "name", [pytest.param(name, marks=pytest.mark.ci if "slurm" in name else pytest.mark.full) for name in SCHEDULERS]
 )
 def test_scripts(name: str, audio: Path, python: Path, tmp_path: Path) -> None:
     variable, environment = SCHEDULERS[name]
@@ -75,7 +75,7 @@ def test_scripts(name: str, audio: Path, python: Path, tmp_path: Path) -> None:
     assert variable in done.stderr
 
 
-@pytest.mark.ci
+@pytest.mark.full
 def test_kubernetes_indexed_job(audio: Path, python: Path, tmp_path: Path) -> None:
     job = yaml.safe_load((EXAMPLES / "kubernetes_indexed_job.yaml").read_text())
     assert (job["apiVersion"], job["kind"], job["spec"]["completionMode"]) == ("batch/v1", "Job", "Indexed")

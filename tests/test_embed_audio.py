@@ -107,7 +107,9 @@ def expected(path: Path, name: str, uri: str, start_s: float = 0.0, stop_s: floa
 
 
 @pytest.mark.usefixtures("standin_weights")
-@pytest.mark.parametrize("kind", ["quantized", pytest.param("raw", marks=pytest.mark.full)])
+@pytest.mark.parametrize(
+    "kind", [pytest.param("quantized", marks=pytest.mark.ci), pytest.param("raw", marks=pytest.mark.full)]
+)
 def test_values_and_failures_are_those_of_the_command(tmp_path: Path, example_audio: Path, kind: str) -> None:
     files = [tmp_path / "audio" / name for name in SOME]
     for name, file in zip(SOME, files, strict=True):

@@ -52,6 +52,7 @@ def test_the_pieces_of_a_run_add_up_to_its_output(tmp_path: Path, audio: Path, e
     assert len(history.read(str(output))) == 1
 
 
+@pytest.mark.ci
 def test_the_pieces_of_tasks_add_up_to_their_output(tmp_path: Path, audio: Path, embed_here: Embed) -> None:
     output = tmp_path / "out"
     flags = ["--input", audio, "--num_shards", "4", "--piece_seconds", "0.3", "--max_failures", "100%"]

@@ -279,7 +279,7 @@ def test_a_disk_that_fills_up(
     assert not left_over(output)
 
 
-@pytest.mark.ci
+@pytest.mark.full
 def test_an_output_that_becomes_read_only(
     audio: Path, tmp_path: Path, whole: dict[str, bytes], disk: Callable[[str], None]
 ) -> None:

@@ -444,7 +444,7 @@ def test_libraries_say_nothing_in_training_and_predicting(room: Path, model: Pat
     _quietly(room, f"predict --model {model} --input audio/a.wav --output classes.csv --plots plots")
 
 
-@pytest.mark.ci
+@pytest.mark.full
 def test_fit_pca_says_nothing_but_its_own_warning(room: Path) -> None:
     _quietly(room, "run --input audio --output raw --embeddings raw --checkpoint standin")
     done = command.run("pipeline.fit_pca", "--input", "raw/*.tfrecord", "--output", "pca.npz", cwd=room)

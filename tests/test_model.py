@@ -170,7 +170,7 @@ def test_loading_into_a_graph_without_vggish(checkpoint: Path) -> None:
 # Embedding.
 
 
-@pytest.mark.parametrize("kernel", [pytest.param("direct", marks=pytest.mark.ci), "winograd"])
+@pytest.mark.parametrize("kernel", [pytest.param("direct", marks=pytest.mark.full), "winograd"])
 def test_a_row_depends_on_nothing_but_itself(embedders: dict[str, Embedder], kernel: str, examples: np.ndarray) -> None:
     embed = embedders[kernel].embed
     together = embed(examples)  # a full batch of 64 and one of 6
@@ -181,7 +181,7 @@ def test_a_row_depends_on_nothing_but_itself(embedders: dict[str, Embedder], ker
     np.testing.assert_array_equal(embed(examples[3:66]), together[3:66])
 
 
-@pytest.mark.parametrize("kernel", [pytest.param("direct", marks=pytest.mark.ci), "winograd"])
+@pytest.mark.parametrize("kernel", [pytest.param("direct", marks=pytest.mark.full), "winograd"])
 def test_threads_may_embed_at_once(embedders: dict[str, Embedder], kernel: str, examples: np.ndarray) -> None:
     embed = embedders[kernel].embed
     expected = embed(examples[:20])
@@ -227,7 +227,7 @@ def test_refuses_settings(checkpoint: Path, arguments: dict[str, Any], message: 
         Embedder(checkpoint, **arguments)
 
 
-@pytest.mark.ci
+@pytest.mark.full
 def test_threads_change_no_bits_and_nothing_is_said(
     embedders: dict[str, Embedder], checkpoint: Path, examples: np.ndarray, tmp_path: Path
 ) -> None:
@@ -289,7 +289,9 @@ def test_kernel_check(embedders: dict[str, Embedder], variables: dict[str, np.nd
         check_kernel(other, examples[:8])
 
 
-@pytest.mark.parametrize("corpus", ["made_clips", pytest.param("esc10", marks=pytest.mark.full)])
+@pytest.mark.parametrize(
+    "corpus", [pytest.param("made_clips", marks=pytest.mark.ci), pytest.param("esc10", marks=pytest.mark.full)]
+)
 def test_bytes_and_distance_on_clips(corpus: str, request: pytest.FixtureRequest, standin_weights: Path) -> None:
     clips = sorted(request.getfixturevalue(corpus).glob("*/*.ogg"))
     checkpoint, pca_params = standin_weights / "vggish_model.ckpt", standin_weights / "vggish_pca_params.npz"

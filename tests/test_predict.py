@@ -115,7 +115,7 @@ def test_embeddings_made_otherwise_are_refused(model: Path, tmp_path: Path, caps
 
 
 @pytest.mark.ci
-@pytest.mark.parametrize("kind", ["quantized", "raw"])
+@pytest.mark.parametrize("kind", ["quantized", pytest.param("raw", marks=pytest.mark.full)])
 def test_audio_goes_through_the_pipeline_with_the_models_settings(
     tmp_path: Path, made_clips: Path, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:

@@ -79,7 +79,7 @@ def test_only_the_last_used_are_kept(tmp_path: Path):
     assert kept == [f"key-{age}" for age in range(2, prepared.KEPT + 2)]
 
 
-@pytest.mark.ci
+@pytest.mark.full
 def test_refusal_and_a_broken_checkpoint_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checkpoint: weights.Weights
 ):

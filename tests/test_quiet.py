@@ -41,11 +41,11 @@ def test_tensorflow_is_imported_without_a_word_and_without_keras_which_the_netwo
     assert not run(IMPORT + NETWORK)
 
 
-@pytest.mark.ci
+@pytest.mark.full
 def test_keras_is_there_when_it_is_first_used() -> None:
     run(IMPORT + KERAS)
 
 
-@pytest.mark.ci
+@pytest.mark.full
 def test_keras_that_was_imported_before_stays() -> None:
     run(BEFORE + IMPORT + KERAS)

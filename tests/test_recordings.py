@@ -71,6 +71,7 @@ def reasons(output: Path) -> dict[str, str]:
     return {clip_id: line["reason"] for clip_id, line in found.items()}
 
 
+@pytest.mark.ci
 @pytest.mark.usefixtures("standin_weights")
 def test_every_real_format_is_a_record_or_has_its_reason(real_formats: Path, tmp_path: Path) -> None:
     """Through the real command, network and all."""

@@ -69,6 +69,7 @@ def outcomes(said: str) -> dict[str, str]:
     return dict(re.findall(r"^\S+::(\w+) (PASSED|FAILED|SKIPPED|ERROR)", said, re.M))
 
 
+@pytest.mark.ci
 def test_without_a_network_they_say_what_they_need_in_a_line(tmp_path: Path) -> None:
     status, said = released("-m", "pytest", *TESTS, url="http://127.0.0.1:9", cache=tmp_path / "cache")
     assert status == 0, said
@@ -79,6 +80,7 @@ def test_without_a_network_they_say_what_they_need_in_a_line(tmp_path: Path) -> 
     assert not list(tmp_path.rglob("*.part"))
 
 
+@pytest.mark.full
 def test_what_a_server_has_under_their_names_is_no_reason_to_skip(tmp_path: Path) -> None:
     (tmp_path / "served").mkdir()
     for file in weights.RELEASED.values():
@@ -91,7 +93,7 @@ def test_what_a_server_has_under_their_names_is_no_reason_to_skip(tmp_path: Path
 
 
 def test_they_are_not_run_unless_asked_for() -> None:
-    command = [sys.executable, "-m", "pytest", "--collect-only", "-m", "not slow and not engines", "tests/released"]
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-m", "not ci and not full", "tests/released"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     assert "::" not in done.stdout, done.stdout
     assert "6 deselected" in done.stdout

@@ -52,7 +52,7 @@ def arguments(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("classifier", "epochs"), [("logistic", 20), pytest.param("attention", 8, marks=pytest.mark.ci)]
+    ("classifier", "epochs"), [("logistic", 20), pytest.param("attention", 8, marks=pytest.mark.full)]
 )
 def test_learns_and_measures(arguments: list[str], tmp_path: Path, classifier: str, epochs: int) -> None:
     sklearn = pytest.importorskip("sklearn.metrics")

@@ -22,6 +22,7 @@ def losses(said: str) -> list[float]:
     return [float(loss) for loss in re.findall(r"Step \d+: loss (\S+)", said)]
 
 
+@pytest.mark.ci
 def test_frozen_vggish_stays_and_the_classifier_learns(
     before: dict[str, np.ndarray], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -43,6 +44,7 @@ def test_frozen_vggish_stays_and_the_classifier_learns(
     assert not [name for name in names if "Adam" in name or "power" in name]
 
 
+@pytest.mark.ci
 def test_fine_tuned_vggish_is_taken_by_the_embedder(
     before: dict[str, np.ndarray], made_clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -91,6 +91,7 @@ def test_processes_work_where_the_user_is_and_find_this_software(
     assert (tmp_path / "here").read_text() == "found"
 
 
+@pytest.mark.ci
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # Beam's
 def test_a_process_that_dies_ends_the_job_and_is_replaced(tmp_path: Path, on: engine.Engine) -> None:
     with worker_processes.kept():

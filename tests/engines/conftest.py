@@ -66,7 +66,7 @@ class Running:
 
     def embed(self, output: Path, *flags: str | Path) -> Done:
         """The command with stand-in weights, on this engine, observed."""
-        arguments = ["--output", output, *STANDIN, *self.flags, *flags]
+        arguments = ["--output", output, *STANDIN, "--report", "off", *self.flags, *flags]
         return run("tests.engines.observed", self.log, "-m", "pipeline.run", *arguments)
 
     def observed(self) -> Observed:

@@ -43,7 +43,7 @@ def locally(audio: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
 
 def embed(store: Store, *flags: str, output: str = "out") -> Done:
     """The command, from the store into the store."""
-    where = ("--output", store.uri(output), *store.flags)
+    where = ("--output", store.uri(output), *store.flags, "--report", "off")
     return command.run("pipeline.run", *where, *flags, **store.environment)
 
 

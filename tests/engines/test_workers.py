@@ -72,6 +72,7 @@ def test_workers_without_the_package(attempt: Attempt, tmp_path: Path) -> None:
     assert_refused(done, tmp_path / "out", "lack this package: no module pipeline there", "Install vggish-pipeline")
 
 
+@pytest.mark.full
 def test_workers_with_other_code_of_the_same_version(attempt: Attempt, tmp_path: Path) -> None:
     for name in ("pipeline", "vggish_core"):
         shutil.copytree(REPOSITORY / name, tmp_path / "lib" / name)
