@@ -42,8 +42,10 @@ def main() -> None:
 
 def serve(environment: Mapping[str, str]) -> None:
     """Where a runner is -> what it asks for is done, until it says that the graph has ended."""
-    from apache_beam.runners.worker import sdk_worker_main
+    from apache_beam.runners.worker import sdk_worker, sdk_worker_main
 
+    # Beam prints the traceback of what failed, besides logging and answering it: the command says what there is to say.
+    vars(sdk_worker)["print"] = lambda *values, **how: None
     handler, harness, _ = sdk_worker_main.create_harness(environment)
     try:
         harness.run()
