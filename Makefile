@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 MODULES := pipeline vggish_core
 CODE := $(MODULES) tests benchmarks examples setup.py
-# What tests take for granted was made, in the cache that they use.
+# A stamp: the weights and kernels that tests take for granted are in their cache.
 WEIGHTS := $(or $(VGGISH_CACHE),.pytest_cache/vggish)/.prepared-$(subst /,-,$(VENV))
 # A process a core, with one thread for BLAS; the tests of a module stay together, since they share what is costly to make,
 # and come in the order of tests/conftest.py.
@@ -13,7 +13,7 @@ PYTEST := OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --d
 # What the full tests are repeated with, where it is there.
 OTHER_PYTHONS := 3.10 3.12 3.13
 
-# Tests start hundreds of processes: they keep what they compile, also where an image says otherwise.
+# Tests start hundreds of processes, which would compile the package each time: bytecode is kept.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help install demo lint format weights prism test test-ci test-repeat test-full test-released bench constraints clean
