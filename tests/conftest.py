@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from pipeline.files import scratch
 from tests.in_process import decoders_stay, embed_here, summed_examples  # noqa: F401 - fixtures
 from tests.made_audio import made_formats  # noqa: F401
 from tests.made_clips import made_clips  # noqa: F401
@@ -43,6 +45,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("full") or item.config.getoption("full"):
             item.add_marker(pytest.mark.timeout(FULL_TIMEOUT_S))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _temporary_files_go() -> Iterator[None]:
+    """Beam leaves a folder for each pipeline that is run in a test's own process."""
+    with scratch.temporary_files() as folder:
+        folder.chmod(0o711)  # a test takes another user's place
+        yield
 
 
 @pytest.fixture(scope="session")

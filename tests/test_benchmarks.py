@@ -71,6 +71,7 @@ def test_speed_rows_are_ratios_of_what_was_spent():
     assert "350,000 h | 4,124" in report.as_cost(table)
 
 
+@pytest.mark.ci
 def test_corpus_is_of_the_formats_it_names(tmp_path: Path):
     import soundfile
 

@@ -72,6 +72,7 @@ def test_it_ends_when_its_socket_closes_while_it_sends() -> None:
         assert child.wait(10) == 0
 
 
+@pytest.mark.ci
 def test_its_watchdog_ends_a_hang_that_holds_the_interpreter_s_lock() -> None:
     with process(timeout_s=0.1) as (child, connection, log):
         ask(connection, "1 hang in C")

@@ -188,6 +188,7 @@ def test_every_kind_of_element_gives_one_element(noise: dict[str, Path]) -> None
     assert decoders._pools == {}
 
 
+@pytest.mark.ci
 @pytest.mark.usefixtures("cheap_network")
 def test_a_clip_that_fails_half_way_is_a_failure_alone(noise: dict[str, Path], tmp_path: Path) -> None:
     """It breaks after several batches were embedded; its neighbours in those batches are whole."""

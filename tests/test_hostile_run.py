@@ -63,6 +63,7 @@ def corpus(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.ci
 def test_faults_cost_their_own_clips_and_the_next_run_finds_no_trace(
     corpus: Path, tmp_path: Path, embed_here: Embed, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -98,6 +98,7 @@ def biases_of(graph: Any) -> Any:
     return next(variable for variable in variables if variable.op.name == "vggish/fc2/biases")
 
 
+@pytest.mark.ci
 def test_v2_checkpoint_and_its_other_variables(checkpoint: Path, tmp_path: Path) -> None:
     with tf1.Graph().as_default() as graph, tf1.Session() as session:
         define_vggish_slim()
@@ -280,6 +281,7 @@ def test_processor_without_bfloat16_is_refused_by_what_it_lacks(tmp_path: Path) 
 # Kernels and numbers.
 
 
+@pytest.mark.ci
 def test_kernel_check(embedders: dict[str, Embedder], variables: dict[str, np.ndarray], examples: np.ndarray) -> None:
     assert check_kernel(embedders["direct"]) == 0.0
     assert 0 < check_kernel(embedders["winograd"], examples[:8]) <= 5e-6

@@ -128,7 +128,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", ["day.wav", "day.mp3"])
-@pytest.mark.parametrize("kind", ["quantized", "raw"])
+@pytest.mark.parametrize("kind", ["quantized", pytest.param("raw", marks=pytest.mark.ci)])
 def test_rows_that_are_there_are_not_embedded_again(
     recording: Path, tmp_path: Path, embed_here: Embed, monkeypatch: pytest.MonkeyPatch, name: str, kind: str
 ) -> None:

@@ -24,6 +24,7 @@ def kept(checkpoint: weights.Weights) -> Factors:
     return prepared.factors(checkpoint.path, checkpoint.sha256)
 
 
+@pytest.mark.ci
 def test_factors_are_those_of_the_checkpoint(kept: Factors, checkpoint: weights.Weights):
     assert prepared.is_known(checkpoint.sha256)
     network = WinogradNetwork(dict(standin.variables()), threads=1)

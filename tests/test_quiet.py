@@ -37,6 +37,7 @@ def run(program: str) -> str:
     return done.stderr
 
 
+@pytest.mark.ci
 def test_tensorflow_is_imported_without_a_word_and_without_keras_which_the_network_does_not_need() -> None:
     assert not run(IMPORT + NETWORK)
 

@@ -147,6 +147,7 @@ def come_out_of_the_writer_with_equal_content(file: Path) -> int:
     return count
 
 
+@pytest.mark.ci
 def test_every_released_record_comes_out_of_the_writer_with_equal_content(audioset_data: Path) -> None:
     """The released serialization follows the order of a hash map, which differs between records: ours is that of the
     keys."""

@@ -100,6 +100,7 @@ def shuffled(corpus: Path, tmp_path: Path) -> Path:
     return listing
 
 
+@pytest.mark.ci
 def test_order_and_worker_processes_change_no_byte(shuffled: Path, embedded: Path, tmp_path: Path) -> None:
     workers = ["--direct_running_mode", "multi_processing", "--direct_num_workers", "2"]
     done = embed(tmp_path / "out", "--manifest", shuffled, "--num_shards", "3", *workers)

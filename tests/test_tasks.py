@@ -92,6 +92,7 @@ def test_tasks_in_any_order_write_what_one_run_writes(
         same(output, whole)
 
 
+@pytest.mark.ci
 def test_more_tasks_than_shards_and_the_end_asked_for_twice(audio: Path, tmp_path: Path, embed_here: Embed) -> None:
     whole = whole_run(embed_here, audio, tmp_path / "whole")
     output = tmp_path / "out"

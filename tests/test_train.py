@@ -140,6 +140,7 @@ def test_only_some_classes(arguments: list[str], tmp_path: Path, capsys: pytest.
     assert "no class is called 'dog'; there is Dog, bark" in capsys.readouterr().err
 
 
+@pytest.mark.ci
 def test_a_folder_in_use_is_refused(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flags = [*arguments, "--classifier", "logistic", "--epochs", "1", "--model", str(tmp_path / "m")]
     assert main(flags) == 0

@@ -61,6 +61,7 @@ def on() -> engine.Engine:
     return engine.choose("DirectRunner", PROCESSES)
 
 
+@pytest.mark.ci
 def test_graphs_find_the_processes_of_the_one_before(tmp_path: Path, on: engine.Engine) -> None:
     folders = [tmp_path / name for name in "abc"]
     with worker_processes.kept():
