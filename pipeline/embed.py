@@ -19,7 +19,7 @@ from pipeline.embedding import models
 from pipeline.embedding.models import EmbedFunction
 from pipeline.engines.engine import cores
 from pipeline.settings import Model
-from pipeline.types import Embedding, ExampleBlock, Extracted, Outcome, Segment
+from pipeline.types import Embedding, ExampleBlock, Extracted, Failure, Outcome, Segment
 
 
 @dataclass(frozen=True)
@@ -70,12 +70,34 @@ class Batcher:
         return spans, parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def embeddings_of(spans: Iterable[Span], values: np.ndarray) -> Iterator[Embedding]:
-    """The spans of a batch and its values [k, 128] -> one `Embedding` a span."""
+@dataclass(frozen=True)
+class Batch:
+    """What the network gave for a batch.
+
+    Attributes:
+      values: [k, 128].
+      finite: bool [k], whether a row's are.
+      seconds: that the call took.
+    """
+
+    values: np.ndarray
+    finite: np.ndarray
+    seconds: float
+
+
+def outcomes_of(spans: Iterable[Span], batch: Batch) -> Iterator[Embedding | Failure]:
+    """The spans of a batch and what came of it -> one `Embedding` a span, or its clip's failure."""
     row = 0
     for span in spans:
-        part = np.array(values[row : row + span.count])  # a copy: a view would keep, and pickle, the whole batch
-        yield Embedding(span.segment.clip, span.segment.index, span.first_example, part)
+        rows = slice(row, row + span.count)
+        clip = span.segment.clip
+        if batch.finite[rows].all():
+            # A copy: a view would keep, and pickle, the whole batch.
+            yield Embedding(clip, span.segment.index, span.first_example, batch.values[rows].copy())
+        else:
+            example = span.first_example + int(batch.finite[rows].argmin())
+            message = f"the network's values for example {example} are not finite: is the checkpoint sound?"
+            yield Failure(clip, "embed", "not_finite", message)
         row += span.count
 
 
@@ -94,14 +116,14 @@ class Worker:
         self.threads = threads
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="embed")
 
-    def submit(self, examples: np.ndarray) -> Future[tuple[np.ndarray, float]]:
-        """Examples [k, 96, 64] -> a future of (values [k, 128], seconds that the call took)."""
+    def submit(self, examples: np.ndarray) -> Future[Batch]:
+        """Examples [k, 96, 64] -> a future of what the network gives for them."""
         return self._executor.submit(self._timed, examples)
 
-    def _timed(self, examples: np.ndarray) -> tuple[np.ndarray, float]:
+    def _timed(self, examples: np.ndarray) -> Batch:
         start = time.perf_counter()
-        values = self.embed(examples)
-        return values, time.perf_counter() - start
+        values, finite = self.embed(examples)
+        return Batch(values, finite, time.perf_counter() - start)
 
 
 class Session:
@@ -116,7 +138,7 @@ class Session:
         self._worker = worker
         self._on_batch = on_batch
         self._batcher = Batcher(worker.batch_size)
-        self._flying: deque[tuple[list[Span], Future[tuple[np.ndarray, float]]]] = deque()
+        self._flying: deque[tuple[list[Span], Future[Batch]]] = deque()
 
     def push(self, item: Extracted) -> Iterator[Outcome]:
         """An item -> the outcomes that are ready. Endings and failures pass at once."""
@@ -134,12 +156,12 @@ class Session:
             self._flying.append((spans, self._worker.submit(examples)))
         yield from self._land(0)
 
-    def _land(self, keep: int) -> Iterator[Embedding]:
+    def _land(self, keep: int) -> Iterator[Embedding | Failure]:
         while len(self._flying) > keep:
             spans, future = self._flying.popleft()
-            values, seconds = future.result()
-            self._on_batch(len(values), seconds)
-            yield from embeddings_of(spans, values)
+            batch = future.result()
+            self._on_batch(len(batch.values), batch.seconds)
+            yield from outcomes_of(spans, batch)
 
 
 _lock = threading.Lock()

@@ -11,7 +11,7 @@ REASONS: dict[str, str] = {
     "corrupt": "The decoder met damaged data. Fetch the file again or repair it with FFmpeg.",
     "truncated": "The file ends before its header says. Fetch it again.",
     "no_samples": "The header is sound but no sample follows.",
-    "not_finite": "The samples hold NaN or infinite values. Repair the file.",
+    "not_finite": "The samples hold NaN, infinite or far too large values. Repair the file.",
     "unsupported_rate": "The sample rate is outside 1 to 400 kHz.",
     "too_short": "The clip holds less than one example (0.975 s). --short_clips pad embeds such clips.",
     "too_long": "The clip is longer than --max_duration_seconds.",

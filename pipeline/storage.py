@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import BinaryIO, Literal, Protocol
 from urllib.parse import unquote
@@ -135,23 +135,15 @@ def is_wrapped(uri: str) -> bool:
     return compression.kind_of(uri) is not None
 
 
-def open_unwrapped(uri: str, progress: Callable[[], None] = lambda: None, max_bytes: int | None = None) -> BinaryIO:
-    """As `open_read`, but of a compressed file its content, unpacked once, since decoders seek.
-
-    Args:
-      uri: path or URI.
-      progress: called for every megabyte or less that was unpacked.
-      max_bytes: unpacked content beyond it is refused; None: no limit.
+def open_unwrapped(uri: str) -> BinaryIO:
+    """As `open_read`, but of a compressed file its content.
 
     Raises:
       TruncatedError, DamagedError: the compressed data are cut off or damaged.
-      MissingError, StorageError: as `open_read`; or the content is too large.
+      MissingError, StorageError: as `open_read`.
     """
     file = open_read(uri)
-    if not is_wrapped(uri):
-        return file
-    with file:
-        return compression.unpacked(file, uri, progress, max_bytes)
+    return compression.unpacked(file, uri) if is_wrapped(uri) else file
 
 
 def open_write(uri: str) -> AbstractContextManager[BinaryIO]:

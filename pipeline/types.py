@@ -144,7 +144,7 @@ class Failure:
 
     Attributes:
       clip: which.
-      stage: "find", "plan" or "extract".
+      stage: "find", "plan", "extract" or "embed".
       reason: one of `pipeline.reasons.REASONS`.
       message: one line for the user: what was found, with the value.
       skipped: True where a policy asked to leave such clips out; counted apart from failures.

@@ -34,7 +34,7 @@ def _resolved(model: Model) -> Model:
 
 
 def _load(model: Model, check: bool = False) -> models.EmbedFunction:
-    return digests
+    return models.finished(digests)
 
 
 CHEAP_NETWORK = {"resolve_checkpoint": _resolved, "resolve_pca": _resolved, "load": _load}

@@ -63,9 +63,10 @@ def replacements(note: Callable[[str], None]) -> list[tuple[object, str, Any]]:
         if results:
             note("commit")
 
+    network = noted_values if "TEST_NOTE_BATCHES" in os.environ else values_of
     return [
         (task_state, "hold", noted_hold),
-        (models, "load", lambda model, check=False: noted_values if "TEST_NOTE_BATCHES" in os.environ else values_of),
+        (models, "load", lambda model, check=False: models.finished(network)),
         (models, "resolve_checkpoint", lambda model: model),
         (models, "resolve_pca", lambda model: model),
         (embed.Session, "push", noted_push),

@@ -19,12 +19,14 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.decoding import decode, protocol
+from pipeline.decoding import decode, opening, protocol
 from pipeline.decoding.stretch import Examples
+from pipeline.files import compression
 from pipeline.plan import examples_in
 from pipeline.settings import FrontEnd
 from pipeline.types import Clip, Reading, Segment
-from vggish_core.examples import num_examples, waveform_to_examples
+from vggish_core.audio import AudioError
+from vggish_core.examples import num_examples, waveform_to_examples, wavfile_to_examples
 from vggish_core.subprocesses import PACKAGES
 
 RATE = 16000
@@ -309,6 +311,45 @@ def test_compressed_wrappers_give_their_content(files: dict[str, Path], tmp_path
     assert failed(read(path, clips)[0]).reason == "truncated"
     path.write_bytes(packed[:100] + bytes(100) + packed[200:])
     assert failed(read(path, clips)[0]).reason == "corrupt"
+
+
+def test_samples_too_large_for_the_features_fail_their_own_segment(tmp_path: Path) -> None:
+    samples = np.random.default_rng(0).normal(0, 0.1, 12 * RATE)
+    samples[round(3.5 * RATE)] = 1e38  # a finite number
+    path = write(tmp_path / "a.wav", samples, subtype="FLOAT")
+    clips = [Clip("a", "a", start, start + 3, cut=True) for start in (0.0, 2.0, 6.0, 3.0)]
+    before, within, behind, also_within = read(path, clips)
+    assert (ended(before).examples, ended(behind).examples) == (3, 3)
+    for result, place in ((within, 1.5), (also_within, 0.5)):
+        assert failed(result).reason == "not_finite"
+        at_s = float(failed(result).message.split(" s from the start")[0].split()[-1])
+        assert place - 0.03 < at_s <= place
+    with pytest.raises(AudioError, match=r"not_finite: the log-mel 3\.4\d s from the start"):
+        wavfile_to_examples(path)
+    samples[round(3.5 * RATE)] = 1e36
+    assert ended(read(write(tmp_path / "b.wav", samples, subtype="FLOAT"), [Clip("b", "b")])[0]).examples == 12
+
+
+@pytest.mark.parametrize(("limit_s", "unpacked_s"), [(20.0, 700), (None, 1200)])
+def test_a_packed_recording_is_unpacked_as_far_as_it_is_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit_s: float | None, unpacked_s: int
+) -> None:
+    monkeypatch.setattr(compression, "IN_MEMORY_BYTES", 4 << 20)
+    plain = write(tmp_path / "a.wav", np.zeros(1200 * RATE), subtype="PCM_16")
+    (tmp_path / "a.wav.gz").write_bytes(gzip.compress(plain.read_bytes(), 1))
+    sizes = []
+    check = opening._Bound.check
+    monkeypatch.setattr(opening._Bound, "check", lambda *of: (sizes.append(of[1]), check(*of)))
+    (result,) = read(tmp_path / "a.wav.gz", [Clip("a", "a")], FrontEnd(max_duration_seconds=limit_s))
+    assert sizes[-1] <= unpacked_s * 2 * RATE + 44
+    if limit_s is None:
+        assert ended(result).examples == 1249
+    else:
+        assert failed(result).reason == "too_long"
+        (cut,) = read(
+            tmp_path / "a.wav.gz", [Clip("a", "a", 1100.0, 1110.0, cut=True)], FrontEnd(max_duration_seconds=limit_s)
+        )
+        assert ended(cut).examples == 10
 
 
 def test_a_wav_that_ends_before_its_header_says_gives_what_is_there(tmp_path: Path) -> None:

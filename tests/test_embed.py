@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.embed import Batcher, Session, Worker
+from pipeline.output.assemble import assemble
 from pipeline.types import Clip, Embedding, Ending, ExampleBlock, Failure, Outcome, Segment
 
 
@@ -20,9 +21,9 @@ def marked(count: int, first: int) -> np.ndarray:
     return examples
 
 
-def index_of(examples: np.ndarray) -> np.ndarray:
+def index_of(examples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A stand-in for the network: every value of a row is the example's mark."""
-    return np.repeat(examples[:, :1, 0], 128, axis=1)
+    return np.repeat(examples[:, :1, 0], 128, axis=1), np.isfinite(examples[:, 0, 0])
 
 
 def stream(blocks_of_clips: list[list[int]]) -> list[ExampleBlock | Ending]:
@@ -75,13 +76,33 @@ def test_an_embedding_holds_its_own_rows_only() -> None:
 
 
 def test_a_fault_of_the_network_is_raised() -> None:
-    def broken(examples: np.ndarray) -> np.ndarray:
+    def broken(examples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         raise RuntimeError("no such kernel")
 
     session = Session(Worker(broken, 2, 1))
     list(session.push(stream([[2]])[0]))
     with pytest.raises(RuntimeError, match="no such kernel"):
         list(session.finish())
+
+
+def test_a_row_that_is_not_finite_fails_its_clip_and_no_other() -> None:
+    items = stream([[3], [4], [70], [2]])
+    assert isinstance(items[2], ExampleBlock)
+    items[2].examples[1, 0, 0] = np.inf
+    assert isinstance(items[4], ExampleBlock)
+    items[4].examples[66] = np.nan
+    outcomes, _ = run(items, 16, 2)
+    failures = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
+    assert [(each.clip.id, each.stage, each.reason) for each in failures] == [
+        ("clip1", "embed", "not_finite"),
+        ("clip2", "embed", "not_finite"),
+    ]
+    assert "example 1 " in failures[0].message
+    assert "example 66 " in failures[1].message
+    results = {result.entry.id: result.entry.outcome for result in assemble(outcomes)}
+    assert results == {"clip0": "written", "clip1": "failed", "clip2": "failed", "clip3": "written"}
+    written = [outcome for outcome in outcomes if isinstance(outcome, Embedding)]
+    assert all(np.isfinite(outcome.values).all() for outcome in written)
 
 
 def test_batches_are_exactly_full() -> None:

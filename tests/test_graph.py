@@ -145,7 +145,7 @@ def floats(examples: np.ndarray) -> np.ndarray:
 @pytest.fixture
 def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Build], graph.Sizes]:
     """A function that runs a graph on clips whose elements are as large as they come, and gives what was encoded."""
-    monkeypatch.setattr(models, "load", lambda model, check=False: floats)
+    monkeypatch.setattr(models, "load", lambda model, check=False: models.finished(floats))
     monkeypatch.setattr(embed, "_workers", {})
     folder = tmp_path.joinpath(*("a long name of a folder " * 8 for _ in range(4)))
     folder.mkdir(parents=True)

@@ -143,7 +143,7 @@ def test_rows_that_are_there_are_not_embedded_again(
         values = values_of(examples)
         return values if kind == "quantized" else values.astype(np.float32)
 
-    monkeypatch.setattr(models, "load", lambda model, check=False: counted)
+    monkeypatch.setattr(models, "load", lambda model, check=False: models.finished(counted))
     flags = ["--input", recording / name, *FLAGS, "--embeddings", kind]
     assert embed_here(tmp_path / "whole", *flags).status == 0
     total = sum(embedded)

@@ -112,7 +112,12 @@ def test_without_a_cache_the_checkpoint_is_read_each_time(
     file.touch()
     monkeypatch.setenv("VGGISH_CACHE", str(file))
     taken = []
-    monkeypatch.setattr(models, "_embedder", lambda model, path, check: taken.append((path, check)) or len)
-    assert models.load(Model(checkpoint.path, "", embeddings="raw"), check=True) is len
+
+    def network(examples: np.ndarray) -> np.ndarray:
+        return examples.sum(axis=2)
+
+    monkeypatch.setattr(models, "_embedder", lambda model, path, check: taken.append((path, check)) or network)
+    values, finite = models.load(Model(checkpoint.path, "", embeddings="raw"), check=True)(np.ones((2, 96, 64)))
+    assert (values.tolist(), finite.tolist()) == ([[64.0] * 96] * 2, [True, True])
     assert taken == [(checkpoint.path, True)]
     assert "cannot be written" in caplog.text

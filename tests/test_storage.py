@@ -11,6 +11,7 @@ import os
 import pickle
 import subprocess
 import sys
+import tempfile
 import zlib
 from collections.abc import Callable
 from itertools import cycle
@@ -368,21 +369,46 @@ class TestCompressed:
         self, tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         data = os.urandom(1000) * 2000
-        calls: list[None] = []
-
-        def progress() -> None:
-            calls.append(None)
-
-        for limit in (1 << 20, 1 << 30):
-            monkeypatch.setattr(compression, "IN_MEMORY_BYTES", limit)
-            (path,) = put(str(tmp_path), f"a.wav{suffix.upper()}", data=PACKERS[suffix](data))
-            assert storage.is_wrapped(path)
-            with storage.open_unwrapped(path, progress) as file:
+        (path,) = put(str(tmp_path), f"a.wav{suffix.upper()}", data=PACKERS[suffix](data))
+        assert storage.is_wrapped(path)
+        for in_memory, on_disk in ((1 << 30, None), (1 << 20, None), (1 << 20, 1 << 30), (1 << 20, 3 << 19), (0, 0)):
+            monkeypatch.setattr(compression, "IN_MEMORY_BYTES", in_memory)
+            with compression.unpacked(storage.open_read(path), path, disk_bytes=on_disk) as file:
+                assert isinstance(file, io.BytesIO) == (in_memory == 1 << 30)
+                raw = getattr(file, "raw", None)
+                assert isinstance(raw, compression._Unpacking) == (on_disk is not None and on_disk < len(data))
                 assert file.read() == data
-                file.seek(1_234_567)
-                assert file.read(10) == data[1_234_567:1_234_577]
-                assert isinstance(file, io.BytesIO) == (limit == 1 << 30)
-        assert len(calls) >= 2
+                for place in (1_234_567, 3, len(data) - 4, 1_999_000, 2_000_000, len(data) + 5):
+                    file.seek(place)
+                    assert file.read(10) == data[place : place + 10]
+                assert file.seek(-10, os.SEEK_END) == len(data) - 10
+                assert file.read() == data[-10:]
+
+    def test_a_full_disk_costs_time_and_no_content(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(compression, "IN_MEMORY_BYTES", 1 << 20)
+        full = Path("/dev/full").open("r+b", buffering=0)  # noqa: SIM115
+        monkeypatch.setattr(tempfile, "TemporaryFile", lambda buffering: full)
+        data = os.urandom(1 << 20) + b"end"
+        (path,) = put(str(tmp_path), "a.gz", data=PACKERS[".gz"](data))
+        with storage.open_unwrapped(path) as file:
+            assert file.read() == data
+        assert full.closed
+
+    def test_blocks_are_checked_while_they_are_unpacked(self, tmp_path: Path) -> None:
+        sizes: list[int] = []
+
+        def check(size: int, start: bytes) -> None:
+            sizes.append(size)
+            assert bytes(start) == data[: min(size, compression.START_BYTES)]
+            if size > 2_000_000:
+                raise RuntimeError("enough")
+
+        data = os.urandom(1 << 20) * 50
+        (path,) = put(str(tmp_path), "a.gz", data=PACKERS[".gz"](data))
+        with pytest.raises(RuntimeError, match="enough"):
+            compression.unpacked(storage.open_read(path), path, check)
+        assert 2_000_000 < sizes[-1] < 4_000_000
+        assert sizes == sorted(set(sizes))
 
     @pytest.mark.parametrize("suffix", [".gz", ".bz2", ".xz", ".zst"])
     def test_one_after_the_other(self, tmp_path: Path, suffix: str) -> None:
@@ -411,12 +437,6 @@ class TestCompressed:
         assert not error.value.truncated
         assert error.value.errno is None
         assert path in str(error.value)
-
-    @pytest.mark.parametrize("suffix", PACKERS)
-    def test_more_than_allowed_is_refused_without_unpacking_it(self, tmp_path: Path, suffix: str) -> None:
-        (path,) = put(str(tmp_path), f"a{suffix}", data=PACKERS[suffix](bytes(40_000_000)))
-        with pytest.raises(StorageError, match="more than 1000000 bytes"):
-            storage.open_unwrapped(path, max_bytes=1_000_000)
 
     def test_other_files_are_opened_as_they_are(self, tmp_path: Path) -> None:
         (path,) = put(str(tmp_path), "a.wav")

@@ -158,6 +158,17 @@ def _no_examples() -> np.ndarray:
     return np.empty((0, params.NUM_FRAMES, params.NUM_BANDS), np.float32)
 
 
+def first_not_finite(examples: np.ndarray) -> tuple[int, int] | None:
+    """Examples [k, 96, 64] -> index of the first example with a NaN or infinite value, and of its frame, if any.
+
+    Finite samples can give one: the magnitudes of some 1e38 are beyond float32.
+    """
+    if np.isfinite(examples).all():
+        return None
+    example, frame = np.argwhere(~np.isfinite(examples).all(axis=2))[0]
+    return int(example), int(frame)
+
+
 def waveform_to_examples(data: np.ndarray, sample_rate: int, hop_frames: int = params.EXAMPLE_HOP_FRAMES) -> np.ndarray:
     """Samples [n] or [n, channels] at `sample_rate` Hz -> log-mel examples float32 [k, 96, 64].
 
@@ -165,7 +176,8 @@ def waveform_to_examples(data: np.ndarray, sample_rate: int, hop_frames: int = p
     k = 0.
 
     Raises:
-      ValueError: another shape or type, a rate outside 1 to 400 kHz, NaN or infinite samples.
+      ValueError: another shape or type, a rate outside 1 to 400 kHz, samples that are NaN, infinite or so large that
+        the log-mel is.
     """
     data = np.asarray(data)
     if data.ndim not in (1, 2):
@@ -173,8 +185,8 @@ def waveform_to_examples(data: np.ndarray, sample_rate: int, hop_frames: int = p
     stream = ExampleStream(int(sample_rate), hop_frames)
     blocks = [stream.push(data[i : i + BLOCK_FRAMES]) for i in range(0, len(data), BLOCK_FRAMES)]
     examples = np.concatenate([_no_examples(), *blocks, stream.finish()])
-    if not np.isfinite(examples).all():
-        raise ValueError("the samples hold NaN or infinite values: repair or leave out the waveform")
+    if first_not_finite(examples) is not None:
+        raise ValueError("the samples hold NaN, infinite or far too large values: repair or leave out the waveform")
     return examples
 
 
@@ -188,9 +200,19 @@ def wavfile_to_examples(
     Raises:
       audio.AudioError: the file cannot be decoded.
     """
-    from vggish_core.audio import open_audio
+    from vggish_core.audio import AudioError, open_audio
 
     with open_audio(wav_file) as reader:
         stream = ExampleStream(reader.sample_rate_hz, hop_frames)
         blocks = [stream.push(block) for block in reader.blocks()]
-    return np.concatenate([_no_examples(), *blocks, stream.finish()])
+    examples = np.concatenate([_no_examples(), *blocks, stream.finish()])
+    if (place := first_not_finite(examples)) is not None:
+        raise AudioError("not_finite", not_finite_at(place, 0, hop_frames))
+    return examples
+
+
+def not_finite_at(place: tuple[int, int], first_example: int, hop_frames: int) -> str:
+    """What `first_not_finite` found in examples from `first_example` on -> one line for the user."""
+    frame = (first_example + place[0]) * hop_frames + place[1]
+    seconds = frame * params.STFT_HOP_LENGTH_SECONDS
+    return f"the log-mel {seconds:.2f} s from the start is not finite: the samples there are far too large"

@@ -118,7 +118,10 @@ class LogMel:
             np.fft.rfft(windows, axis=-1, out=spectrum)
             np.abs(spectrum[:, self._bins].astype(np.complex64), out=self._magnitudes[:rows])
             for bands, bins, matrix in self._groups:
-                np.matmul(self._magnitudes[:, bins], matrix, out=of_block[:, bands])
+                with np.errstate(
+                    over="ignore", invalid="ignore"
+                ):  # whoever takes the frames looks for what is infinite
+                    np.matmul(self._magnitudes[:, bins], matrix, out=of_block[:, bands])
             self._buffer.drop(BLOCK_HOP_SAMPLES)
         frames += np.float32(params.LOG_OFFSET)
         return np.log(frames, out=frames)

@@ -113,15 +113,18 @@ def _attempt(pool: decoders.DecoderPool, worker: embed.Worker, clip: Clip, hop_s
     if failure is not None:
         return Trial(clip, 0, 0.0, True, decode_s, 0.0, np.empty((0, 128)), failure)
     examples = np.concatenate(blocks)
-    parts = [worker.submit(part).result() for part in _batches(examples, worker.batch_size)]
+    batches = [
+        worker.submit(examples[begin : begin + worker.batch_size]).result()
+        for begin in range(0, count, worker.batch_size)
+    ]
+    values = np.concatenate([batch.values for batch in batches])
+    whole_batch = embed.Batch(
+        values, np.concatenate([batch.finite for batch in batches]), fsum(batch.seconds for batch in batches)
+    )
+    (outcome,) = embed.outcomes_of([embed.Span(Segment(clip), 0, count)], whole_batch)
     audio_s = ending.audio_s if ending else count * hop_s
-    values = np.concatenate([values for values, _ in parts])
-    return Trial(clip, count, audio_s, whole, decode_s, sum(seconds for _, seconds in parts), values)
-
-
-def _batches(examples: np.ndarray, size: int) -> Iterator[np.ndarray]:
-    for begin in range(0, len(examples), size):
-        yield examples[begin : begin + size]
+    failure = outcome if isinstance(outcome, Failure) else None
+    return Trial(clip, count, audio_s, whole, decode_s, whole_batch.seconds, values, failure)
 
 
 def estimate(clips: Sequence[Clip], trials: Sequence[Trial], job: Job) -> Estimate:

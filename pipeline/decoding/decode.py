@@ -6,20 +6,18 @@ segments of a long clip are computed on the clip's absolute grid (docs/design.md
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import chain
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO
 
 import numpy as np
 
 from pipeline import storage
 from pipeline.decoding import protocol
+from pipeline.decoding.opening import Progress, open_file
 from pipeline.decoding.stretch import Examples, Result, Source, Stretch, min_known
-from pipeline.files import compression
 from pipeline.settings import FrontEnd
 from pipeline.types import Probe, Reading
 from vggish_core.audio import AudioError, AudioReader, open_audio
@@ -30,8 +28,6 @@ TRIED_SAMPLES = 1 << 20
 """At a file's start, of all channels, in which seeking is tried: two of FLAC's blocks at their largest."""
 
 Item = Result | protocol.Started
-Progress = Callable[[], None]
-"""Called now and then while nothing comes: each call means that the decoder is not stuck."""
 
 
 def read(reading: Reading, front_end: FrontEnd, progress: Progress) -> Iterator[Item]:
@@ -69,7 +65,7 @@ def probe(uri: str, progress: Progress) -> Probe | None:
     """A file -> what its header says; None if it does not open or say its length: reading it will tell why."""
     try:
         with ExitStack() as stack:
-            audio = stack.enter_context(open_audio(_open(uri, stack, progress)))
+            audio = stack.enter_context(open_audio(open_file(uri, stack, progress)))
             if audio.frames is None:
                 return None
             frames, rate = audio.frames, audio.sample_rate_hz
@@ -123,7 +119,7 @@ class _Pass:
     def read(self) -> Iterator[Item]:
         """Everything that comes of the file. Raises what is wrong with it."""
         with ExitStack() as stack:
-            audio = stack.enter_context(open_audio(_open(self._reading.uri, stack, self._progress)))
+            audio = stack.enter_context(open_audio(self._open(stack)))
             audio.seekable_exactly = self.exact = audio.seekable_exactly and self._seeks
             frames = audio.frames if self.exact else None
             source = Source(audio.sample_rate_hz, audio.channels, audio.format, frames)
@@ -135,6 +131,13 @@ class _Pass:
                 else:
                     yield self._over(refusal)
             yield from self._read(audio, stretches)
+
+    def _open(self, stack: ExitStack) -> str | BinaryIO:
+        """The reading's file, as far as it is wanted."""
+        wanted = self._front_end.max_duration_seconds
+        if any(self._reading.segments[position].clip.cut for position in self.left):
+            wanted = None  # clips may lie anywhere in it
+        return open_file(self._reading.uri, stack, self._progress, wanted)
 
     def _read(self, audio: AudioReader, stretches: list[Stretch]) -> Iterator[Item]:
         """Samples to whom they belong: each is decoded once, however many stretches it is part of."""
@@ -187,34 +190,6 @@ class _Pass:
         if outcome.segment in self.active:
             self.active.remove(outcome.segment)
         return outcome
-
-
-def _open(uri: str, stack: ExitStack, progress: Progress) -> str | BinaryIO:
-    """The local file's path; or the remote, or unpacked, file, which the stack closes."""
-    packed = compression.kind_of(uri) is not None
-    if storage.is_local(uri) and not packed:
-        return storage.absolute(uri)
-    file = stack.enter_context(storage.open_read(uri))
-    if not packed:
-        return file
-    free = shutil.disk_usage(tempfile.gettempdir()).free
-    watched = cast(BinaryIO, _Watched(file, progress))
-    return stack.enter_context(compression.unpacked(watched, uri, max_bytes=free // 2))
-
-
-class _Watched:
-    """A file that says when it is read."""
-
-    def __init__(self, file: BinaryIO, progress: Progress) -> None:
-        self._file = file
-        self._progress = progress
-
-    def read(self, size: int = -1) -> bytes:
-        self._progress()
-        return self._file.read(size)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._file, name)
 
 
 def _next_block(audio: AudioReader, stop: int | None) -> np.ndarray | None:

@@ -81,7 +81,9 @@ class Decoder:
         self._connection = Connection(ours.detach())
         _open.add(self)
         here = os.getcwd()  # noqa: PTH109
-        session = protocol.Session(front_end, decoding.memory_mb, decoding.timeout_s, here, stores.handed_on())
+        session = protocol.Session(
+            front_end, decoding.memory_mb, decoding.timeout_s, here, decoding.processes, stores.handed_on()
+        )
         try:
             self._connection.send(session)
             self._await(START_TIMEOUT_S, lambda: False)

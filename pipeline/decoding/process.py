@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pipeline import storage
-from pipeline.decoding import decode, protocol
+from pipeline.decoding import decode, opening, protocol
 from pipeline.decoding.stretch import Examples
 from pipeline.files import stores
 from pipeline.settings import FrontEnd
@@ -89,6 +89,7 @@ def _serve(connection: Connection, read: Read, ask: Ask, log: BinaryIO) -> None:
     for name in DECODERS:
         importlib.import_module(name)
     limit_memory(session.memory_mb)
+    opening.share_room(session.decoders)
     protocol.send(connection, protocol.Ready())
     watchdog = Watchdog(session.timeout_s, log)
     while True:

@@ -40,6 +40,7 @@ class Session:
       memory_mb: what it may allocate beyond what it has after its imports.
       timeout_s: it ends itself if it makes no progress for clearly longer.
       directory: what relative paths are relative to.
+      decoders: how many share the disk of temporary files.
       store_options: Beam's, of object stores (`pipeline.files.stores`).
     """
 
@@ -47,6 +48,7 @@ class Session:
     memory_mb: int
     timeout_s: float
     directory: str
+    decoders: int = 1
     store_options: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 

@@ -58,6 +58,7 @@ class Stretch:
         self.position = position
         self._segment = segment
         self._source = source
+        self._hop = hop
         self._hop_s = hop * params.STFT_HOP_LENGTH_SECONDS
         self._max_s = front_end.max_duration_seconds
         self._skip_short = front_end.short_clips == "skip"
@@ -96,7 +97,11 @@ class Stretch:
 
     def push(self, samples: np.ndarray, stop: int) -> Iterator[Result]:
         """Samples float32 [n, channels] up to frame `stop` -> the examples that fill a block; or the failure."""
-        self._hold(self._stream.push(samples))
+        made = self._stream.push(samples)
+        self._hold(made)
+        if failure := self._not_finite(made):
+            yield failure
+            return
         if self._clip_stop is None and (failure := self._too_long(self._seconds(stop))):
             yield failure
             return
@@ -105,8 +110,9 @@ class Stretch:
 
     def finish(self, stop: int) -> Iterator[Result]:
         """Reading got to frame `stop`, `end` or the file's -> the examples that are left, and the outcome."""
-        self._hold(self._stream.finish(pad_short=self._pad))
-        failure = self._fault(stop)
+        made = self._stream.finish(pad_short=self._pad)
+        self._hold(made)
+        failure = self._not_finite(made) or self._fault(stop)
         if failure is not None:
             yield failure
             return
@@ -135,6 +141,14 @@ class Stretch:
                 return self._too_short(seconds)
             return self._past_end(stop) if stop > 0 else self._failed("no_samples", "the file holds no sample")
         return None
+
+    def _not_finite(self, made: np.ndarray) -> protocol.Failed | None:
+        """The failure if the examples that were held last hold what is no number."""
+        place = examples.first_not_finite(made)
+        if place is None:
+            return None
+        first = self._segment.first_example + self._made - len(made)
+        return self._failed("not_finite", examples.not_finite_at(place, first, self._hop))
 
     def _hold(self, made: np.ndarray) -> None:
         """Keep examples until they fill a block."""

@@ -15,8 +15,9 @@ from vggish_core import weights
 
 _log = logging.getLogger(__name__)
 
-EmbedFunction = Callable[[np.ndarray], np.ndarray]
-"""Examples float32 [k, 96, 64] -> values [k, 128], uint8 or float32."""
+EmbedFunction = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""Examples float32 [k, 96, 64] -> values [k, 128], uint8 or float32, and bool [k]: whether a row's are finite. The
+values of a row that is not mean nothing."""
 
 
 def resolve_checkpoint(model: Model) -> Model:
@@ -77,11 +78,26 @@ def load(model: Model, check: bool = False) -> EmbedFunction:
     found = weights.resolve(model.checkpoint, "checkpoint", storage.open_read, model.checkpoint_sha256)
     embed = (_prepared(found) if _takes_prepared(model) else None) or _embedder(model, found.path, check)
     if model.embeddings == "raw":
-        return embed
+        return finished(embed)
     pca = weights.resolve(model.pca_params, "pca_params", storage.open_read, model.pca_sha256)
     postprocessor = Postprocessor(pca.path)
     finish = postprocessor.postprocess if model.embeddings == "quantized" else postprocessor.pca
-    return lambda examples: finish(embed(examples))
+    return finished(embed, finish)
+
+
+def finished(
+    network: Callable[[np.ndarray], np.ndarray], finish: Callable[[np.ndarray], np.ndarray] = lambda raw: raw
+) -> EmbedFunction:
+    """The network, and what is made of its raw embeddings [k, 128] -> both in one."""
+
+    def embed(examples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        raw = network(examples)
+        finite = np.isfinite(raw).all(axis=1)
+        with np.errstate(over="ignore"):  # a PCA may take float32 beyond its range
+            values = finish(raw if finite.all() else np.where(finite[:, None], raw, 0))
+        return values, finite & np.isfinite(values).all(axis=1)
+
+    return embed
 
 
 def _takes_prepared(model: Model) -> bool:
@@ -95,7 +111,7 @@ def _is_prepared(sha256: str) -> bool:
     return prepared.is_known(sha256)
 
 
-def _prepared(checkpoint: weights.Weights) -> EmbedFunction | None:
+def _prepared(checkpoint: weights.Weights) -> Callable[[np.ndarray], np.ndarray] | None:
     """The network from what was prepared and checked of its checkpoint, without TensorFlow; None without a cache."""
     from vggish_core import prepared
     from vggish_core.winograd import WinogradNetwork
@@ -111,7 +127,7 @@ def _prepared(checkpoint: weights.Weights) -> EmbedFunction | None:
         return None
 
 
-def _embedder(model: Model, path: str, check: bool) -> EmbedFunction:
+def _embedder(model: Model, path: str, check: bool) -> Callable[[np.ndarray], np.ndarray]:
     from vggish_core.model import Embedder, check_kernel
 
     # One thread a call: the worker makes as many calls at the same time as it has cores, and none waits for a part.

@@ -121,7 +121,7 @@ class EmbedAudioDoFn(beam.DoFn):
         elif isinstance(outcome, Ending):
             order.expected = outcome.examples
         if isinstance(outcome, Failure | Ending) and order.file is not None:
-            order.file.unlink()  # it has been decoded
+            order.file.unlink(missing_ok=True)  # it has been decoded, and may have failed after that
         order.pieces.append(outcome)
         if isinstance(outcome, Failure):
             del self._orders[number]

@@ -6,13 +6,16 @@ import bz2
 import errno
 import gzip
 import io
+import logging
 import lzma
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
-from pipeline.files.errors import DamagedError, StorageError, TruncatedError
+from pipeline.files.errors import DamagedError, TruncatedError
+
+_log = logging.getLogger(__name__)
 
 SUFFIXES = {
     ".bz2": "bzip2",
@@ -27,6 +30,8 @@ SUFFIXES = {
 
 IN_MEMORY_BYTES = 32 << 20
 """Contents up to this size are held in memory, larger ones in a temporary file."""
+START_BYTES = 1 << 20
+"""Of a content, by which its rate and channels are known; held in memory."""
 _BLOCK = 1 << 20
 _ZSTD_BLOCK = 1 << 12
 """Compressed bytes at a time: they can stand for 32,768 times as many, which the library gives in one piece."""
@@ -50,38 +55,127 @@ def without_suffix(name: str) -> str:
 
 
 def unpacked(
-    file: BinaryIO, uri: str, progress: Callable[[], None] = lambda: None, max_bytes: int | None = None
+    file: BinaryIO,
+    uri: str,
+    check: Callable[[int, bytearray], None] = lambda size, start: None,
+    disk_bytes: int | None = None,
 ) -> BinaryIO:
     """A compressed file -> its content, seekable.
 
+    Small contents are held in memory, larger ones in a temporary file. One for which there is no room is unpacked again
+    as it is read, and after each step back from its start.
+
     Args:
-      file: the compressed bytes; stays open.
+      file: the compressed bytes; closed when it is not needed any more, with the content at the latest.
       uri: its name, which says how it is compressed.
-      progress: called for every block that was unpacked.
-      max_bytes: a larger content is refused; None: no limit.
+      check: called after every block with the bytes that have been unpacked, and the first megabyte of them; what it
+        raises ends the unpacking.
+      disk_bytes: the most that a temporary file takes; None: what there is room for.
 
     Raises:
       TruncatedError, DamagedError: the compressed data are cut off or damaged.
-      StorageError: the content is too large.
     """
-    content: BinaryIO = io.BytesIO()
-    size = 0
+    start, size = bytearray(), 0
+    content: BinaryIO | None = io.BytesIO()
     try:
         for block in _sound_blocks(file, uri):
             size += len(block)
-            if max_bytes is not None and size > max_bytes:
-                raise StorageError(
-                    uri, f"holds more than {max_bytes} bytes when unpacked", "Unpack it beforehand", errno.EFBIG
-                )
-            if size > IN_MEMORY_BYTES and isinstance(content, io.BytesIO):
-                content = _to_disk(content)
-            content.write(block)
-            progress()
+            start += block[: START_BYTES - len(start)]
+            if content is not None and (content := _added(content, block, disk_bytes)) is None:
+                _log.info("%s: no room for its content in %s", uri, tempfile.gettempdir())
+            check(size, start)
     except BaseException:
-        content.close()
+        file.close()
+        if content is not None:
+            content.close()
         raise
+    if content is None:
+        return cast(BinaryIO, io.BufferedReader(_Unpacking(file, uri, bytes(start), size), _BLOCK))
+    file.close()
     content.seek(0)
-    return content
+    if isinstance(content, io.BytesIO):
+        return content
+    return cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, content)))
+
+
+def _added(content: BinaryIO, block: bytes, disk_bytes: int | None) -> BinaryIO | None:
+    """A content and the block that follows -> the content with it, on the disk if it is large; None without room."""
+    size = content.tell() + len(block)
+    try:
+        if isinstance(content, io.BytesIO) and size > IN_MEMORY_BYTES:
+            held = content.getbuffer()
+            content = cast(BinaryIO, tempfile.TemporaryFile(buffering=0))  # noqa: SIM115  the caller's to close
+            _write(content, held)
+        if isinstance(content, io.BytesIO) or disk_bytes is None or size <= disk_bytes:
+            _write(content, block)
+            return content
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            content.close()
+            raise
+    content.close()
+    return None
+
+
+def _write(file: BinaryIO, data: bytes | memoryview) -> None:
+    """Write all: a file without a buffer, which tells at once when the disk is full, takes as much as fits."""
+    left = memoryview(data)
+    while left:
+        left = left[file.write(left) :]
+
+
+class _Unpacking(io.RawIOBase):
+    """A content that is unpacked as it is read."""
+
+    def __init__(self, file: BinaryIO, uri: str, start: bytes, size: int) -> None:
+        self._file, self._uri, self._size = file, uri, size
+        self._start = start
+        self._position = 0
+        self._blocks: Iterator[bytes] = iter(())
+        self._block, self._block_at = b"", size
+        """What was unpacked last, and where it lies."""
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._position = max(0, offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence])
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        source, at = self._at(self._position)
+        part = source[self._position - at :][: len(buffer)]
+        buffer[: len(part)] = part
+        self._position += len(part)
+        return len(part)
+
+    def _at(self, position: int) -> tuple[bytes, int]:
+        """The block that holds a position, and where it begins; an empty one at the end."""
+        if position >= self._size:
+            return b"", position
+        if position < len(self._start):
+            return self._start, 0
+        if position < self._block_at:
+            self._file.seek(0)
+            self._blocks = _sound_blocks(self._file, self._uri)
+            self._block, self._block_at = b"", 0
+        while position >= self._block_at + len(self._block):
+            self._block_at += len(self._block)
+            block = next(self._blocks, None)
+            if block is None:
+                raise TruncatedError(self._uri, "has become shorter", "Leave it alone while it is read")
+            self._block = block
+        return self._block, self._block_at
 
 
 def _sound_blocks(file: BinaryIO, uri: str) -> Iterator[bytes]:
@@ -102,12 +196,6 @@ def _sound_blocks(file: BinaryIO, uri: str) -> Iterator[bytes]:
         if block is None:
             return
         yield block
-
-
-def _to_disk(content: io.BytesIO) -> BinaryIO:
-    file = tempfile.TemporaryFile()  # noqa: SIM115  the caller's to close
-    file.write(content.getbuffer())
-    return file
 
 
 def _blocks(file: BinaryIO, kind: str | None) -> Iterator[bytes]:
