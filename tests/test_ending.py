@@ -77,3 +77,20 @@ def test_what_cannot_be_printed_shows_in_the_status() -> None:
     with Path("/dev/full").open("w") as full:
         done = end("print('printed')\nreturn 0", stdout=full.fileno())
     assert done.returncode == 120
+
+
+def test_a_hang_after_a_signal_ends_and_says_where_it_was() -> None:
+    done = end(
+        "import os, signal\n"
+        "ending.LATEST_END_S = 1\n"
+        "with ending.interruptible(False):\n"
+        "    try:\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "        time.sleep(1000)\n"
+        "    except KeyboardInterrupt:\n"
+        "        stuck = threading.Lock()\n"
+        "        stuck.acquire(), stuck.acquire()"
+    )
+    assert done.returncode == 1
+    assert "Timeout" in done.stderr
+    assert "in program" in done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import faulthandler
 import logging
 import os
 import signal
@@ -18,6 +19,12 @@ CRASHED = 1
 """Python's exit status after an exception that nobody caught."""
 UNWRITTEN = 120
 """Python's exit status where what was printed could not be written to the end."""
+LATEST_END_S = 60.0
+"""A process that was to stop ends after so long, whatever it hangs in, and says where that was. Storage that fails is
+tried again for half of it."""
+
+_owns_process = False
+"""Whether `run` was called: the process is the command's, not a notebook's."""
 
 
 @contextmanager
@@ -40,6 +47,8 @@ def interruptible(verbose: bool) -> Iterator[list[int]]:
                 os._exit(128 + number)
             return
         came.append(number)
+        if _owns_process:
+            faulthandler.dump_traceback_later(LATEST_END_S, exit=True)
         worker_processes.pool().kill()  # the engine would wait until they have done what they are at
         if not verbose:  # what an engine's threads say when they are stopped is no news
             logging.disable(logging.CRITICAL)
@@ -79,6 +88,8 @@ def run(program: Callable[[], int]) -> NoReturn:
     that had talked to a job service was seen to hang there after its last word, once in hundreds of runs; and with
     TensorFlow and Beam loaded it takes more than a second.
     """
+    global _owns_process
+    _owns_process = True
     status = CRASHED
 
     def leave() -> None:

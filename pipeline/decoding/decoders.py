@@ -48,7 +48,8 @@ class DecoderPool:
         self._command = command
         self._waiting: deque[tuple[Reading | Question, Results]] = deque()
         self._current: set[Results] = set()
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()  # taken by name: see `Results`
+        self._changed = threading.Condition(self._lock)
         self._closed = False
         self._threads: list[threading.Thread] = []
         self._idle = 0
@@ -67,7 +68,7 @@ class DecoderPool:
         return probing
 
     def _submit(self, request: Reading | Question, results: Results) -> None:
-        with self._changed:
+        with self._lock:
             if self._closed:
                 raise PoolClosedError("the decoder pool is closed")
             self._waiting.append((request, results))
@@ -80,7 +81,7 @@ class DecoderPool:
 
     def close(self) -> None:
         """End all processes. Consumers that still wait get a `PoolClosedError`."""
-        with self._changed:
+        with self._lock:
             self._closed = True
             for results in [*(results for _, results in self._waiting), *self._current]:
                 results.end(0.0, PoolClosedError("the decoder pool was closed before this reading's end"))
@@ -115,12 +116,12 @@ class DecoderPool:
                 slot.kill()
                 results.end(0.0, error)
             finally:
-                with self._changed:
+                with self._lock:
                     self._current.discard(results)
         slot.end()
 
     def _take(self) -> tuple[Reading | Question, Results] | None:
-        with self._changed:
+        with self._lock:
             self._idle += 1
             self._changed.wait_for(lambda: self._waiting or self._closed)
             self._idle -= 1

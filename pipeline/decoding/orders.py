@@ -75,7 +75,10 @@ class Results:
     """The bounded queue between a decoder's thread and a consumer."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        # Locks are taken by name: `with` on a condition is Python code, which a Ctrl-C in the main thread can leave with
+        # the lock held, and a decoder's thread would wait for it for ever.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._items: deque[Extracted | Probe] = deque()
         self._examples = 0
         self._ended = False
@@ -86,7 +89,7 @@ class Results:
     def put(self, item: Extracted | Probe) -> None:
         """Add a result when there is room. Raises `CancelledError` if nobody will take it."""
         size = len(item.examples) if isinstance(item, ExampleBlock) else 0
-        with self._changed:
+        with self._lock:
             self._changed.wait_for(lambda: self.cancelled or not size or self._examples < QUEUED_EXAMPLES)
             if self.cancelled:
                 raise CancelledError
@@ -96,14 +99,14 @@ class Results:
 
     def end(self, busy_s: float, error: BaseException | None = None) -> None:
         """Nothing more comes; `error` is raised to the consumer."""
-        with self._changed:
+        with self._lock:
             if not self._ended:
                 self._ended, self._error, self.busy_s = True, error, busy_s
                 self._changed.notify_all()
 
     def get(self) -> Extracted | Probe | None:
         """The next result; None at the end."""
-        with self._changed:
+        with self._lock:
             # In slices: a wait without end would not see a Ctrl-C that comes in the moment before it begins.
             while not self._changed.wait_for(lambda: self._items or self._ended or self.cancelled, WAIT_S):
                 pass
@@ -118,7 +121,7 @@ class Results:
             return None
 
     def cancel(self) -> None:
-        with self._changed:
+        with self._lock:
             self.cancelled = True
             self._items.clear()
             self._changed.notify_all()
