@@ -75,8 +75,8 @@ class Results:
     """The bounded queue between a decoder's thread and a consumer."""
 
     def __init__(self) -> None:
-        # Locks are taken by name: `with` on a condition is Python code, which a Ctrl-C in the main thread can leave with
-        # the lock held, and a decoder's thread would wait for it for ever.
+        # Locks are taken by name: `with` on a condition is Python code, which a Ctrl-C in the main thread can leave
+        # with the lock held, and a decoder's thread would wait for it for ever.
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._items: deque[Extracted | Probe] = deque()
