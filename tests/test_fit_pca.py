@@ -52,7 +52,6 @@ def relative(found: np.ndarray, expected: np.ndarray) -> float:
     return float((np.linalg.norm(found - expected, axis=1) / np.linalg.norm(expected, axis=1)).max())
 
 
-@pytest.mark.ci
 def test_quantized_embeddings_rotated_back_give_numpys_parameters(
     tmp_path: Path, made_audioset: Path, standin_weights: Path
 ) -> None:

@@ -31,6 +31,7 @@ def make(folder: Path, clips: int) -> Path:
     return folder
 
 
+@pytest.mark.ci
 def test_the_pieces_of_a_run_add_up_to_its_output(tmp_path: Path, audio: Path, embed_here: Embed) -> None:
     output = tmp_path / "out"
     done = embed_here(output, "--input", audio, "--piece_seconds", "0.3", "--max_failures", "100%")

@@ -127,7 +127,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", ["day.wav", "day.mp3"])
+@pytest.mark.parametrize("name", ["day.wav", pytest.param("day.mp3", marks=pytest.mark.ci)])
 @pytest.mark.parametrize("kind", ["quantized", pytest.param("raw", marks=pytest.mark.ci)])
 def test_rows_that_are_there_are_not_embedded_again(
     recording: Path, tmp_path: Path, embed_here: Embed, monkeypatch: pytest.MonkeyPatch, name: str, kind: str

@@ -13,7 +13,6 @@ from vggish_core.postprocess import write_pca_params
 STANDIN = ["--checkpoint", "standin", "--pca_params", "standin"]
 
 
-@pytest.mark.ci
 def test_standin_weights_look_good_and_are_called_what_they_are(
     standin_weights: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -33,7 +33,11 @@ def _graph(root: beam.Pipeline) -> Any:
 
 
 @pytest.mark.parametrize(
-    "flags", [["FnApiRunner"], ["PortableRunner", "--job_endpoint", "embed"]], ids=["in process", "job service"]
+    "flags",
+    [
+        pytest.param(["FnApiRunner"], id="in process"),
+        pytest.param(["PortableRunner", "--job_endpoint", "embed"], id="job service", marks=pytest.mark.ci),
+    ],
 )
 def test_counters_of_pieces_add_up(flags: list[str]) -> None:
     seen = watch.Watch(poll_s=0)

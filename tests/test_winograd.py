@@ -171,6 +171,7 @@ def test_vectors_of_another_processor_change_no_bits(
     np.testing.assert_array_equal(WinogradNetwork(variables, threads=1, tile=other)(examples[:5]), embeddings[:5])
 
 
+@pytest.mark.ci
 def test_more_rows_than_the_dense_layers_take(network: Network, examples: np.ndarray, embeddings: np.ndarray) -> None:
     many = np.concatenate([examples] * 7)
     np.testing.assert_array_equal(network(many), np.concatenate([embeddings] * 7))
