@@ -16,7 +16,7 @@ from pipeline.cli import flags
 from pipeline.embedding import models
 from pipeline.embedding.whole_clips import FAILED, EmbedAudioDoFn
 from pipeline.settings import Decoding, FrontEnd, Model
-from pipeline.types import Embedding, EmbeddingKind, Failure, ShortClips
+from pipeline.types import Damaged, Embedding, EmbeddingKind, Failure, ShortClips
 
 
 class Embedded(NamedTuple):
@@ -51,6 +51,7 @@ class EmbedAudio(beam.PTransform):
       hop_seconds: from one example's start to the next, a multiple of 0.01.
       short_clips: what becomes of clips of less than one example (0.975 s): "skip", "pad" or "fail".
       max_duration_seconds: longer clips fail as too_long.
+      damaged: whether files that are damaged or cut off "fail", or what decodes of them is kept ("keep").
       threads, decoders: calls of the network, and decoder processes, at the same time in a worker process; None: as
         many as the worker has cores. Engines that start a process a core want 1.
       decode_timeout_seconds, decode_memory_mb: a decoder without progress for so long, or with more memory, is ended.
@@ -73,6 +74,7 @@ class EmbedAudio(beam.PTransform):
         hop_seconds: float = 0.96,
         short_clips: ShortClips = "skip",
         max_duration_seconds: float | None = None,
+        damaged: Damaged = "fail",
         threads: int | None = None,
         decoders: int | None = None,
         decode_timeout_seconds: float = 120.0,
@@ -82,6 +84,7 @@ class EmbedAudio(beam.PTransform):
         super().__init__()
         _check("embeddings", embeddings, get_args(EmbeddingKind))
         _check("short_clips", short_clips, get_args(ShortClips))
+        _check("damaged", damaged, get_args(Damaged))
         _check("precision", precision, ("float32", "bfloat16"))
         kernels = ("direct",) if precision == "bfloat16" else ("winograd", "direct")
         convolutions = convolutions or kernels[0]
@@ -100,7 +103,7 @@ class EmbedAudio(beam.PTransform):
         for name, number in numbers.items():
             if number is not None and not number > 0:
                 raise ValueError(f"{name} is {number!r}, not a number above 0")
-        self.front_end = FrontEnd(hop_s, short_clips, max_duration_seconds)
+        self.front_end = FrontEnd(hop_s, short_clips, max_duration_seconds, damaged)
         self.model = Model(
             checkpoint=checkpoint,
             pca_params=pca,

@@ -212,7 +212,7 @@ def processor() -> str:
 
 
 def totals(shards: Iterable[ShardEntry]) -> dict[str, int | float]:
-    """Sums over some shards; clips_in = written + failed + skipped."""
+    """Sums over some shards; clips_in = written + failed + skipped, and damaged are among the written."""
     entries = list(shards)
     written = sum(entry.records for entry in entries)
     failed = sum(entry.failed for entry in entries)
@@ -220,6 +220,7 @@ def totals(shards: Iterable[ShardEntry]) -> dict[str, int | float]:
     return {
         "clips_in": written + failed + skipped,
         "written": written,
+        "damaged": sum(entry.damaged for entry in entries),
         "failed": failed,
         "skipped": skipped,
         "examples": sum(entry.examples for entry in entries),

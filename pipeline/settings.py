@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pipeline.output.layout import ARRAY, STAGED
-from pipeline.types import EmbeddingKind, RecordFormat, ShortClips
+from pipeline.types import Damaged, EmbeddingKind, RecordFormat, ShortClips
 
-FEATURES_VERSION = 1
+FEATURES_VERSION = 2
 """Raised by whoever changes code in a way that changes bytes: outputs of another version are not a cache."""
 
 
@@ -22,11 +22,13 @@ class FrontEnd:
       hop_seconds: from one example's start to the next; a multiple of 0.01.
       short_clips: what becomes of a clip of less than one example (0.975 s).
       max_duration_seconds: longer clips fail as too_long; None: no limit.
+      damaged: whether a file that is damaged or cut off fails its clips, or what decodes of it is kept.
     """
 
     hop_seconds: float = 0.96
     short_clips: ShortClips = "skip"
     max_duration_seconds: float | None = None
+    damaged: Damaged = "fail"
 
     @property
     def hop_frames(self) -> int:

@@ -125,6 +125,7 @@ class Ending:
       sample_rate_hz, channels: of the file.
       format: container and codec, "WAV/PCM_16" or "mov,mp4/aac" say.
       silent: True where every sample was zero.
+      damaged: why the file is, if what decodes of it was kept.
     """
 
     clip: Clip
@@ -136,6 +137,7 @@ class Ending:
     channels: int
     format: str
     silent: bool = False
+    damaged: str = ""
 
 
 @dataclass(frozen=True)
@@ -173,3 +175,4 @@ Outcome = Embedding | Ending | Failure | Drop
 RecordFormat = Literal["audioset", "youtube8m"]
 EmbeddingKind = Literal["quantized", "pca", "raw"]
 ShortClips = Literal["skip", "pad", "fail"]
+Damaged = Literal["fail", "keep"]

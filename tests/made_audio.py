@@ -42,6 +42,11 @@ class Made:
     format: str
     exact: bool = True
 
+    @property
+    def decoded_hz(self) -> int:
+        """The rate at which it is decoded: Opus knows one only."""
+        return 48_000 if "opus" in self.codec.lower() else self.rate_hz
+
 
 def _libsndfile(name: str, container: str, subtype: str, rate_hz: int, channels: int, exact: bool = True) -> Made:
     return Made(name, "libsndfile", container, subtype, rate_hz, channels, f"{container}/{subtype}", exact)
@@ -196,13 +201,23 @@ def _mux_pictures(output: av.container.OutputContainer, stream: av.VideoStream) 
 def decoded(path: Path) -> tuple[np.ndarray, int]:
     """A file -> (samples float64 [n, channels], rate in Hz): by libsndfile, or else by PyAV; nothing of ours."""
     try:
-        if soundfile.info(path).frames < 1 << 32:  # more is its way to say that the file does not tell
+        info = soundfile.info(path)
+        slow_opus = info.subtype == "OPUS" and info.samplerate != 48_000  # which libsndfile decodes at that rate
+        if info.frames < 1 << 32 and not slow_opus:  # more is its way to say that the file does not tell
             return soundfile.read(path, dtype="float64", always_2d=True)
     except soundfile.LibsndfileError:
         pass
     with av.open(str(path)) as container:
         stream = container.streams.audio[0]
-        return np.concatenate([_samples(frame) for frame in container.decode(stream)]), stream.rate
+        decoder = stream.codec_context
+        if decoder.name == "opus":  # FFmpeg's own gives other samples, of speech by far
+            better = av.CodecContext.create("libopus", "r")
+            better.extradata, better.sample_rate, better.layout = decoder.extradata, 48_000, decoder.layout
+            better.options = {"request_sample_fmt": "flt"}
+            decoder = better
+        packets = container.demux(stream)
+        frames = [frame for packet in packets for frame in decoder.decode(packet if packet.size else None)]
+        return np.concatenate([_samples(frame) for frame in frames]), stream.rate
 
 
 def _samples(frame: av.AudioFrame) -> np.ndarray:

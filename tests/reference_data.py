@@ -13,6 +13,7 @@ import pytest
 FOLDER = Path(__file__).resolve().parents[2] / "shared" / "data"
 KEPT = "figures that the makers of this software keep; `make test-released` checks the published ones"
 GOT: dict[str, str] = {
+    "audio/reports": "files that the makers of this software keep; tests/test_wholeness.py makes others of the kinds",
     "audioset": "put there features.tar.gz, the segment lists and class_labels_indices.csv of "
     "research.google.com/audioset/download.html, records as one file: cat eval/*.tfrecord > eval.tfrecord",
     "audio/esc10": "git clone https://github.com/karoldvl/ESC-10 there",

@@ -3,7 +3,6 @@ from __future__ import annotations
 import io
 import os
 import pickle
-import struct
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,9 @@ import soundfile
 
 from tests import made_audio
 from tests.made_audio import encode, tone, video, write
-from vggish_core.audio import AudioError, AudioReader, NamelessFile, open_audio
+from vggish_core.audio import AudioError, AudioReader, open_audio
 from vggish_core.audio_ffmpeg import FFmpegReader
+from vggish_core.audio_source import NamelessFile, Opened
 
 # Every file of ../shared/data/audio/formats: what its reader says and how many sample frames there are, or the reason.
 OUTCOMES: dict[str, tuple[str, int, int, int] | str] = {
@@ -95,21 +95,21 @@ def test_real_files(real_formats: Path, esc10: Path, tmp_path: Path):
         np.testing.assert_allclose(read(through_ffmpeg(path)), read(open_audio(path)), rtol=0, atol=1e-3)
     for name in ("flac-22.flac", "flac-45.flac", "flac-62.flac"):
         shortened_and_damaged((real_formats / name).read_bytes(), tmp_path)
-    for name, expected in (("creative_common.mp4", "truncated"), ("format_test.m4a", "corrupt")):
+    for name in ("creative_common.mp4", "format_test.m4a"):
         content = (real_formats / name).read_bytes()
-        assert reason(io.BytesIO(content[: len(content) // 2])) == expected
+        assert reason(io.BytesIO(content[: len(content) // 2])) == "truncated"
 
 
 def through_ffmpeg(path: Path) -> FFmpegReader:
     file = path.open("rb")
-    return FFmpegReader(file, NamelessFile(file), owned=True, unrecognised="not_audio")
+    return FFmpegReader(Opened(file, NamelessFile(file), owned=True), unrecognised="not_audio")
 
 
 @pytest.mark.parametrize("made", made_audio.FILES, ids=lambda made: made.name)
 def test_every_format_that_can_be_made(made_formats: Path, made: made_audio.Made):
     path = made_formats / made.name
     reader = open_audio(path)
-    assert (reader.format, reader.sample_rate_hz, reader.channels) == (made.format, made.rate_hz, made.channels)
+    assert (reader.format, reader.sample_rate_hz, reader.channels) == (made.format, made.decoded_hz, made.channels)
     samples = read(reader)
     expected, _ = made_audio.decoded(path)
     # The scaling of integers apart, decoders are the same: at most a rounding to float32.
@@ -342,20 +342,7 @@ def test_shortened_mp4(tmp_path: Path):
     ).read_bytes()  # its index is in front
     assert reason(io.BytesIO(streamable[: len(streamable) // 2])) == "truncated"
     m4a = encode(tmp_path / "b", "ipod", "aac", samples).read_bytes()  # at the end
-    assert reason(io.BytesIO(m4a[: len(m4a) // 2])) == "corrupt"
-
-
-def test_wav_with_a_wrong_length_gives_what_is_there(tmp_path: Path):
-    samples = tone()
-    content = bytearray(write(tmp_path / "a", samples, 44100, "WAV", "PCM_16").read_bytes())
-    at = content.index(b"data") + 4
-    whole = read(open_audio(tmp_path / "a"))
-    for promise in (0x7FFFFFF0, 0xFFFFFFFF):
-        content[at : at + 4] = struct.pack("<I", promise)
-        np.testing.assert_array_equal(read(open_audio(io.BytesIO(bytes(content))), 1 << 30), whole)
-    np.testing.assert_array_equal(read(open_audio(io.BytesIO(bytes(content[:-40_000])))), whole[:-10_000])
-    content[at : at + 4] = struct.pack("<I", 0)
-    assert reason(io.BytesIO(bytes(content))) == "no_samples"
+    assert reason(io.BytesIO(m4a[: len(m4a) // 2])) == "truncated"
 
 
 def test_mp3_that_does_not_state_its_length(tmp_path: Path):
@@ -417,12 +404,12 @@ def test_huge_finite_samples_are_finite(tmp_path: Path):
     assert len(read(open_audio(path))) == 1000
 
 
-@pytest.mark.parametrize("rate_hz", [500, 400_001])
+@pytest.mark.parametrize("rate_hz", [500, 1_600_001])
 def test_unsupported_rates(tmp_path: Path, rate_hz: int):
     assert reason(write(tmp_path / "a", tone(1000), rate_hz, "WAV", "PCM_16")) == "unsupported_rate"
 
 
-@pytest.mark.parametrize("rate_hz", [1000, 400_000])
+@pytest.mark.parametrize("rate_hz", [1000, 1_600_000])
 def test_supported_rates(tmp_path: Path, rate_hz: int):
     assert open_audio(write(tmp_path / "a", tone(1000), rate_hz, "WAV", "PCM_16")).sample_rate_hz == rate_hz
 

@@ -11,8 +11,10 @@ import tempfile
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -352,19 +354,135 @@ def test_a_packed_recording_is_unpacked_as_far_as_it_is_wanted(
         assert ended(cut).examples == 10
 
 
-def test_a_wav_that_ends_before_its_header_says_gives_what_is_there(tmp_path: Path) -> None:
+KEEP = FrontEnd(damaged="keep")
+
+
+def test_a_file_whose_end_is_missing_fails_what_would_need_it(tmp_path: Path) -> None:
     samples = np.random.default_rng(0).normal(0, 0.1, 8 * RATE).astype(np.float32)
     path = write(tmp_path / "a.wav", samples, subtype="PCM_16")
     path.write_bytes(path.read_bytes()[: 44 + 5 * RATE * 2])
+    clips = [Clip("a", "a", start, start + 2, cut=True) for start in (0.0, 2.9, 4.0, 6.0)]
+    for clip, result in zip(clips, read(path, clips), strict=True):
+        if clip.start_s < 3:
+            assert ended(result).examples == 2
+        else:
+            assert failed(result).reason == "truncated"
+            assert "160000 of 256000 bytes" in failed(result).message
     clip = Clip("a", "a")
-    (result,) = read(path, [clip])
-    assert ended(result).audio_s == 5.0
+    assert failed(read(path, [clip])[0]).reason == "truncated"
+    (kept,) = read(path, [clip], KEEP)
+    assert ended(kept).audio_s == 5.0
+    assert ended(kept).damaged.startswith("truncated: WAV/PCM_16: 160000 of 256000 bytes")
     # As planned from the header: the last two segments find little and nothing.
     segments = [Segment(clip, i, 3, 3 * i, 3 if i < 2 else None) for i in range(3)]
-    parts = read(path, segments)
+    parts = read(path, segments, KEEP)
     assert [ended(part).examples for part in parts] == [3, 2, 0]
-    assert np.array_equal(np.concatenate([part.examples for part in parts]), result.examples)
+    assert [bool(ended(part).damaged) for part in parts] == [False, True, True]
+    assert np.array_equal(np.concatenate([part.examples for part in parts]), kept.examples)
     assert sum(ended(part).audio_s for part in parts) == pytest.approx(5.0)
+
+
+def test_damage_in_the_middle_ends_what_is_kept(files: dict[str, Path], tmp_path: Path) -> None:
+    data = bytearray(files["noise.flac"].read_bytes())
+    data[len(data) * 2 // 3] ^= 0x55
+    (tmp_path / "a.flac").write_bytes(data)
+    (fails,) = read(tmp_path / "a.flac", [Clip("a", "a")])
+    assert failed(fails).reason == "corrupt"
+    kept, early, late = (
+        read(tmp_path / "a.flac", [clip], KEEP)[0]
+        for clip in (Clip("a", "a"), Clip("b", "a", 0.0, 2.0, cut=True), Clip("c", "a", 7.0, 9.0, cut=True))
+    )
+    assert ended(kept).damaged.startswith("corrupt: ")
+    assert 5 < ended(kept).audio_s < 6.1
+    (whole,) = read(files["noise.flac"], [Clip("a", "a")])
+    assert np.array_equal(kept.examples, whole.examples[: len(kept.examples)])
+    assert not ended(early).damaged
+    assert not ended(late).damaged
+    (tmp_path / "b.flac").write_bytes(data[:3000])
+    assert failed(read(tmp_path / "b.flac", [Clip("b", "b")], KEEP)[0]).reason == "truncated"  # nothing to keep
+
+
+LATE_S = 3.0
+
+
+def film(path: Path, lost_s: tuple[float, float] = (0.0, 0.0), late_s: float = LATE_S) -> np.ndarray:
+    """Makes a film whose sound begins late, without some of its packets; gives the sound float32 [n, 1]."""
+    samples = np.random.default_rng(5).normal(0, 0.1, 12 * RATE).astype(np.float32)
+    with av.open(str(path), "w") as output:
+        picture = output.add_stream("mpeg4", rate=5)
+        picture.width = picture.height = 64
+        picture.pix_fmt = "yuv420p"
+        sound = output.add_stream("pcm_s16le", rate=RATE, layout="mono")
+        for _ in range(round(5 * (12 + late_s))):
+            black = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
+            output.mux(picture.encode(black))
+        for start in range(0, len(samples), 160):
+            if not lost_s[0] <= start / RATE < lost_s[1]:
+                block = np.round(samples[np.newaxis, start : start + 160] * 32767).astype(np.int16)
+                frame = av.AudioFrame.from_ndarray(block, format="s16", layout="mono")
+                frame.sample_rate, frame.time_base = RATE, Fraction(1, RATE)
+                frame.pts = start + round(late_s * RATE)
+                output.mux(sound.encode(frame))
+        output.mux(picture.encode(None))
+        output.mux(sound.encode(None))
+    return np.round(samples[:, np.newaxis] * 32767).astype(np.int16).astype(np.float32) / 32768
+
+
+def expected_examples(sound: np.ndarray, start_s: float, end_s: float) -> np.ndarray:
+    return waveform_to_examples(sound[round(start_s * RATE) : round(end_s * RATE)], RATE)
+
+
+def test_times_count_from_the_container_s_start(tmp_path: Path) -> None:
+    path = tmp_path / "film.mkv"
+    sound = film(path)
+    clips = [Clip("a", "a", start, start + 5, cut=True) for start in (0.0, 2.0, 3.0, 6.0, 10.0, 11.0)]
+    results = read(path, clips)
+    for clip, result in zip(clips, results, strict=True):
+        if clip.start_s < LATE_S:
+            assert failed(result).reason == "before_sound"
+            assert f"starts at {clip.start_s:g} s, its file's sound at 3 s" in failed(result).message
+        elif clip.start_s == 11.0:
+            assert failed(result).reason == "past_end"
+            assert "ends at 16 s, its file at 15 s" in failed(result).message
+        else:
+            expected = expected_examples(sound, clip.start_s - LATE_S, clip.start_s - LATE_S + 5)
+            assert np.array_equal(result.examples, expected)
+    (whole,) = read(path, [Clip("a", "a")])
+    assert np.array_equal(whole.examples, waveform_to_examples(sound, RATE))
+    assert ended(whole).audio_s == 12.0
+
+
+def test_sound_that_is_hardly_late_begins_with_its_file(tmp_path: Path) -> None:
+    sound = film(tmp_path / "film.mkv", late_s=0.04)
+    (result,) = read(tmp_path / "film.mkv", [Clip("a", "a", 0.0, 2.0, cut=True)])
+    assert np.array_equal(result.examples, expected_examples(sound, 0.0, 2.0))
+
+
+def test_missing_packets_fail_what_touches_them_and_shift_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "film.mkv"
+    sound = film(path, lost_s=(5.0, 7.0))
+    starts = (3.0, 4.5, 6.0, 8.2, 9.0, 10.0, 12.0)
+    clips = [Clip("a", "a", start, start + 3, cut=True) for start in starts]
+    for clip, result in zip(clips, read(path, clips), strict=True):
+        if 5.0 < clip.start_s < 10.0:
+            assert failed(result).reason == "corrupt"
+            assert "no sound from 8.000 to 10.000 s" in failed(result).message
+        else:
+            expected = expected_examples(sound, clip.start_s - LATE_S, clip.start_s - LATE_S + 3)
+            assert np.array_equal(result.examples, expected), clip
+    assert failed(read(path, [Clip("a", "a")])[0]).reason == "corrupt"
+    (kept,) = read(path, [Clip("a", "a")], KEEP)
+    assert ended(kept).audio_s == 10.0
+    assert "no sound from 8.000 to 10.000 s" in ended(kept).damaged
+    rest = np.concatenate([sound[: 5 * RATE], sound[7 * RATE :]])
+    assert np.array_equal(kept.examples, waveform_to_examples(rest, RATE))
+
+
+def test_a_short_gap_is_no_gap(tmp_path: Path) -> None:
+    sound = film(tmp_path / "film.mkv", lost_s=(5.0, 5.04))
+    (result,) = read(tmp_path / "film.mkv", [Clip("a", "a")])
+    rest = np.concatenate([sound[: 5 * RATE], sound[5 * RATE + 640 :]])
+    assert np.array_equal(result.examples, waveform_to_examples(rest, RATE))
 
 
 UNPRIVILEGED = """

@@ -184,7 +184,7 @@ def test_unusable_waveforms_are_refused(samples: np.ndarray, said: str):
         waveform_to_examples(samples, 16000)
 
 
-@pytest.mark.parametrize("rate_hz", [100, 500_000])
+@pytest.mark.parametrize("rate_hz", [100, 2_000_000])
 def test_unsupported_rates_are_refused(rate_hz: int):
     with pytest.raises(ValueError, match="sample rate"):
         waveform_to_examples(np.zeros(100_000), rate_hz)

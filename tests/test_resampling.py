@@ -124,7 +124,7 @@ def test_an_earlier_end_does_not_change_a_bit(rate_hz: int):
         np.testing.assert_array_equal(part[:stop], whole[:stop])
 
 
-@pytest.mark.parametrize("rate_hz", [0, -1, 999, 400_001, 44100.5])
+@pytest.mark.parametrize("rate_hz", [0, -1, 999, 1_600_001, 44100.5])
 def test_unsupported_rates_are_refused(rate_hz: float):
     with pytest.raises(ValueError, match="sample rate"):
         Ratio(rate_hz)  # type: ignore[arg-type]

@@ -9,16 +9,21 @@ them (LAME tag, edit list, Opus pre-skip, Vorbis granule positions); where it do
 
 from __future__ import annotations
 
+import io
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import BinaryIO, cast
 
 import numpy as np
 
-from vggish_core import params
+from vggish_core import audio_extent, params
+from vggish_core.audio_source import AudioError as AudioError
+from vggish_core.audio_source import GapError as GapError
+from vggish_core.audio_source import NamelessFile, Opened
+from vggish_core.splices import SplicedFile
 
 BLOCK_FRAMES = 1 << 16
 """Sample frames of a block by default: what is made of a block stays in the processor's cache. Half as many, or twice,
@@ -47,35 +52,21 @@ MAGIC: dict[int, tuple[bytes, ...]] = {
 """First bytes, by position, of files that mean to be audio: what no decoder opens is damaged, not something else."""
 
 
-class AudioError(Exception):
-    """Audio that cannot be read.
-
-    Attributes:
-      reason: one of empty, not_audio, no_audio_stream, corrupt, truncated, no_samples, not_finite, unsupported_rate,
-        unreadable, missing.
-      message: one line for the user: what was found.
-    """
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(reason, message)
-        self.reason = reason
-        self.message = message
-
-    def __str__(self) -> str:
-        return f"{self.reason}: {self.message}"
-
-
 class AudioReader(ABC):
     """A file being decoded; made by `open_audio`, to be closed or used in a `with` statement.
 
     Attributes:
-      sample_rate_hz: 1,000 to 400,000.
+      sample_rate_hz: 1,000 to 1,600,000.
       channels: 1 or more.
       format: container and codec, "WAV/PCM_16" or "mov,mp4/aac" say.
       frames: sample frames that the file promises; None where it does not say. Not to be relied on for lossy formats.
       integers: whether the samples are stored as integers, none of which is NaN or infinite.
       seekable_exactly: whether `seek` is quick, and decodes from there on the same bits as from the start.
-      position: the next sample frame.
+      position: the next sample frame, on the container's clock: what is missing in the middle counts.
+      lead: sample frames from the container's start to the sound's first, at position 0; 0 where they are hardly any.
+      close_gaps: whether `blocks` reads on where packets are missing, instead of raising.
+      gap: the last one that was come across.
+      missing: what the file's structure says is missing at its end; "" if nothing.
     """
 
     sample_rate_hz: int
@@ -85,6 +76,10 @@ class AudioReader(ABC):
     integers = False
     seekable_exactly = False
     position = 0
+    lead = 0
+    close_gaps = False
+    gap: GapError | None = None
+    missing = ""
 
     def blocks(self, max_frames: int = BLOCK_FRAMES) -> Iterator[np.ndarray]:
         """Decode on -> blocks [n, channels], 1 <= n <= max_frames, up to the end of the audio.
@@ -93,16 +88,30 @@ class AudioReader(ABC):
         (`waveforms.mix_down` takes either).
 
         Raises:
+          GapError: where packets are missing; the next call reads on behind.
           AudioError: corrupt or truncated; not_finite for NaN or infinite samples; no_samples where the whole file has
             none; unreadable where the storage fails.
         """
         step = max(1, min(max_frames, MAX_BLOCK_SAMPLES // self.channels))
-        while len(block := self._read(step)):
+        while len(block := self._read_past_gaps(step)):
             self._check_finite(block)
             self.position += len(block)
             yield block
+        if self.missing:
+            decoded_s = self.position / self.sample_rate_hz
+            raise AudioError("truncated", f"{self.format}: {self.missing}; {decoded_s:.3f} s of sound are there")
         if self.position == 0:
             raise AudioError("no_samples", f"a {self.format} header without samples")
+
+    def _read_past_gaps(self, frames: int) -> np.ndarray:
+        while True:
+            try:
+                return self._read(frames)
+            except GapError as gap:
+                self.gap = gap
+                if not self.close_gaps:
+                    self.position = gap.stop
+                    raise
 
     def _check_finite(self, block: np.ndarray) -> None:
         if self.integers:
@@ -117,7 +126,7 @@ class AudioReader(ABC):
             raise AudioError("not_finite", f"sample frame {self.position + bad[0]} is {block[bad[0]].tolist()}")
 
     def seek(self, frame: int) -> None:
-        """Go to a sample frame, or to the end if that comes before.
+        """Go to a sample frame, or to the end if that comes before; or behind the gap that it lies in.
 
         Where `seekable_exactly` is False, what lies between is decoded.
 
@@ -128,14 +137,21 @@ class AudioReader(ABC):
         if frame < self.position:
             raise ValueError(f"seek to sample frame {frame}: {self.format} is read forwards, and at {self.position}")
         while self.position < frame:
-            skipped = len(self._read(min(BLOCK_FRAMES, frame - self.position)))
+            try:
+                skipped = len(self._read(min(BLOCK_FRAMES, frame - self.position)))
+            except GapError as gap:
+                self.gap, self.position = gap, gap.stop
+                continue
             if not skipped:
                 return
             self.position += skipped
 
     @abstractmethod
     def _read(self, frames: int) -> np.ndarray:
-        """Up to so many sample frames [n, channels], float32 or int16; n = 0 only at the end."""
+        """Up to so many sample frames [n, channels], float32 or int16; n = 0 only at the end.
+
+        Raises GapError once where packets are missing.
+        """
 
     @abstractmethod
     def close(self) -> None:
@@ -150,56 +166,10 @@ class AudioReader(ABC):
         self.close()
 
 
-class NamelessFile:
-    """A binary file as decoders see it: no name to guess a format from, no exceptions that their C code would lose.
-
-    Attributes:
-      error: what the storage raised, if it did; the file seems to end there.
-    """
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.error: Exception | None = None
-
-    def read(self, size: int = -1) -> bytes:
-        try:
-            return self._file.read(size)
-        except Exception as error:
-            self.error = error
-            return b""
-
-    def readinto(self, buffer: Any) -> int:
-        data = self.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-    def left(self) -> int:
-        """Bytes between the position and the end."""
-        position = self.tell()
-        size = self.seek(0, os.SEEK_END)
-        self.seek(position)
-        return size - position
-
-    def check(self) -> None:
-        """Raise what the storage raised.
-
-        Raises:
-          AudioError: unreadable.
-        """
-        if self.error is not None:
-            raise AudioError("unreadable", f"{type(self.error).__name__}: {self.error}") from self.error
-
-
 def check_rate(sample_rate_hz: int) -> None:
-    """Raise AudioError unsupported_rate outside 1 to 400 kHz."""
+    """Raise AudioError unsupported_rate outside 1 to 1,600 kHz."""
     if not params.MIN_SAMPLE_RATE <= sample_rate_hz <= params.MAX_SAMPLE_RATE:
-        raise AudioError("unsupported_rate", f"{sample_rate_hz} Hz; 1,000 to 400,000 Hz can be read")
+        raise AudioError("unsupported_rate", f"{sample_rate_hz} Hz; 1,000 to 1,600,000 Hz can be read")
 
 
 def open_audio(file: str | os.PathLike[str] | BinaryIO) -> AudioReader:
@@ -226,17 +196,30 @@ def open_audio(file: str | os.PathLike[str] | BinaryIO) -> AudioReader:
 
 def _open(file: BinaryIO, owned: bool) -> AudioReader:
     nameless = NamelessFile(file)
-    file.seek(0)
-    start = nameless.read(16)
+    start = nameless.read_at(0, 16)
     nameless.check()
     if not start:
         raise AudioError("empty", "the file has no bytes")
+    extent = audio_extent.examine(nameless, start)
+    if extent.pieces is not None:
+        nameless = NamelessFile(cast(BinaryIO, io.BufferedReader(SplicedFile(file, extent.pieces))))
+    try:
+        reader = _reader(Opened(file, nameless, owned, extent.pieces is None), start)
+    except AudioError as error:
+        if extent.missing and error.reason in ("corrupt", "no_samples", "not_audio", "no_audio_stream"):
+            raise AudioError("truncated", f"{extent.missing}; nothing of it can be decoded") from error
+        raise
+    reader.missing = reader.missing or extent.missing
+    return reader
+
+
+def _reader(opened: Opened, start: bytes) -> AudioReader:
     from vggish_core.audio_soundfile import open_soundfile
 
-    reader = open_soundfile(file, nameless, owned)
+    reader = open_soundfile(opened)
     if reader is not None:
         return reader
     from vggish_core.audio_ffmpeg import FFmpegReader
 
     means_audio = any(start[at:].startswith(magic) for at, magics in MAGIC.items() for magic in magics)
-    return FFmpegReader(file, nameless, owned, unrecognised="corrupt" if means_audio else "not_audio")
+    return FFmpegReader(opened, unrecognised="corrupt" if means_audio else "not_audio")

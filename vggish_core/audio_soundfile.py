@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import BinaryIO, Literal
+import io
+from dataclasses import replace
+from typing import Any, BinaryIO, Literal, cast
 
 import numpy as np
 import soundfile
 
-from vggish_core.audio import AudioError, AudioReader, NamelessFile, check_rate
+from vggish_core import flac_frames, mpeg_frames
+from vggish_core.audio import AudioError, AudioReader, check_rate
+from vggish_core.audio_source import NamelessFile, Opened
+from vggish_core.splices import SplicedFile
 
 EXACT_FORMATS = frozenset({"WAV", "WAVEX", "W64", "RF64", "AIFF", "AU", "CAF", "FLAC"})
 EXACT_SUBTYPES = frozenset({"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"})
@@ -19,7 +24,7 @@ COUNTED_FORMATS = frozenset({"FLAC", "OGG"})
 """Containers whose count of sample frames is true: fewer are a fault. Files that end early have another count in WAV
 and Ogg, an error in FLAC; fewer in Ogg are pages lost on the way."""
 UNKNOWN_FRAMES = 1 << 62
-"""The count of a FLAC stream that does not state its own is larger. libsndfile does not read it to its end."""
+"""The count that libsndfile has of joined Ogg files is larger. It does not read them to their end."""
 UNSURE_FORMATS = frozenset({"MP3", "OGG"})
 """Containers that libsndfile may stop reading early: at the length that the first link of a chained Ogg file has, or
 that it estimates for an MP3 file of variable bit rate, which need not state its own."""
@@ -40,36 +45,43 @@ class _Sequential(soundfile.SoundFile):
         return False
 
 
-def open_soundfile(file: BinaryIO, nameless: NamelessFile, owned: bool) -> AudioReader | None:
+def open_soundfile(opened: Opened) -> AudioReader | None:
     """The reader of a file, or None where libsndfile does not read it, or not whole.
 
     Raises:
       AudioError: unreadable, unsupported_rate.
     """
-    file.seek(0)
+    content = opened.content
+    flac = flac_frames.header(content)
+    if flac is not None and (not flac.samples or flac_frames.last_sample(content, flac) > flac.samples):
+        return None  # libFLAC stops where the header does
+    count = mpeg_frames.counted(content)
+    content.seek(0)
     try:
         # A descriptor is read without calls back into Python.
-        sound = _Sequential(file.fileno(), closefd=False) if owned else _Sequential(nameless)
+        source: Any = opened.file.fileno() if opened.owned and opened.plain else content
+        sound = _Sequential(source, closefd=False)
     except soundfile.LibsndfileError:
-        nameless.check()
-        file.seek(0)
+        content.check()
         return None
     if sound.frames < UNKNOWN_FRAMES:
-        return SoundFileReader(sound, file, nameless, owned)
+        return SoundFileReader(sound, opened, count)
     sound.close()
-    file.seek(0)
     return None
 
 
 class SoundFileReader(AudioReader):
     """A file that libsndfile opened."""
 
-    def __init__(self, sound: _Sequential, file: BinaryIO, nameless: NamelessFile, owned: bool) -> None:
+    def __init__(self, sound: _Sequential, opened: Opened, count: mpeg_frames.Count | None) -> None:
         self._sound = sound
-        self._file = file
-        self._nameless = nameless
-        self._owned = owned
+        self._opened = opened
+        self._nameless = opened.content
         self._rest: AudioReader | None = None
+        self._counted = 0
+        """Sample frames that an MP3 file's header counts, at least."""
+        self._stop: int | None = None
+        """Where it says that they end."""
         self.sample_rate_hz = sound.samplerate
         self.channels = sound.channels
         # libsndfile is asked for the names anew each time.
@@ -78,6 +90,10 @@ class SoundFileReader(AudioReader):
         self.frames: int = sound.frames
         self.integers = subtype in INTEGERS
         self._dtype: Literal["int16", "float32"] = "int16" if subtype == SHORT else "float32"
+        if count and self._container == "MP3":
+            # Where the encoder's delay is not stated, counts were seen that include the header's own frame.
+            self._counted = sound.frames - (0 if count.exact else count.frame)
+            self._stop = count.stop
         exact = self._container in EXACT_FORMATS and subtype in EXACT_SUBTYPES
         self.seekable_exactly = exact and super(_Sequential, sound).seekable()
         check_rate(self.sample_rate_hz)
@@ -96,12 +112,20 @@ class SoundFileReader(AudioReader):
         self._nameless.check()
         if len(block):
             return block
-        if self._container in COUNTED_FORMATS and self.position < self.frames:
+        if self._container in COUNTED_FORMATS and self.position < self.frames and not self.missing:
             reason = "truncated" if self._container == "FLAC" else "corrupt"
             raise AudioError(reason, self._progress("the audio ends early"))
-        if self._container in UNSURE_FORMATS and self._nameless.left() > READ_AHEAD:
+        if self.position < self._counted:
+            self.missing = f"{self.position} of {self.frames} sample frames"
+        elif self._goes_on():
             return self._read_on(frames)
         return np.empty((0, self.channels), np.float32)
+
+    def _goes_on(self) -> bool:
+        """Whether something may follow that libsndfile did not read."""
+        if self._stop is not None:
+            return self._stop < self._nameless.size() and mpeg_frames.frames_at(self._nameless, self._stop)
+        return self._container in UNSURE_FORMATS and self._nameless.left() > READ_AHEAD
 
     def _progress(self, what: str) -> str:
         return f"{self.format}: {what}, after {self.position} of {self.frames} sample frames or more"
@@ -110,18 +134,26 @@ class SoundFileReader(AudioReader):
         """What FFmpeg finds after the end that libsndfile takes for the file's."""
         from vggish_core.audio_ffmpeg import FFmpegReader
 
-        rest = FFmpegReader(self._file, self._nameless, owned=False, unrecognised="corrupt")
+        opened = replace(self._opened, owned=False)
+        if self._container == "MP3":
+            found = mpeg_frames.walk(self._nameless)
+            if found.samples <= self.position + MAX_PADDING:
+                return np.empty((0, self.channels), np.float32)
+            if found.change:
+                raise AudioError("corrupt", self._progress(found.change))
+            spliced = io.BufferedReader(SplicedFile(cast(BinaryIO, self._nameless), found.pieces))
+            opened = replace(opened, content=NamelessFile(cast(BinaryIO, spliced)), plain=False)
+        rest = FFmpegReader(opened, unrecognised="corrupt")
         try:
             rest.seek(self.position)
-            if (rest.sample_rate_hz, rest.channels) != (self.sample_rate_hz, self.channels):
-                raise AudioError("corrupt", self._progress("its rate or channels change"))
-            if rest.holds(MAX_PADDING):
+            if rest.position == self.position and rest.holds(MAX_PADDING):
+                if (rest.sample_rate_hz, rest.channels) != (self.sample_rate_hz, self.channels):
+                    raise AudioError("corrupt", self._progress("its rate or channels change"))
                 self._rest = rest
                 return rest._read(frames)
-        except AudioError:
-            if rest.decoded < self.position:
-                raise
-        # Nothing but a large tag.
+        except BaseException:
+            rest.close()
+            raise
         rest.close()
         return np.empty((0, self.channels), np.float32)
 
@@ -142,5 +174,5 @@ class SoundFileReader(AudioReader):
         if self._rest is not None:
             self._rest.close()
         self._sound.close()
-        if self._owned:
-            self._file.close()
+        if self._opened.owned:
+            self._opened.file.close()

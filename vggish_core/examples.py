@@ -56,7 +56,7 @@ class ExampleStream:
     """Samples in blocks of any size -> examples float32 [k, 96, 64]; memory is that of a block and a constant.
 
     Args:
-      rate_hz: of the samples, 1,000 to 400,000.
+      rate_hz: of the samples, 1,000 to 1,600,000.
       hop_frames: log-mel frames of 10 ms from one example's start to the next, 1 or more.
       first_example: index of the first example to give. The first sample pushed is then sample
         `input_range(rate_hz, hop_frames, first_example)[0]` of the waveform.
@@ -176,7 +176,7 @@ def waveform_to_examples(data: np.ndarray, sample_rate: int, hop_frames: int = p
     k = 0.
 
     Raises:
-      ValueError: another shape or type, a rate outside 1 to 400 kHz, samples that are NaN, infinite or so large that
+      ValueError: another shape or type, a rate outside 1 to 1,600 kHz, samples that are NaN, infinite or so large that
         the log-mel is.
     """
     data = np.asarray(data)

@@ -12,8 +12,9 @@ SAMPLE_RATE = 16000
 """Hz; what every waveform is resampled to. [O]"""
 MIN_SAMPLE_RATE = 1_000
 """Hz; the lowest rate that is read. Ours: below it nothing of the mel range is left."""
-MAX_SAMPLE_RATE = 400_000
-"""Hz; the highest rate that is read. Ours: 384 kHz is the highest in use."""
+MAX_SAMPLE_RATE = 1_600_000
+"""Hz; the highest rate that is read. Ours: bats are recorded at 500 kHz, DSD128 is decoded to 705.6 kHz and DSD256 to
+twice that."""
 
 # Short-time Fourier transform.
 STFT_WINDOW_LENGTH_SECONDS = 0.025

@@ -32,7 +32,7 @@ class Ratio:
     """The geometry of resampling from `rate_hz` to 16 kHz: pure functions of positions.
 
     Attributes:
-      rate_hz: of the input, a whole number from 1,000 to 400,000.
+      rate_hz: of the input, a whole number from 1,000 to 1,600,000.
     """
 
     rate_hz: int

@@ -101,7 +101,8 @@ def choose(directory: str, manifest: Manifest, count: int, seed: int) -> list[Le
 def compute(manifest: Manifest, model: Model, entries: Sequence[LedgerEntry]) -> Iterator[assemble.ClipResult]:
     """Entries -> what their audio gives now, in the same order."""
     settings = manifest.settings
-    front_end = FrontEnd(settings["hop_seconds"], settings["short_clips"], settings["max_duration_seconds"])
+    names = ("hop_seconds", "short_clips", "max_duration_seconds", "damaged")
+    front_end = FrontEnd(**{name: settings[name] for name in names})
     worker = embed.shared_worker(model)
     with decoders.DecoderPool(front_end, Decoding(processes=engine.cores())) as pool:
         ahead = extract.LookAhead(pool, depth=0)

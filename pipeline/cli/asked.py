@@ -52,7 +52,7 @@ def job_of(flags: argparse.Namespace, found: Corpus, model: Model, on: Engine) -
     # An output that grows keeps its number of shards: a clip's shard depends on it.
     by_default = before.num_shards if before else plan.default_num_shards(len(found.clips) + len(found.failures), size)
     return settings.Job(
-        front_end=settings.FrontEnd(flags.hop_seconds, flags.short_clips, flags.max_duration_seconds),
+        front_end=settings.FrontEnd(flags.hop_seconds, flags.short_clips, flags.max_duration_seconds, flags.damaged),
         model=model,
         output=settings.Output(directory, flags.num_shards or by_default, flags.record_format),
         decoding=settings.Decoding(

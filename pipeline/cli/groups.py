@@ -124,6 +124,12 @@ def add_policies(group: Any) -> None:
         metavar="S",
         help="longer clips, in seconds, fail as too_long (default: no limit)",
     )
+    group.add_argument(
+        "--damaged",
+        choices=("fail", "keep"),
+        default="fail",
+        help="clips of damaged or shortened files: fail, or keep what decodes and mark it (default: %(default)s)",
+    )
 
 
 def add_running(group: Any) -> None:

@@ -34,6 +34,9 @@ def summary(
         f"{totals['clips_in']:,} clips: {totals['written']:,} written, {totals['failed']:,} failed, "
         f"{totals['skipped']:,} skipped; {totals['examples']:,} examples of {duration(totals['audio_seconds'])}",
         _speed(computed_s, elapsed_s, kept),
+        f"  damaged    {totals['damaged']:,} of the written: what decodes of them was kept"
+        if totals["damaged"]
+        else "",
         *_by_reason("failed", manifest.failures),
         *_by_reason("skipped", manifest.skips),
         f"  records    {storage.join(directory, f'embeddings-*-of-{manifest.num_shards:05d}.tfrecord')}",

@@ -20,10 +20,12 @@ from pipeline.decoding.opening import Progress, open_file
 from pipeline.decoding.stretch import Examples, Result, Source, Stretch, min_known
 from pipeline.settings import FrontEnd
 from pipeline.types import Probe, Reading
-from vggish_core.audio import AudioError, AudioReader, open_audio
+from vggish_core.audio import AudioError, AudioReader, GapError, open_audio
 
 BLOCK_FRAMES = 1 << 16
 """Sample frames that are decoded at a time."""
+DAMAGE = ("corrupt", "truncated")
+"""Reasons for which there may be sound before the damage."""
 TRIED_SAMPLES = 1 << 20
 """At a file's start, of all channels, in which seeking is tried: two of FLAC's blocks at their largest."""
 
@@ -57,6 +59,8 @@ def read(reading: Reading, front_end: FrontEnd, progress: Progress) -> Iterator[
         failed = attempt.active or left  # none: the file could not even be opened
         if not attempt.exact:
             failed = attempt.left
+        yield from attempt.rescue(reason, message)
+        failed = [position for position in failed if position in attempt.left]
         yield from (protocol.Failed(position, reason, message) for position in failed)
         left = [position for position in attempt.left if position not in failed]
 
@@ -111,6 +115,8 @@ class _Pass:
         self.left = positions
         self.active: list[int] = []
         self.exact = False
+        self._stretches: list[Stretch] = []
+        self._position = 0
         self._reading = reading
         self._front_end = front_end
         self._progress = progress
@@ -122,7 +128,8 @@ class _Pass:
             audio = stack.enter_context(open_audio(self._open(stack)))
             audio.seekable_exactly = self.exact = audio.seekable_exactly and self._seeks
             frames = audio.frames if self.exact else None
-            source = Source(audio.sample_rate_hz, audio.channels, audio.format, frames)
+            audio.close_gaps = self._front_end.damaged == "keep" and not self._cuts()
+            source = Source(audio.sample_rate_hz, audio.channels, audio.format, frames, audio.lead)
             stretches = []
             for position in tuple(self.left):
                 stretch = Stretch(position, self._reading.segments[position], source, self._front_end)
@@ -134,38 +141,65 @@ class _Pass:
 
     def _open(self, stack: ExitStack) -> str | BinaryIO:
         """The reading's file, as far as it is wanted."""
-        wanted = self._front_end.max_duration_seconds
-        if any(self._reading.segments[position].clip.cut for position in self.left):
-            wanted = None  # clips may lie anywhere in it
+        wanted = None if self._cuts() else self._front_end.max_duration_seconds  # clips may lie anywhere in it
         return open_file(self._reading.uri, stack, self._progress, wanted)
+
+    def _cuts(self) -> bool:
+        return any(segment.clip.cut for segment in self._reading.segments)
+
+    def rescue(self, reason: str, message: str) -> Iterator[Item]:
+        """After damage, if what decodes is wanted: the segments that were being read, up to there."""
+        if self._front_end.damaged == "fail" or reason not in DAMAGE:
+            return
+        for stretch in tuple(self._stretches):
+            results = list(stretch.finish(self._position, f"{reason}: {message}"))
+            if stretch.holds_examples():
+                for item in results:
+                    yield item if isinstance(item, Examples) else self._over(item)
 
     def _read(self, audio: AudioReader, stretches: list[Stretch]) -> Iterator[Item]:
         """Samples to whom they belong: each is decoded once, however many stretches it is part of."""
         waiting = deque(sorted(stretches, key=lambda stretch: stretch.begin))
-        reading: list[Stretch] = []
+        reading = self._stretches
         while waiting or reading:
             if not reading:
                 # It counts as being read from here on: what is skipped on the way to it is skipped for it.
                 yield self._start(waiting[0])
-                reading.append(waiting.popleft())
-                self._go_to(audio, reading[0].begin)
+                self._go_to(audio, waiting[0].begin)
+                yield from self._take_up(waiting.popleft(), audio)
             while waiting and waiting[0].begin <= audio.position:
                 yield self._start(waiting[0])
-                reading.append(waiting.popleft())
+                yield from self._take_up(waiting.popleft(), audio)
             self._progress()
             # Up to where a stretch begins or ends: what is wrong with a block is wrong with all that are being read.
-            block = _next_block(
-                audio, min_known(*(stretch.end for stretch in reading), *(stretch.begin for stretch in waiting))
-            )
+            stop = min_known(*(stretch.end for stretch in reading), *(stretch.begin for stretch in waiting))
+            try:
+                block = _next_block(audio, stop) if reading else np.empty((0, audio.channels), np.float32)
+            except GapError as gap:
+                for stretch in tuple(reading):
+                    yield self._drop(stretch, gap)
+                continue
+            self._position = audio.position
+            damaged = str(audio.gap) if audio.close_gaps and audio.gap else ""
             for stretch in tuple(reading):
                 results = [stretch.push(block, audio.position)] if block is not None else []
                 if block is None or stretch.end == audio.position:
-                    results.append(stretch.finish(audio.position))
+                    results.append(stretch.finish(audio.position, damaged))
                 for item in chain.from_iterable(results):
                     yield item if isinstance(item, Examples) else self._over(item)
                     if not isinstance(item, Examples):
                         reading.remove(stretch)
                         break
+
+    def _take_up(self, stretch: Stretch, audio: AudioReader) -> Iterator[Item]:
+        """From here on samples are the stretch's; unless it begins where packets are missing."""
+        self._stretches.append(stretch)
+        if audio.gap is not None and stretch.begin < audio.position:
+            yield self._drop(stretch, audio.gap)
+
+    def _drop(self, stretch: Stretch, fault: AudioError) -> protocol.Ended | protocol.Failed:
+        self._stretches.remove(stretch)
+        return self._over(stretch.failed(fault.reason, fault.message))
 
     def _go_to(self, audio: AudioReader, frame: int) -> None:
         """Go on to a frame, or the file's end: by seeking where that is exact, else by decoding what lies before it."""

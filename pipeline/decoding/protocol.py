@@ -96,6 +96,7 @@ class Ended:
     channels: int
     format: str
     silent: bool
+    damaged: str = ""
 
 
 @dataclass(frozen=True)

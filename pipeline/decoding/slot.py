@@ -230,4 +230,5 @@ def _outcome(message: protocol.Ended | protocol.Failed, segment: Segment) -> End
         message.channels,
         message.format,
         message.silent,
+        message.damaged,
     )

@@ -33,12 +33,16 @@ Result = Examples | protocol.Ended | protocol.Failed
 
 @dataclass(frozen=True)
 class Source:
-    """What is known of an open file; `frames` only where its header can be trusted."""
+    """What is known of an open file; `frames` only where its header can be trusted.
+
+    Times count from the container's start, `lead` frames before the first sample.
+    """
 
     sample_rate_hz: int
     channels: int
     format: str
     frames: int | None
+    lead: int = 0
 
 
 class Stretch:
@@ -63,13 +67,16 @@ class Stretch:
         self._max_s = front_end.max_duration_seconds
         self._skip_short = front_end.short_clips == "skip"
         self._pad = front_end.short_clips == "pad" and segment.count == 1
-        self._origin = round(clip.start_s * rate) if clip.cut else 0
+        self._lead = source.lead if clip.cut else 0
+        self._origin = round(clip.start_s * rate) - self._lead if clip.cut else 0
+        self._late_s = -self._origin / rate
+        self._origin = max(0, self._origin)
         self._duration_s: float | None = None
         self._clip_stop: int | None = None
         self._limit = segment.examples
         if clip.end_s is not None:
             self._duration_s = clip.end_s - clip.start_s
-            self._clip_stop = round((clip.end_s if clip.cut else self._duration_s) * rate)
+            self._clip_stop = round((clip.end_s if clip.cut else self._duration_s) * rate) - self._lead
             if self._limit is None:
                 self._limit = max(0, examples_in(self._duration_s, hop) - segment.first_example)
         stop = None if segment.examples is None else segment.first_example + segment.examples
@@ -86,6 +93,11 @@ class Stretch:
 
     def refusal(self) -> protocol.Failed | None:
         """The failure that is plain before a sample is read, if there is one."""
+        if self._late_s > TOLERANCE_S:
+            starts_s, sound_s = self._segment.clip.start_s, self._lead / self._source.sample_rate_hz
+            return self._failed(
+                "before_sound", f"the clip starts at {show(starts_s)}, its file's sound at {show(sound_s)}"
+            )
         known_s = self._duration_s
         if known_s is None and self._source.frames is not None:
             known_s = self._seconds(self._source.frames)
@@ -108,11 +120,14 @@ class Stretch:
         while self._held_count >= MAX_BLOCK_EXAMPLES:
             yield self._block(MAX_BLOCK_EXAMPLES)
 
-    def finish(self, stop: int) -> Iterator[Result]:
-        """Reading got to frame `stop`, `end` or the file's -> the examples that are left, and the outcome."""
+    def finish(self, stop: int, damaged: str = "") -> Iterator[Result]:
+        """Reading got to frame `stop`, `end` or the file's -> the examples that are left, and the outcome.
+
+        With `damaged`, which says why there is no more, what is there is enough.
+        """
         made = self._stream.finish(pad_short=self._pad)
         self._hold(made)
-        failure = self._not_finite(made) or self._fault(stop)
+        failure = self._not_finite(made) or (None if damaged else self._fault(stop))
         if failure is not None:
             yield failure
             return
@@ -127,7 +142,16 @@ class Stretch:
             source.channels,
             source.format,
             self._stream.silent,
+            damaged,
         )
+
+    def holds_examples(self) -> bool:
+        """Whether there are examples already, or those of segments before this one."""
+        return self._made > 0 or self._segment.first_example > 0
+
+    def failed(self, reason: str, message: str) -> protocol.Failed:
+        """The failure of the segment for a reason of its file's."""
+        return self._failed(reason, message)
 
     def _fault(self, stop: int) -> protocol.Failed | None:
         """What is wrong with a stretch that was read up to frame `stop`, if anything."""
@@ -199,7 +223,7 @@ class Stretch:
 
     def _past_end(self, stop: int) -> protocol.Failed:
         clip = self._segment.clip
-        audio_s = stop / self._source.sample_rate_hz
+        audio_s = (stop + self._lead) / self._source.sample_rate_hz
         if clip.end_s is None:
             message = f"the clip starts at {show(clip.start_s)}, its file ends at {show(audio_s)}"
         elif clip.cut:

@@ -65,6 +65,10 @@ def _result(pieces: _Pieces) -> ClipResult:
     if pieces.failures:
         return ClipResult(ledger.not_written(min(pieces.failures, key=_precedence)), None)
     endings = _endings(pieces)
+    damaged = next((ending.segment for ending in endings if ending.damaged), None)
+    if damaged is not None:  # what comes behind the damage would leave a hole
+        endings = endings[: damaged + 1]
+        pieces.embeddings = [piece for piece in pieces.embeddings if piece.segment <= damaged]
     return ClipResult(ledger.written(pieces.clip, endings), _tile(pieces, endings))
 
 

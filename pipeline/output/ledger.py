@@ -31,6 +31,7 @@ class LedgerEntry:
       outcome: "written", or "failed", or "skipped" because a policy asked for it.
       stage, reason, message: of a failure or skip.
       examples, audio_seconds, sample_rate_hz, channels, format, silent: of the decoded clip, if it was written.
+      damaged: why the file of a written clip is, "" for a sound one: there is more of it, or was.
     """
 
     id: str
@@ -52,6 +53,7 @@ class LedgerEntry:
     channels: int = 0
     format: str = ""
     silent: bool = False
+    damaged: str = ""
 
     @property
     def key(self) -> ClipKey:
@@ -84,6 +86,7 @@ def written(clip: Clip, endings: list[Ending]) -> LedgerEntry:
         channels=first.channels,
         format=first.format,
         silent=all(ending.silent for ending in endings),
+        damaged=next((ending.damaged for ending in endings if ending.damaged), ""),
     )
 
 
@@ -169,6 +172,7 @@ class Tally:
     """Sums over a ledger's entries, and the hash of their lines."""
 
     records: int = 0
+    damaged: int = 0
     failed: int = 0
     skipped: int = 0
     examples: int = 0
@@ -181,6 +185,7 @@ class Tally:
         """Counts an entry; returns its line."""
         if entry.outcome == "written":
             self.records += 1
+            self.damaged += bool(entry.damaged)
             self.examples += entry.examples
             self._seconds.append(entry.audio_seconds)
         elif entry.outcome == "failed":
@@ -197,6 +202,7 @@ class Tally:
         """The counts, under the names that the manifest gives them."""
         return {
             "records": self.records,
+            "damaged": self.damaged,
             "failed": self.failed,
             "skipped": self.skipped,
             "examples": self.examples,

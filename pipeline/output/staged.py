@@ -21,6 +21,7 @@ class ShardEntry:
       bytes, sha256: of the record file.
       ledger_sha256: of the ledger.
       failures, skips: clips by reason.
+      damaged: records of what decodes of a damaged file.
     """
 
     index: int
@@ -35,6 +36,7 @@ class ShardEntry:
     ledger_sha256: str
     failures: dict[str, int]
     skips: dict[str, int]
+    damaged: int = 0
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,302 @@
+"""What a file holds against what its header counts: all of it is read, or what is missing is told."""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.made_audio import encode, tone, write
+from vggish_core import mpeg_frames
+from vggish_core.audio import AudioError, open_audio
+from vggish_core.splices import SplicedFile, replaced
+
+RATE = 44100
+SOUND = tone(RATE, 3.0)
+
+
+@dataclass(frozen=True)
+class Counted:
+    """A container of PCM that counts the bytes of its samples.
+
+    Attributes:
+      name: as libsndfile calls it.
+      find: the file -> where the count stands.
+      code: how it is packed.
+      more: what the count holds beside the samples.
+    """
+
+    name: str
+    find: Callable[[bytes], int]
+    code: str
+    more: int = 0
+
+
+def behind(mark: bytes, bytes_: int = 4) -> Callable[[bytes], int]:
+    return lambda content: content.rindex(mark, 0, 4096) + bytes_
+
+
+CONTAINERS = [
+    Counted("WAV", behind(b"data"), "<I"),
+    Counted("WAVEX", behind(b"data"), "<I"),
+    Counted("RF64", behind(b"ds64", 16), "<Q"),
+    Counted("W64", behind(b"data", 16), "<Q", 24),
+    Counted("AIFF", behind(b"SSND"), ">I", 8),
+    Counted("AU", lambda content: 8, ">I"),
+    Counted("CAF", behind(b"data"), ">q", 4),
+]
+each_container = pytest.mark.parametrize("of", CONTAINERS, ids=lambda of: of.name)
+
+
+def made(of: Counted) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, SOUND, RATE, format=of.name, subtype="PCM_16")
+    return file.getvalue()
+
+
+def count(content: bytes, of: Counted) -> int:
+    return struct.unpack_from(of.code, content, of.find(content))[0] - of.more
+
+
+def recounted(content: bytes, of: Counted, value: int) -> bytes:
+    """The file with another count of bytes."""
+    changed = bytearray(content)
+    struct.pack_into(of.code, changed, of.find(content), value + of.more)
+    return bytes(changed)
+
+
+def read(content: bytes) -> np.ndarray:
+    with open_audio(io.BytesIO(content)) as reader:
+        return np.concatenate(list(reader.blocks()))
+
+
+def failure(content: bytes) -> AudioError:
+    with pytest.raises(AudioError) as caught:
+        read(content)
+    return caught.value
+
+
+def before_failure(content: bytes) -> np.ndarray:
+    """What is read before the fault is met."""
+    found: list[np.ndarray] = []
+    with open_audio(io.BytesIO(content)) as reader, pytest.raises(AudioError):
+        found.extend(reader.blocks(1000))
+    return np.concatenate(found)
+
+
+@each_container
+@pytest.mark.parametrize("counted", [0, 44100, 4 * 44100 - 2])
+def test_content_beats_a_count_that_is_too_small(of: Counted, counted: int) -> None:
+    content = made(of)
+    assert count(content, of) == SOUND.size * 2
+    np.testing.assert_array_equal(read(recounted(content, of, counted)), read(content))
+
+
+@each_container
+@pytest.mark.parametrize("counted", [0xFFFFFFFF, 0x7FFFF000, 0x80000000, 0xFFFFFFFF - 36])
+def test_counts_of_streams_are_to_the_end(of: Counted, counted: int) -> None:
+    content = made(of)
+    if of.code == ">I" and counted + of.more > 0xFFFFFFFF:
+        counted -= of.more
+    np.testing.assert_array_equal(read(recounted(content, of, counted)), read(content))
+
+
+def test_a_caf_file_of_unknown_length_is_to_the_end() -> None:
+    content = made(CONTAINERS[-1])
+    np.testing.assert_array_equal(read(recounted(content, CONTAINERS[-1], -5)), read(content))
+
+
+@each_container
+def test_44_bytes_too_many_are_no_fault(of: Counted) -> None:
+    content = made(of)
+    np.testing.assert_array_equal(read(recounted(content, of, SOUND.size * 2 + 44)), read(content))
+
+
+@each_container
+def test_what_is_missing_is_told_with_both_figures(of: Counted) -> None:
+    content = made(of)
+    cut = content[: content.index(read(content)[:4].astype(">i2" if of.code[0] == ">" else "<i2").tobytes()) + 176_400]
+    if of.name == "CAF":  # written in the processor's order
+        cut = content[: of.find(content) + 8 + 4 + 176_400]
+    error = failure(cut)
+    assert error.reason == "truncated"
+    assert f"176400 of {SOUND.size * 2} bytes" in error.message
+    assert "1.000 s" in error.message
+    np.testing.assert_array_equal(before_failure(cut)[:44_000], read(content)[:44_000])
+
+
+CHUNKS = {
+    "a list": b"LIST" + struct.pack("<I", 12) + b"INFOIART\0\0\0\0",
+    "an odd one": b"note" + struct.pack("<I", 5) + b"hello\0",
+    "padding": bytes(500),
+    "a tag": b"TAG" + bytes(125),
+    "scraps": b"\x01",
+}
+
+
+@pytest.mark.parametrize("chunk", CHUNKS)
+def test_what_follows_the_samples_is_no_audio(chunk: str) -> None:
+    content = made(CONTAINERS[0])
+    np.testing.assert_array_equal(read(content + CHUNKS[chunk]), read(content))
+
+
+@pytest.mark.parametrize("counted", [0, 1000, 0xFFFFFFFF])
+def test_audio_beyond_the_count_ends_where_chunks_begin(counted: int) -> None:
+    content = made(CONTAINERS[0])
+    chunks = CHUNKS["a list"] + b"id3 " + struct.pack("<I", 4) + b"ID3\0"
+    longer = recounted(content, CONTAINERS[0], counted) + chunks
+    np.testing.assert_array_equal(read(longer), read(content))
+
+
+def test_a_wav_file_without_samples_has_none() -> None:
+    content = recounted(made(CONTAINERS[0])[:44], CONTAINERS[0], 0)
+    for end in (b"", CHUNKS["a list"]):
+        assert failure(content + end).reason == "no_samples"
+
+
+def sparse_wav(path: Path, frames: int, counted: int) -> Path:
+    """A mono file of 8 bits that says so much; silence, but for a mark at the end."""
+    header = b"RIFF" + struct.pack("<I", (counted + 36) % (1 << 32)) + b"WAVEfmt "
+    header += struct.pack("<IHHIIHH", 16, 1, 1, 8000, 8000, 1, 8) + b"data" + struct.pack("<I", counted)
+    with path.open("wb") as file:
+        file.write(header)
+        file.truncate(44 + frames)
+        file.seek(44 + frames - 8000)
+        file.write(bytes([128]) * 7999 + b"\xff")
+    return path
+
+
+@pytest.mark.parametrize("counted", [(1 << 32) + 90_000 - (1 << 32), 0xFFFFFFFF, 0])
+def test_a_wav_file_beyond_4_gib_is_read_to_its_end(tmp_path: Path, counted: int) -> None:
+    frames = (1 << 32) + 90_000
+    with open_audio(sparse_wav(tmp_path / "a.wav", frames, counted)) as reader:
+        assert reader.frames == frames
+        assert reader.seekable_exactly
+        reader.seek(frames - 3)
+        (block,) = reader.blocks()
+    np.testing.assert_allclose(block[:, 0], [0, 0, 127 / 128])
+
+
+def test_channels_beyond_all_reason_are_named() -> None:
+    content = bytearray(made(CONTAINERS[0]))
+    struct.pack_into("<H", content, 22, 65_535)
+    error = failure(bytes(content))
+    assert error.reason == "corrupt"
+    assert "65535 channels" in error.message
+
+
+COMPRESSED = [("mp4", "aac"), ("ipod", "alac"), ("matroska", "aac"), ("webm", "libopus"), ("asf", "wmav2")]
+COMPRESSED += [("OGG", "VORBIS"), ("OGG", "OPUS"), ("FLAC", "PCM_16"), ("MP3", "MPEG_LAYER_III")]
+
+
+@pytest.mark.parametrize(("container", "codec"), COMPRESSED)
+def test_compressed_files_that_are_cut_say_so(tmp_path: Path, container: str, codec: str) -> None:
+    rate_hz, sound = (48_000 if "opus" in codec.lower() else RATE), SOUND[:, :1]
+    if container.isupper():
+        content = write(tmp_path / "made", sound, rate_hz, container, codec).read_bytes()
+    else:
+        content = encode(tmp_path / "made", container, codec, sound, rate_hz).read_bytes()
+    assert len(read(content)) >= 0.99 * len(sound)
+    for left in np.random.default_rng(0).uniform(0.2, 1.0, 40):
+        error = failure(content[: int(left * len(content))])
+        assert error.reason == "truncated", (left, error)
+
+
+def test_ogg_without_an_end_is_truncated(tmp_path: Path) -> None:
+    content = write(tmp_path / "a.ogg", SOUND, RATE, "OGG", "VORBIS").read_bytes()
+    pages = [at for at in range(len(content)) if content.startswith(b"OggS", at)]
+    error = failure(content[: pages[-1]])
+    assert error.reason == "truncated"
+    assert "ends the stream" in error.message
+
+
+def test_flac_frames_beyond_the_header_s_total_are_read(tmp_path: Path) -> None:
+    content = bytearray(write(tmp_path / "a.flac", SOUND, RATE, "FLAC", "PCM_16").read_bytes())
+    whole = read(bytes(content))
+    for total in (1, 4096, len(SOUND) - 1):
+        content[22:26] = total.to_bytes(4, "big")
+        np.testing.assert_allclose(read(bytes(content)), whole / np.float32(32768), rtol=0, atol=1e-7)
+
+
+def test_flac_of_unknown_length_that_ends_within_a_frame_is_truncated(tmp_path: Path) -> None:
+    content = encode(tmp_path / "made", "flac", "flac", SOUND[:, :1]).read_bytes()
+    assert content[22:26] == bytes(4)
+    np.testing.assert_allclose(read(content), SOUND[:, :1], rtol=0, atol=2**-15)
+    for left in np.random.default_rng(1).uniform(0.2, 1.0, 20):
+        assert failure(content[: int(left * len(content))]).reason == "truncated"
+
+
+TAG = b"ID3\x04\0\0" + bytes([0, 0, 100, 10]) + bytes(100 * 128 + 10)
+
+
+def mp3(tmp_path: Path, rate_hz: int = RATE, channels: int = 1) -> bytes:
+    samples = tone(rate_hz, 2.0, channels)
+    return write(tmp_path / "a.mp3", samples, rate_hz, "MP3", "MPEG_LAYER_III").read_bytes()
+
+
+@pytest.mark.parametrize("tag", [b"", TAG, TAG + TAG, b"TAG" + bytes(125), b"\0" * 700])
+def test_joined_mp3_files_are_read_to_the_end(tmp_path: Path, tag: bytes) -> None:
+    one = mp3(tmp_path)
+    first = tag if tag.startswith(b"ID3") else b""
+    joined = read(first + one + tag + one)
+    assert 2 * 2.0 * RATE <= len(joined) <= 2 * 2.0 * RATE + 5 * 1152
+    np.testing.assert_array_equal(joined[: 2 * RATE - 2000], read(one)[: 2 * RATE - 2000])
+
+
+@pytest.mark.parametrize(("rate_hz", "channels"), [(22050, 1), (RATE, 2)])
+def test_joined_mp3_files_that_differ_are_corrupt_by_name(tmp_path: Path, rate_hz: int, channels: int) -> None:
+    error = failure(mp3(tmp_path) + TAG + mp3(tmp_path, rate_hz, channels))
+    assert error.reason == "corrupt"
+    assert f"44100 Hz, 1 channels become {rate_hz} Hz, {channels} channels" in error.message
+
+
+def test_an_mp3_file_s_own_tags_are_no_audio(tmp_path: Path) -> None:
+    one = mp3(tmp_path)
+    for end in (TAG, b"TAG" + bytes(125), TAG + bytes(9000)):
+        np.testing.assert_array_equal(read(one + end), read(one))
+
+
+def test_frames_of_mpeg_audio(tmp_path: Path) -> None:
+    from vggish_core.audio_source import NamelessFile
+
+    content = mp3(tmp_path)
+    counted = mpeg_frames.counted(NamelessFile(io.BytesIO(content)))
+    assert counted is not None
+    assert counted.exact
+    assert counted.stop == len(content)
+    found = mpeg_frames.walk(NamelessFile(io.BytesIO(TAG + content + TAG + content[: len(content) // 2] + b"TAG" * 50)))
+    assert found.pieces[0] == (len(TAG), len(TAG) + len(content))
+    assert found.pieces[1][0] == 2 * len(TAG) + len(content)
+    assert not found.change
+    assert found.samples // 1152 > 1.4 * counted.samples // 1152
+
+
+@given(
+    content=st.binary(max_size=60),
+    changes=st.dictionaries(st.integers(0, 4), st.binary(min_size=1, max_size=8), max_size=3),
+    steps=st.lists(st.tuples(st.integers(-10, 70), st.integers(0, 2), st.integers(-1, 30)), max_size=10),
+)
+def test_a_spliced_file_is_as_one_that_holds_its_bytes(
+    content: bytes, changes: dict[int, bytes], steps: list[tuple[int, int, int]]
+) -> None:
+    content = content.ljust(60, b".")
+    changes = {10 * place: data for place, data in changes.items()}
+    expected = bytearray(content[:55])
+    for place, data in changes.items():
+        expected[place : place + len(data)] = data
+    plain = io.BytesIO(bytes(expected))
+    spliced = io.BufferedReader(SplicedFile(io.BytesIO(content), replaced(60, changes, 55)), 8)
+    for offset, whence, size in steps:
+        if whence == 0 or offset <= 0:
+            offset = max(0, offset) if whence == 0 else max(offset, -spliced.tell() if whence == 1 else -55)
+            assert spliced.seek(offset, whence) == plain.seek(offset, whence)
+        assert spliced.read(size) == plain.read(size)
+        assert spliced.tell() == plain.tell()

@@ -1,0 +1,17 @@
+"""An audio file -> what its structure says of its length, and what of its header has to be put right."""
+
+from __future__ import annotations
+
+from vggish_core import audio_chunks, audio_streams
+from vggish_core.audio_source import Extent, NamelessFile
+
+
+def examine(file: NamelessFile, start: bytes) -> Extent:
+    """A file and its first 16 bytes -> its extent.
+
+    Raises:
+      AudioError: unreadable; corrupt for a header that no decoder can make sense of.
+    """
+    extent = audio_chunks.examine(file, start) or audio_streams.examine(file, start) or Extent()
+    file.check()
+    return extent
