@@ -12,7 +12,7 @@ import psutil
 import pytest
 import soundfile
 
-from pipeline import plan
+from pipeline import plan, verify
 from pipeline.decoding import decode
 from pipeline.decoding.decoders import DecoderPool, PoolClosedError
 from pipeline.decoding.split import SplitDoFn, Splitter
@@ -146,13 +146,26 @@ def test_parts_change_no_byte_of_the_output(recordings: Path, tmp_path: Path, em
     rows += [f"{recordings}/minute-flac.flac,middle,3.3,58.7", f"{recordings}/minute-wav.wav,past,30,90"]
     listing.write_text("\n".join(["uri,id,start_seconds,end_seconds", *rows]) + "\n")
     for name, seconds in (("one", "600"), ("parts", "5")):
-        done = embed_here(tmp_path / name, "--manifest", listing, "--segment_seconds", seconds, "--max_failures", "2")
+        done = embed_here(tmp_path / name, "--manifest", listing, "--segment_seconds", seconds, "--max_failures", "3")
         assert done.status == 0, done.err
     assert shard_bytes(tmp_path / "one") == shard_bytes(tmp_path / "parts")
-    assert manifest(tmp_path / "one")["totals"]["written"] == 9
+    assert manifest(tmp_path / "one")["totals"]["written"] == 8
     for name in ("one", "parts"):
         reasons = {clip_id.rpartition("/")[2]: line["reason"] for clip_id, line in failures(tmp_path / name).items()}
-        assert reasons == {"truncated": "truncated", "past": "past_end"}
+        assert reasons == {"truncated": "truncated", "shortened": "truncated", "past": "past_end"}
+
+
+def test_parts_of_damaged_recordings_keep_the_same(recordings: Path, tmp_path: Path, embed_here: Embed) -> None:
+    flags = ["--input", recordings / "shortened.wav", "--input", recordings / "truncated.flac", "--damaged", "keep"]
+    for name, seconds in (("one", "600"), ("parts", "5")):
+        done = embed_here(tmp_path / name, *flags, "--segment_seconds", seconds)
+        assert done.status == 0, done.err
+        assert "damaged    2 of the written" in done.out
+    assert shard_bytes(tmp_path / "one") == shard_bytes(tmp_path / "parts")
+    assert manifest(tmp_path / "one")["totals"]["examples"] == 56
+    found = verify.verify_output(str(tmp_path / "parts"))
+    assert not found.fault_count
+    assert [note.split(":")[:2] for note in found.notes] == [["note", " damaged, what decodes was kept"]] * 2
 
 
 @pytest.mark.full

@@ -27,6 +27,8 @@ from pipeline.output.layout import (
 )
 from pipeline.output.staged import ShardEntry
 
+DAMAGED_SHOWN = 5
+
 
 @dataclass
 class Promise:
@@ -72,6 +74,7 @@ def read(directory: str, manifest_uri: str = "") -> Promise:
     promise.faults += _manifest_faults(manifest, json.loads(data))
     _note_state(promise)
     _list_files(promise)
+    promise.notes += _damaged(promise)
     return promise
 
 
@@ -83,7 +86,10 @@ def _manifest_faults(manifest: Manifest, content: dict[str, Any]) -> list[str]:
         faults.append(f"{MANIFEST}: the fingerprint is not that of its settings")
     expected = {"totals": manifest.totals, "failures": manifest.failures, "skips": manifest.skips}
     for name, value in expected.items():
-        if content.get(name) != value:
+        found = content.get(name)
+        if name == "totals" and isinstance(found, dict):
+            found = {"damaged": 0, **found}  # which earlier versions did not count
+        if found != value:
             faults.append(f"{MANIFEST}: {name} {content.get(name)} are not the shards' sums {value}")
     indices = [entry.index for entry in manifest.shards]
     if indices != sorted(set(indices)) or not all(0 <= index < manifest.num_shards for index in indices):
@@ -108,6 +114,22 @@ def _note_state(promise: Promise) -> None:
     if not manifest.complete:
         present = f"{len(manifest.shards)} of {manifest.num_shards} shards are there"
         promise.notes.append(f"note: the data set is not complete: {present}; what is there was checked")
+
+
+def _damaged(promise: Promise) -> list[str]:
+    """Which records hold what decodes of damaged files, and why: some, and how many there are."""
+    count = int(promise.manifest.totals["damaged"])
+    notes: list[str] = []
+    for (_, rules), entry in zip(promise.files, promise.manifest.shards, strict=False):
+        if len(notes) >= DAMAGED_SHOWN or not entry.damaged or not rules.ledger_uri:
+            continue
+        try:
+            entries = [line for line in ledger.read(rules.ledger_uri) if line.damaged]
+        except (OSError, ValueError):
+            continue  # told with its shard
+        notes += [f"note: damaged, what decodes was kept: {line.id}: {line.damaged}" for line in entries]
+    shown = min(len(notes), DAMAGED_SHOWN)
+    return [*notes[:shown], *([f"note: {count} records in all are damaged"] if count > shown else [])]
 
 
 def _list_files(promise: Promise) -> None:

@@ -32,6 +32,7 @@ FILTERS = {
     "short": formatting.short,
     "begun": formatting.begun,
 }
+DAMAGED_SHOWN = 5
 ROWS = 8
 """Rows of a table of formats, rates or groups; more are summed up."""
 
@@ -115,6 +116,7 @@ def _corpus(sample: Sample) -> dict[str, Any]:
         "rates": _bars(f"{entry.sample_rate_hz / 1000:g} kHz" for entry in written),
         "channels": _bars(_channels(entry.channels) for entry in written),
         "silent": sum(entry.silent for entry in written),
+        "damaged": [entry for entry in written if entry.damaged][:DAMAGED_SHOWN],
     }
 
 
