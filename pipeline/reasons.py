@@ -22,6 +22,7 @@ REASONS: dict[str, str] = {
     "past_end": "The segment ends after its file does. Check the times, or whether the file is whole.",
     "bad_times": "Start and end do not make a stretch of time: start >= end, negative or not a number.",
     "unknown_label": "A label is not in --class_labels.",
+    "duplicate_id": "Another clip has the same id and times. Rename one, or give ids in a --manifest.",
     "no_audio": "A row names audio that is not among the inputs.",
     "no_row": "An audio file is not named by any row.",
 }

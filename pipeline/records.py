@@ -112,7 +112,9 @@ def parse(data: bytes, strict: bool = False) -> Record:
         id_key = "id" if "id" in context else "video_id"
         allowed = {id_key, "labels"}
     clip_id = _one(context, id_key, "bytes_list").decode("utf-8", "surrogateescape")
-    labels = tuple(_list(context, "labels", "int64_list"))
+    # YouTube-8M's records of segments, and of clips that nobody has labelled, have none; ours always have the list.
+    labelled = strict or ("labels" in context and context["labels"].WhichOneof("kind") is not None)
+    labels = tuple(_list(context, "labels", "int64_list")) if labelled else ()
     extra = (set(context) - allowed) | (set(lists) - {FRAMES_KEY[layout], "rgb"})
     if strict and (extra or (layout == "audioset" and "rgb" in lists)):
         raise RecordError(f"{clip_id}: unexpected keys {sorted(extra | (set(lists) - {FRAMES_KEY[layout]}))}")

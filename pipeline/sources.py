@@ -12,8 +12,9 @@ from pipeline import storage
 from pipeline.inputs.advice import why_nothing_matches
 from pipeline.inputs.class_labels import read_class_labels
 from pipeline.inputs.corpus import Corpus
-from pipeline.inputs.ids import id_of
-from pipeline.inputs.listings import Keys, clips_from_manifest, clips_from_segments
+from pipeline.inputs.ids import as_utf8, id_of
+from pipeline.inputs.keys import DuplicateIds, Keys
+from pipeline.inputs.listings import clips_from_manifest, clips_from_segments
 from pipeline.inputs.tables import SourceError
 from pipeline.types import Clip
 
@@ -30,32 +31,41 @@ def find(flags: argparse.Namespace) -> Corpus:
       StorageError: they cannot be listed or read.
     """
     classes = read_class_labels(storage.absolute(flags.class_labels)) if flags.class_labels else None
-    inputs = clips_from_patterns(flags.input)
+    inputs = clips_from_patterns(flags.input, flags.duplicate_ids)
     if flags.segments:
         assert classes is not None  # which the flags' own check makes sure of
-        return clips_from_segments(inputs, storage.absolute(flags.segments), classes, flags.segment_audio)
+        uri = storage.absolute(flags.segments)
+        found = clips_from_segments(inputs.clips, uri, classes, flags.segment_audio, flags.duplicate_ids)
+        return Corpus(found.clips, [*inputs.failures, *found.failures])
     if not flags.manifest:
-        return Corpus(inputs)
-    found = clips_from_manifest(storage.absolute(flags.manifest), classes, flags.segment_audio)
+        return inputs
+    uri = storage.absolute(flags.manifest)
+    found = clips_from_manifest(uri, classes, flags.segment_audio, flags.duplicate_ids)
     listed = [*found.clips, *(failure.clip for failure in found.failures)]
     named = {clip.uri for clip in listed}
-    others = [clip for clip in inputs if clip.uri not in named]
-    taken = Keys(flags.manifest)
-    for clip in (*listed, *others):
+    others = [clip for clip in inputs.clips if clip.uri not in named]
+    failures = [failure for failure in inputs.failures if failure.clip.uri not in named]
+    taken = Keys(flags.manifest, flags.duplicate_ids)
+    for clip in (*listed, *others, *(failure.clip for failure in failures)):
         taken.add(clip, clip.uri)
-    return Corpus([*found.clips, *others], found.failures)
+    return taken.settled(Corpus([*found.clips, *others], [*found.failures, *failures]))
 
 
-def clips_from_patterns(patterns: Sequence[str]) -> list[Clip]:
+def clips_from_patterns(patterns: Sequence[str], duplicate_ids: DuplicateIds = "stop") -> Corpus:
     """Patterns (`pipeline.storage.match`) -> a clip for each file, in the order of their URIs.
 
     A file that several patterns match counts once, with the id that the first gives it.
 
+    Args:
+      patterns: of the files.
+      duplicate_ids: as `pipeline.inputs.keys.Keys`.
+
     Raises:
       SourceError: a pattern matches nothing; two files have one id.
     """
-    by_id: dict[str, Clip] = {}
+    clips: list[Clip] = []
     seen: set[str] = set()
+    taken = Keys("", duplicate_ids, "Rename one, match only one ('audio/**.wav' say), or give a --manifest with ids")
     for pattern in map(storage.absolute, patterns):
         files = storage.match(pattern)
         if not files:
@@ -66,10 +76,9 @@ def clips_from_patterns(patterns: Sequence[str]) -> list[Clip]:
                 if file.uri in seen:
                     continue
                 seen.add(file.uri)
-            clip = Clip(id_of(file.uri[below:]), file.uri, size_bytes=file.size_bytes, version=file.version)
-            if (other := by_id.setdefault(clip.id, clip)) is not clip:
-                raise SourceError(
-                    f"two inputs have the id {clip.id!r}: {other.uri} and {clip.uri}",
-                    "Rename one, give a pattern that matches only one ('audio/**.wav' say), or a --manifest with ids",
-                )
-    return sorted(by_id.values(), key=lambda clip: clip.uri)
+            path = file.uri[below:]
+            if storage.is_local(file.uri):
+                path = as_utf8(path)
+            clips.append(Clip(id_of(path), file.uri, size_bytes=file.size_bytes, version=file.version))
+            taken.add(clips[-1], file.uri)
+    return taken.settled(Corpus(sorted(clips, key=lambda clip: clip.uri)))

@@ -88,7 +88,8 @@ MISTAKES = {
     "one id twice": Mistake(
         "run --input audio --input twice",
         "--input: two inputs have the id 'a': ROOM/audio/a.wav and ROOM/twice/a.flac",
-        "Rename one, give a pattern that matches only one ('audio/**.wav' say), or a --manifest with ids.",
+        "Rename one, match only one ('audio/**.wav' say), or give a --manifest with ids; "
+        "or have them fail with --duplicate_ids fail.",
     ),
     "output is a file": Mistake(
         "run --input audio --output text",

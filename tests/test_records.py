@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import gzip
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -227,3 +230,36 @@ def test_the_reader_of_youtube8ms_starter_code_opens_them() -> None:
     assert context["id"] == b"abcd"
     assert context["labels"].values.numpy().tolist() == [3, 17]
     np.testing.assert_array_equal(matrix[:300], values[:300])
+
+
+@pytest.mark.parametrize("empty", [False, True])
+def test_records_without_labels_have_none(tmp_path: Path, empty: bool) -> None:
+    from pipeline.dataset import load_dataset
+    from pipeline.parquet import from_parquet, to_parquet
+
+    message = SequenceExample.FromString(
+        to_sequence_example("a", 0.0, 2.0, [3], np.ones((2, 128), np.uint8), "youtube8m")
+    )
+    if empty:
+        message.context.feature["labels"].Clear()
+    else:
+        del message.context.feature["labels"]
+    with (tmp_path / "a.tfrecord").open("wb") as file:
+        write_tfrecord(file, [message.SerializeToString()])
+    (record,) = read_records(str(tmp_path / "a.tfrecord"))
+    assert record.labels == ()
+    with pytest.raises(RecordError, match="labels"):
+        parse(message.SerializeToString(), strict=True)
+    (batch,) = load_dataset(str(tmp_path / "a.tfrecord"), batch_size=2)
+    assert not batch.labels.numpy().any()
+    to_parquet(str(tmp_path / "a.tfrecord"), str(tmp_path / "a.parquet"))
+    from_parquet(str(tmp_path / "a.parquet"), str(tmp_path / "b.tfrecord"))
+    (again,) = read_records(str(tmp_path / "b.tfrecord"))
+    assert again.labels == ()
+
+
+@pytest.mark.parametrize("packed", [gzip.compress, zlib.compress])
+def test_compressed_records_are_said_to_be(tmp_path: Path, packed: Callable[[bytes], bytes]) -> None:
+    (tmp_path / "a.tfrecord").write_bytes(packed(b"whatever " * 10))
+    with pytest.raises(RecordError, match=r"a\.tfrecord: the file is compressed \((gzip|zlib)\): unpack it"):
+        list(read_records(str(tmp_path / "a.tfrecord")))

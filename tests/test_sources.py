@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import subprocess
+import sys
 from argparse import Namespace
 from collections.abc import Callable
 from itertools import islice
@@ -21,6 +24,7 @@ from pipeline.inputs.rows import read_manifest, read_segments
 from pipeline.records import read_records
 from pipeline.sources import SourceError
 from tests import small_audioset
+from tests.command import REPOSITORY
 
 LABELS = """index,mid,display_name
 0,/m/09x0r,"Speech"
@@ -32,7 +36,7 @@ COLUMNS = "# YTID, start_seconds, end_seconds, positive_labels\n"
 
 
 def find(*patterns: str | Path, **flags: Any) -> Corpus:
-    none = {"manifest": None, "segments": None, "class_labels": None, "segment_audio": "whole"}
+    none = {"manifest": None, "segments": None, "class_labels": None, "segment_audio": "whole", "duplicate_ids": "stop"}
     return sources.find(Namespace(input=list(map(str, patterns)), **{**none, **flags}))
 
 
@@ -196,14 +200,14 @@ class TestSegments:
 
     @pytest.mark.parametrize(
         "name",
-        ["-abc", "Y-abc", "-abc_30_40", "-abc_30.0_40.0", "Y-abc_30.000_40.000", "-abc_30000_40000", "-abc_30"],
+        ["", "Y", "_30_40", "_30.0_40.0", "Y_30.000_40.000", "_30000_40000", "_30"],
     )
     def test_names_of_cut_files(self, write: Write, tmp_path: Path, labels: Path, name: str) -> None:
-        segments = write("segments.csv", COLUMNS + '-abc, 30.000, 40.000, "/m/09x0r"\n')
-        write(f"audio/{name}.wav")
+        segments = write("segments.csv", COLUMNS + '-abc1234567, 30.000, 40.000, "/m/09x0r"\n')
+        write(f"audio/{'Y' * name.startswith('Y')}-abc1234567{name.removeprefix('Y')}.wav")
         flags = {"segments": str(segments), "class_labels": str(labels)}
         (clip,) = find(tmp_path / "audio", **flags, segment_audio="cut").clips
-        assert (clip.id, clip.start_s, clip.end_s, clip.cut) == ("-abc", 30.0, 40.0, False)
+        assert (clip.id, clip.start_s, clip.end_s, clip.cut) == ("-abc1234567", 30.0, 40.0, False)
         if "_" in name:
             with pytest.raises(SourceError, match="--segment_audio cut"):
                 find(tmp_path / "audio", **flags)
@@ -431,3 +435,61 @@ class TestAudioSet:
 def test_manifests_are_read_row_by_row(write: Write) -> None:
     listing = write("list.csv", "uri\n" + "a.wav\n" * 10 + '"unclosed\n')
     assert len(list(islice(read_manifest(str(listing)), 10))) == 10
+
+
+def test_a_y_goes_before_the_ids_of_youtube_alone(write: Write) -> None:
+    """One file, `Yes`: it is no audio of `es`; and a file that a row names exactly is that row's alone."""
+    for name in ("Yes", "Yabcdefghij-", "Y0123456789_", "abcdefghij-"):
+        write(f"audio/{name}.wav")
+    rows = [f"{name}, 0, 10, x" for name in ("es", "Yes", "abcdefghij-", "0123456789_", "Y0123456789_")]
+    segments = write("list.csv", COLUMNS + "\n".join(rows) + "\n")
+    labels = write("labels.csv", "index,mid,display_name\n0,x,X\n")
+    corpus = find(segments.parent / "audio", segments=str(segments), class_labels=str(labels))
+    found = {clip.id: Path(clip.uri).stem for clip in corpus.clips}
+    assert found == {"Yes": "Yes", "abcdefghij-": "abcdefghij-", "Y0123456789_": "Y0123456789_"}
+    assert reasons(corpus) == {"es": "no_audio", "0123456789_": "no_audio", "Yabcdefghij-": "no_row"}
+
+
+def test_a_name_in_another_unicode_form_is_pointed_at(write: Write) -> None:
+    write("audio/Cafe\u0301.wav")
+    write("audio/b.wav")
+    segments = write("list.csv", COLUMNS + "Caf\u00e9, 0, 10, x\nb, 0, 10, x\n")
+    labels = write("labels.csv", "index,mid,display_name\n0,x,X\n")
+    corpus = find(segments.parent / "audio", segments=str(segments), class_labels=str(labels))
+    (message,) = [failure.message for failure in corpus.failures if failure.reason == "no_audio"]
+    assert "Cafe\u0301.wav looks alike" in message
+
+
+IDS = (
+    "import sys; from pipeline.sources import *; print(ascii([c.id for c in clips_from_patterns(sys.argv[1:]).clips]))"
+)
+
+
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8", "POSIX"])
+def test_ids_are_names_as_utf_8_whatever_the_locale(write: Write, tmp_path: Path, locale: str) -> None:
+    write("audio/Gr\u00fc\u00dfe.wav")
+    write("audio/\u65e5\u672c.flac")
+    environment = {**os.environ, "LC_ALL": locale, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-c", IDS, str(tmp_path / "audio")]
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ascii(["Gr\u00fc\u00dfe", "\u65e5\u672c"])
+
+
+def test_clips_of_one_id_can_fail_alone(write: Write) -> None:
+    for name in ("a.wav", "a.flac", "b.wav"):
+        write(f"audio/{name}")
+    folder = write("audio/c.wav").parent
+    with pytest.raises(SourceError, match=r"two inputs have the id 'a': .*a\.flac and .*a\.wav"):
+        find(folder)
+    corpus = find(folder, duplicate_ids="fail")
+    assert [clip.id for clip in corpus.clips] == ["b", "c"]
+    assert reasons(corpus) == {f"a ({folder}/a.{end})": "duplicate_id" for end in ("wav", "flac")}
+    assert all("a.flac and " in failure.message for failure in corpus.failures)
+    rows = "uri,id,start_seconds,end_seconds\na.wav,x,0,10\na.wav,x,10,20\nb.wav,y,,\nc.wav,y,,\nc.wav,y,,\n"
+    listing = write("audio/list.csv", rows)
+    corpus = find(manifest=str(listing), duplicate_ids="fail")
+    assert [(clip.id, clip.start_s) for clip in corpus.clips] == [("x", 0.0), ("x", 10.0)]
+    own = [failure.clip.id for failure in corpus.failures]
+    assert own == [f"y ({folder}/b.wav)", f"y ({folder}/c.wav)", f"y ({folder}/c.wav) 2"]
+    assert len({failure.clip.key for failure in corpus.failures}) == 3
+    assert all("line 4, line 5, line 6 are the same clip" in failure.message for failure in corpus.failures)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from pipeline import report
 from pipeline.cli import messages, summary
@@ -23,8 +26,21 @@ def conclude(
       directory, manifest, computed_s, elapsed_s, kept: as `summary.summary`.
     """
     made = _report(flags, directory)
-    print(summary.summary(directory, manifest, computed_s, elapsed_s, kept, made))
+    with last_words():
+        print(summary.summary(directory, manifest, computed_s, elapsed_s, kept, made), flush=True)
     return _verdict(flags.max_failures, directory, manifest)
+
+
+@contextmanager
+def last_words() -> Iterator[None]:
+    """The work is done: that nobody can be told (a closed pipe, a full device) is no failure."""
+    try:
+        yield
+    except OSError:
+        # What is left in the buffer would fail again when the process ends.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def _report(flags: argparse.Namespace, directory: str) -> str:

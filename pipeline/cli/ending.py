@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import faulthandler
+import io
 import logging
 import os
 import signal
@@ -90,6 +91,8 @@ def run(program: Callable[[], int]) -> NoReturn:
     """
     global _owns_process
     _owns_process = True
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as standard error: a terminal may know only ASCII
     status = CRASHED
 
     def leave() -> None:

@@ -34,6 +34,12 @@ def add_input(group: Any) -> None:
         default="whole",
         help="rows with times: files hold the whole recording, or just the segment (default: %(default)s)",
     )
+    group.add_argument(
+        "--duplicate_ids",
+        choices=("stop", "fail"),
+        default="stop",
+        help="clips of one id and time: stop before any work, or have each of them fail (default: %(default)s)",
+    )
 
 
 def add_output(group: Any) -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 from pipeline.files import compression
 
 _EXTENSION = re.compile(r"(?<=[^/])\.(?=[A-Za-z0-9]*[A-Za-z])[A-Za-z0-9]{1,5}\Z")
 """At the end of a file's name: "take 1.5" and "a. b" have none."""
+
+
+def as_utf8(path: str) -> str:
+    """A local path, as this locale decodes names of files -> their bytes as UTF-8: an id is the same everywhere."""
+    return os.fsencode(path).decode("utf-8", "surrogateescape")
 
 
 def id_of(path: str) -> str:

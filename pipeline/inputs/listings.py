@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+import re
+import unicodedata
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -11,9 +13,10 @@ from pipeline import storage
 from pipeline.inputs.class_labels import ClassLabels, as_index
 from pipeline.inputs.corpus import Corpus
 from pipeline.inputs.ids import id_of
+from pipeline.inputs.keys import DuplicateIds, Keys
 from pipeline.inputs.rows import Row, read_manifest, read_segments
 from pipeline.inputs.tables import SourceError
-from pipeline.types import Clip, ClipKey, Failure
+from pipeline.types import Clip, Failure
 
 SegmentAudio = Literal["whole", "cut"]
 
@@ -21,7 +24,13 @@ LISTED_FOLDERS = 100
 """Remote files of a manifest have their sizes and versions from listings, if they are in so few folders."""
 
 
-def clips_from_segments(inputs: Sequence[Clip], uri: str, classes: ClassLabels, segment_audio: SegmentAudio) -> Corpus:
+def clips_from_segments(
+    inputs: Sequence[Clip],
+    uri: str,
+    classes: ClassLabels,
+    segment_audio: SegmentAudio,
+    duplicate_ids: DuplicateIds = "stop",
+) -> Corpus:
     """Audio files and AudioSet's list of segments -> the segments as clips.
 
     A row's audio is the file that is called as `names_of` says. What a row lacks makes it a failure of stage "find";
@@ -32,17 +41,20 @@ def clips_from_segments(inputs: Sequence[Clip], uri: str, classes: ClassLabels, 
       uri: of the list.
       classes: MID -> class index.
       segment_audio: "whole": files hold whole recordings, out of which the segments are cut; "cut": each is a segment.
+      duplicate_ids: as `Keys`.
 
     Raises:
       SourceError: the list is malformed or empty; two rows are one segment; no row at all has audio.
     """
-    files = _Names(inputs)
+    timed = segment_audio == "cut"
+    rows = list(read_segments(uri))
+    files = _Names(inputs, {name for row in rows for name in names_of(row, timed)})
     clips: list[Clip] = []
     failures: list[Failure] = []
-    taken = Keys(uri)
+    taken = Keys(uri, duplicate_ids)
     used: dict[str, int] = {}
-    for row in read_segments(uri):
-        file = files.find(row, timed=segment_audio == "cut")
+    for row in rows:
+        file = files.find(row, timed)
         if file is not None:
             before = used.setdefault(file.uri, row.line)
             if segment_audio == "cut" and before != row.line:
@@ -55,28 +67,29 @@ def clips_from_segments(inputs: Sequence[Clip], uri: str, classes: ClassLabels, 
         if isinstance(item, Clip):
             clips.append(item)
         else:
-            failures.append(item)
+            failures.append(replace(item, message=item.message + files.look_alike(row)) if file is None else item)
     if not used:
         raise _no_audio_at_all(uri, inputs, failures, segment_audio)
     failures.extend(_unused(file, uri) for file in inputs if file.uri not in used)
-    return Corpus(clips, failures)
+    return taken.settled(Corpus(clips, failures))
+
+
+YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}")
 
 
 def names_of(row: Row, timed: bool) -> Iterator[str]:
     """A row of a segment list -> what its audio may be called, without extension, the likeliest first.
 
-    The id itself, or with a Y before it, as some downloaders do lest a name begins with "-". For files that were cut
-    (`timed`) also id_start_end and id_start, with times such as 30, 30.0, 30.000 (seconds) or 30000 (milliseconds).
+    For files that were cut (`timed`) id_start_end and id_start, with times such as 30, 30.0, 30.000 (seconds) or 30000
+    (milliseconds); then the id itself.
     """
-    prefixes = (row.id, f"Y{row.id}")
     if timed and row.start_s is not None and row.end_s is not None:
         if not (math.isfinite(row.start_s) and math.isfinite(row.end_s)):
             return
         for start, end in zip(_spellings(row.start_s), _spellings(row.end_s), strict=True):
-            for prefix in prefixes:
-                yield f"{prefix}_{start}_{end}"
-                yield f"{prefix}_{start}"
-    yield from prefixes
+            yield f"{row.id}_{start}_{end}"
+            yield f"{row.id}_{start}"
+    yield row.id
 
 
 def _spellings(seconds: float) -> tuple[str, ...]:
@@ -86,16 +99,19 @@ def _spellings(seconds: float) -> tuple[str, ...]:
 class _Names:
     """Audio files by name."""
 
-    def __init__(self, inputs: Iterable[Clip]) -> None:
+    def __init__(self, inputs: Iterable[Clip], wanted: Container[str]) -> None:
+        """The files, and the names that rows give exactly."""
+        self._wanted = wanted
         self._files: dict[str, Clip] = {}
         self._others: dict[str, Clip] = {}
+        self._normalized: dict[str, Clip] = {}
         for file in inputs:
             name = file.id.rpartition("/")[2]
             if self._files.setdefault(name, file) is not file:
                 self._others[name] = file
 
     def find(self, row: Row, timed: bool) -> Clip | None:
-        for name in names_of(row, timed):
+        for name in self._names(row, timed):
             if (file := self._files.get(name)) is not None:
                 if name in self._others:
                     raise SourceError(
@@ -105,8 +121,26 @@ class _Names:
                 return file
         return None
 
+    def _names(self, row: Row, timed: bool) -> Iterator[str]:
+        """What a row's audio may be called: some downloaders put a Y before YouTube's ids, lest a name begins with "-".
 
-def clips_from_manifest(uri: str, classes: ClassLabels | None, segment_audio: SegmentAudio) -> Corpus:
+        Not a file's that another row names by itself.
+        """
+        yield from names_of(row, timed)
+        if YOUTUBE_ID.fullmatch(row.id):
+            yield from (name for name in names_of(replace(row, id=f"Y{row.id}"), timed) if name not in self._wanted)
+
+    def look_alike(self, row: Row) -> str:
+        """What to add where a row has no file: one whose name differs in the spelling of Unicode alone."""
+        if not self._normalized:
+            self._normalized = {unicodedata.normalize("NFC", name): file for name, file in self._files.items()}
+        file = self._normalized.get(unicodedata.normalize("NFC", row.id))
+        return f"; {file.uri} looks alike, but its name is another Unicode form" if file else ""
+
+
+def clips_from_manifest(
+    uri: str, classes: ClassLabels | None, segment_audio: SegmentAudio, duplicate_ids: DuplicateIds = "stop"
+) -> Corpus:
     """A manifest (`pipeline.inputs.rows.read_manifest`) -> a clip for each row.
 
     Without an id in the list, it is the path of the audio below the manifest's folder, without extension; for audio
@@ -119,7 +153,7 @@ def clips_from_manifest(uri: str, classes: ClassLabels | None, segment_audio: Se
     folder = storage.join(storage.parent(uri), "")
     clips: list[Clip] = []
     failures: list[Failure] = []
-    taken = Keys(uri)
+    taken = Keys(uri, duplicate_ids)
     for row in read_manifest(uri, classes):
         if classes is None and (named := [label for label in row.labels if as_index(label) is None]):
             raise SourceError(
@@ -137,7 +171,7 @@ def clips_from_manifest(uri: str, classes: ClassLabels | None, segment_audio: Se
             failures.append(item)
     if not clips and not failures:
         raise SourceError(f"{uri} holds no rows", "Check which file it is")
-    return Corpus(_with_sizes(clips), failures)
+    return taken.settled(Corpus(_with_sizes(clips), failures))
 
 
 def _clip_of(
@@ -194,24 +228,6 @@ def _no_audio_at_all(
         "Name the files by their YTID"
         + ("; if they are segments, YTID_start_end say, add --segment_audio cut" if segment_audio == "whole" else ""),
     )
-
-
-class Keys:
-    """Sees to it that every clip has a key of its own."""
-
-    def __init__(self, uri: str) -> None:
-        self._uri = uri
-        self._places: dict[ClipKey, str | int] = {}
-
-    def add(self, clip: Clip, place: str | int) -> None:
-        """A clip, and the line or file that it comes from."""
-        if (other := self._places.setdefault(clip.key, place)) != place:
-            end = "its end" if clip.end_s is None else f"{clip.end_s:g} s"
-            both = " and ".join(f"line {item}" if isinstance(item, int) else item for item in (other, place))
-            raise SourceError(
-                f"{self._uri}: {both} are the same clip, {clip.id!r} from {clip.start_s:g} s to {end}",
-                "Remove one, or give them ids of their own",
-            )
 
 
 def _with_sizes(clips: list[Clip]) -> list[Clip]:

@@ -17,6 +17,8 @@ _CRC = struct.Struct("<I")
 _HEADER = struct.Struct("<QI")
 
 MASK_DELTA = 0xA282EAD8
+PACKED = {b"\x1f\x8b": "gzip", b"x\x9c": "zlib", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz"}
+"""First bytes of compressed files; gzip and zlib are TensorFlow's own options."""
 MAX_RECORD_BYTES = 1 << 30
 """No record is this long: a longer length is damage, not a reason to allocate it."""
 
@@ -63,6 +65,8 @@ def read_tfrecord(file: BinaryIO, name: str = "") -> Iterator[bytes]:
             raise RecordError(f"{where}: the file ends inside the frame's header")
         length, length_crc = _HEADER.unpack(header)
         if masked_crc32c(header[: _LENGTH.size]) != length_crc:
+            if packed := next((kind for magic, kind in PACKED.items() if not index and header.startswith(magic)), ""):
+                raise RecordError(f"{name + ': ' if name else ''}the file is compressed ({packed}): unpack it first")
             raise RecordError(f"{where}: the checksum of the length does not fit; not a TFRecord file, or damaged")
         if length > MAX_RECORD_BYTES:
             raise RecordError(f"{where}: a length of {length} bytes is not plausible")
