@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import lzma
 import subprocess
@@ -330,6 +331,22 @@ def test_samples_too_large_for_the_features_fail_their_own_segment(tmp_path: Pat
         wavfile_to_examples(path)
     samples[round(3.5 * RATE)] = 1e36
     assert ended(read(write(tmp_path / "b.wav", samples, subtype="FLOAT"), [Clip("b", "b")])[0]).examples == 12
+
+
+def test_without_a_folder_for_temporary_files_nothing_is_lost(
+    files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where its disk is full, Python finds no such folder, and says that a file is missing."""
+
+    def none_usable() -> str:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "gettempdir", none_usable)
+    monkeypatch.setattr(compression, "IN_MEMORY_BYTES", 1 << 18)
+    (tmp_path / "a.wav.gz").write_bytes(gzip.compress(files["noise.wav"].read_bytes(), 1))
+    (packed,), (plain,) = read(tmp_path / "a.wav.gz", [Clip("a", "a")]), read(files["noise.wav"], [Clip("a", "a")])
+    assert ended(packed) == ended(plain)
+    assert np.array_equal(packed.examples, plain.examples)
 
 
 @pytest.mark.parametrize(("limit_s", "unpacked_s"), [(20.0, 700), (None, 1200)])

@@ -386,10 +386,17 @@ class TestCompressed:
 
     def test_a_full_disk_costs_time_and_no_content(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(compression, "IN_MEMORY_BYTES", 1 << 20)
-        full = Path("/dev/full").open("r+b", buffering=0)  # noqa: SIM115
-        monkeypatch.setattr(tempfile, "TemporaryFile", lambda buffering: full)
         data = os.urandom(1 << 20) + b"end"
         (path,) = put(str(tmp_path), "a.gz", data=PACKERS[".gz"](data))
+
+        def no_file(buffering: int) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(tempfile, "TemporaryFile", no_file)
+        with storage.open_unwrapped(path) as file:
+            assert file.read() == data
+        full = Path("/dev/full").open("r+b", buffering=0)  # noqa: SIM115
+        monkeypatch.setattr(tempfile, "TemporaryFile", lambda buffering: full)
         with storage.open_unwrapped(path) as file:
             assert file.read() == data
         assert full.closed

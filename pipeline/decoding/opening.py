@@ -54,9 +54,16 @@ def open_file(uri: str, stack: ExitStack, progress: Progress, longest_s: float |
     if not packed:
         return stack.enter_context(file)
     watched = cast(BinaryIO, _Watched(file, progress))
-    free = shutil.disk_usage(tempfile.gettempdir()).free
     check = _Bound(progress, longest_s).check
-    return stack.enter_context(compression.unpacked(watched, uri, check, disk_bytes=free // 2 // _decoders))
+    return stack.enter_context(compression.unpacked(watched, uri, check, disk_bytes=_room()))
+
+
+def _room() -> int:
+    """Bytes that a decoder may fill; none where the disk is so full that Python finds no folder for temporary files."""
+    try:
+        return shutil.disk_usage(tempfile.gettempdir()).free // 2 // _decoders
+    except OSError:
+        return 0
 
 
 class _Bound:

@@ -82,7 +82,7 @@ def unpacked(
             size += len(block)
             start += block[: START_BYTES - len(start)]
             if content is not None and (content := _added(content, block, disk_bytes)) is None:
-                _log.info("%s: no room for its content in %s", uri, tempfile.gettempdir())
+                _log.info("%s: no room for its content on the disk of temporary files", uri)
             check(size, start)
     except BaseException:
         file.close()
@@ -101,20 +101,21 @@ def unpacked(
 def _added(content: BinaryIO, block: bytes, disk_bytes: int | None) -> BinaryIO | None:
     """A content and the block that follows -> the content with it, on the disk if it is large; None without room."""
     size = content.tell() + len(block)
+    if size > IN_MEMORY_BYTES and disk_bytes is not None and size > disk_bytes:
+        content.close()
+        return None
     try:
         if isinstance(content, io.BytesIO) and size > IN_MEMORY_BYTES:
-            held = content.getbuffer()
+            held = content
             content = cast(BinaryIO, tempfile.TemporaryFile(buffering=0))  # noqa: SIM115  the caller's to close
-            _write(content, held)
-        if isinstance(content, io.BytesIO) or disk_bytes is None or size <= disk_bytes:
-            _write(content, block)
-            return content
+            _write(content, held.getbuffer())
+        _write(content, block)
     except OSError as error:
+        content.close()
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            content.close()
             raise
-    content.close()
-    return None
+        return None
+    return content
 
 
 def _write(file: BinaryIO, data: bytes | memoryview) -> None:
