@@ -26,6 +26,7 @@ REQUIRES = [
     "scipy>=1.14,<2",
     "resampy>=0.4.3,<0.5",
     "numba>=0.61,<1",
+    "llvmlite>=0.44,<1",
     "soundfile>=0.13,<0.15",
     "av>=14,<19",
     "gcsfs>=2025.3",

@@ -17,6 +17,7 @@ from pipeline import storage
 from pipeline.output.layout import MANIFEST, OutputError, join
 from pipeline.output.staged import ShardEntry, ShardResult
 from pipeline.settings import Job
+from vggish_core.vector_code import fuses
 
 FORMAT_VERSION = 1
 DISTRIBUTION = "vggish-pipeline"
@@ -158,6 +159,7 @@ def new(job: Job, engine: Mapping[str, Any] | None = None) -> Manifest:
         "updated": _now(),
         "versions": versions(),
         "processor": processor(),
+        "arithmetic": arithmetic(),
         "engine": dict(engine or {}),
     }
     return Manifest(job.fingerprint(), job.deciding(), models, run=run)
@@ -165,7 +167,8 @@ def new(job: Job, engine: Mapping[str, Any] | None = None) -> Manifest:
 
 def made_with(engine: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """This process' versions, processor and engine, as the manifest tells them."""
-    return {"versions": versions(), "processor": processor(), "engine": dict(engine or {})}
+    made = {"versions": versions(), "processor": processor(), "arithmetic": arithmetic()}
+    return {**made, "engine": dict(engine or {})}
 
 
 def continued(manifest: Manifest, engine: Mapping[str, Any] | None = None) -> Manifest:
@@ -209,6 +212,11 @@ def processor() -> str:
         return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
+
+
+def arithmetic() -> str:
+    """What decides how results are rounded here: docs/records.md says what it promises."""
+    return f"{platform.machine()} {'with' if fuses() else 'without'} fused multiply-add"
 
 
 def totals(shards: Iterable[ShardEntry]) -> dict[str, int | float]:

@@ -10,7 +10,7 @@ from typing import Any
 from pipeline.output.layout import ARRAY, STAGED
 from pipeline.types import Damaged, EmbeddingKind, RecordFormat, ShortClips
 
-FEATURES_VERSION = 2
+FEATURES_VERSION = 3
 """Raised by whoever changes code in a way that changes bytes: outputs of another version are not a cache."""
 
 

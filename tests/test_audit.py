@@ -130,3 +130,45 @@ def test_with_the_network_itself(audio: Path, tmp_path: Path) -> None:
     done = command.run("pipeline.verify", tmp_path / "out", "--audit", "5", "--seed", "2")
     assert done.status == 0, done.out + done.err
     assert "audit: 5 clips computed again, 5 equal (seed 2)" in done.out
+
+
+@pytest.mark.usefixtures("any_weights")
+def test_another_kind_of_processor_explains_a_step(corpus: Path, tmp_path: Path) -> None:
+    name = tmp_path / "out" / "manifest.json"
+    made = json.loads(name.read_text())
+    made["run"]["arithmetic"] = "riscv64 without fused multiply-add"
+    name.write_text(json.dumps(made))
+    shards = sorted((tmp_path / "out").glob("embeddings-*"), key=lambda path: path.stat().st_size)
+    for shard, steps in zip(shards[-2:], (1, 2), strict=True):
+        with shard.open("rb") as file:
+            held = [parse(data) for data in read_tfrecord(file)]
+        values = held[0].values.copy()
+        values[1, 5] = values[1, 5] + steps if values[1, 5] < 128 else values[1, 5] - steps
+        held[0] = replace(held[0], values=values)
+        with shard.open("wb") as file:
+            write_tfrecord(file, [to_sequence_example(r.id, r.start_s, r.end_s, r.labels, r.values) for r in held])
+    found = audit.audit(str(tmp_path / "out"), 100, 0)
+    assert (found.equal, found.close, len(found.faults)) == (10, 1, 1)
+    assert "by up to 2" in found.faults[0]
+    (note,) = [note for note in found.notes if "without fused multiply-add" in note]
+    assert "by up to 1: made on riscv64 without fused multiply-add; this is " in note
+    assert found.notes[-1] == "audit: 12 clips computed again, 10 equal, 1 within a step of rounding (seed 0)"
+
+
+@pytest.mark.usefixtures("any_weights")
+def test_a_length_that_the_other_decoder_contradicts_is_told(tmp_path: Path) -> None:
+    folder = tmp_path / "audio"
+    folder.mkdir()
+    sound = np.random.default_rng(0).normal(0, 0.1, 16000 * 4)
+    soundfile.write(folder / "sound.flac", sound, 16000)
+    soundfile.write(folder / "odd.wav", sound, 16000, subtype="PCM_16")
+    # Two seconds in the header's count, and four that follow: FFmpeg goes by the count.
+    data = bytearray((folder / "odd.wav").read_bytes())
+    data[40:44] = (2 * 16000 * 2).to_bytes(4, "little")
+    (folder / "odd.wav").write_bytes(data)
+    flags = ["--input", str(folder), "--output", str(tmp_path / "out"), "--num_shards", "1"]
+    assert run.main([*interrupted_run.FLAGS, *flags]) == 0
+    found = audit.audit(str(tmp_path / "out"), 5, 0)
+    assert found.faults == []
+    (note,) = [note for note in found.notes if "listen" in note]
+    assert note.startswith(f"note: odd: {folder}/odd.wav has sound up to 4.00 s here, 2.00 s by FFmpeg alone")

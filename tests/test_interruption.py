@@ -39,6 +39,14 @@ def audio(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def hanging_up_ends() -> Iterator[None]:
+    """Under nohup, what starts here would ignore SIGHUP as well, and rightly."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 class Run:
     """The command in a process group of its own, and its log."""
 

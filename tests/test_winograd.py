@@ -12,10 +12,12 @@ from benchmarks.reference_model import float64_embeddings
 from tests.test_model import ANY, OURS, relative_rms
 from vggish_core import compilation, winograd_transforms
 from vggish_core.checkpoints import VARIABLE_SHAPES, read_variables
+from vggish_core.intrinsics import multiply_tile
 from vggish_core.model import Embedder
 from vggish_core.postprocess import Postprocessor
 from vggish_core.synthetic import synthetic_examples
-from vggish_core.vector_code import AVX2, AVX512, NEON, SHORT_SUM, SSE, RegisterTile, multiply_tile, register_tile
+from vggish_core.tile_products import SHORT_SUM
+from vggish_core.vector_code import AVX2, AVX512, NEON, SSE, RegisterTile, register_tile
 from vggish_core.winograd import WinogradNetwork
 from vggish_core.winograd_kernels import panels
 

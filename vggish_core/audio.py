@@ -194,6 +194,25 @@ def open_audio(file: str | os.PathLike[str] | BinaryIO) -> AudioReader:
         raise
 
 
+def open_otherwise(file: BinaryIO) -> AudioReader | None:
+    """A seekable binary file -> the reader of the decoder that `open_audio` would not choose; None if there is none.
+
+    It takes the file as that decoder does, whatever we know of its structure: to check the one by the other.
+
+    Raises:
+      AudioError: as `open_audio`.
+    """
+    from vggish_core.audio_ffmpeg import FFmpegReader
+    from vggish_core.audio_soundfile import open_soundfile
+
+    opened = Opened(file, NamelessFile(file), owned=False, plain=True)
+    first = open_soundfile(opened)
+    if first is None:
+        return None
+    first.close()
+    return FFmpegReader(opened, unrecognised="corrupt")
+
+
 def _open(file: BinaryIO, owned: bool) -> AudioReader:
     nameless = NamelessFile(file)
     start = nameless.read_at(0, 16)

@@ -22,7 +22,10 @@ import numba
 
 from vggish_core.cache import CACHE_VARIABLE, cache_directory
 
-_GENERATORS = ("vggish_core.vector_code", "vggish_core.winograd_transforms", "vggish_core.winograd_kernels")
+_GENERATORS = tuple(
+    f"vggish_core.{module}"
+    for module in ("vector_code", "tile_products", "intrinsics", "winograd_transforms", "winograd_kernels")
+)
 _log = logging.getLogger(__name__)
 _lock = threading.Lock()
 

@@ -2,8 +2,7 @@
 
 resampy reads its filter off a table by linear interpolation. Where the two rates have the ratio up / down, every
 `up`-th output sample finds the same weights, so the filter is a bank of `up` fixed filters and resampling a matrix
-product over windows of the input. A group of neighbouring outputs shares one window; the rows of a product are windows
-so far apart that they do not overlap, so that BLAS takes them where they lie, without a copy.
+product over windows of the input. A group of neighbouring outputs shares one window.
 
 Output block b is samples [b * B, (b + 1) * B) of the whole waveform, B being a multiple of `up`: all blocks are
 the same products of the same shapes, and a sample's bits depend on its index and on the input around it alone.
@@ -18,14 +17,11 @@ from math import lcm
 import numpy as np
 
 from vggish_core import params
+from vggish_core.products import columns, multiply_windows
 from vggish_core.ratio import Ratio, kaiser_best
 
-GROUP = 16
-"""Output samples that share a window: measured; 32 is as fast for some rates, 8 and 64 for none."""
 MAX_BANK_WEIGHTS = 6_000_000
 """Larger banks (48 MB; rates above 50 kHz that share no factor with 16 kHz) are not built: resampy computes them."""
-MAX_PRODUCT = 1_000_000
-"""Multiplications of a product of matrices up to which OpenBLAS takes its path for small matrices, 1.5 times faster."""
 
 
 class _Filter:
@@ -65,66 +61,35 @@ class FilterBank:
 
     def __init__(self, ratio: Ratio, dtype: np.dtype) -> None:
         up, down = ratio.up, ratio.down
-        self.width = 2 * ratio.reach + -(-(GROUP - 1) * down // up)
-        self.row = self._row(ratio)
+        group = columns(dtype)
+        self.width = 2 * ratio.reach + -(-(group - 1) * down // up)
+        self.row = lcm(up, group)
         self.row_input = self.row * down // up
-        self.rows = ratio.block // self.row
-        self.starts = [1 + first * down // up for first in range(0, self.row, GROUP)]
-        self.input = (self.rows - 1) * self.row_input + self.starts[-1] + self.width
+        firsts = range(0, self.row, group)
+        self.starts = np.array([1 + first * down // up for first in firsts], np.int64)
+        self.input = (ratio.block // self.row - 1) * self.row_input + int(self.starts[-1]) + self.width
         filter_ = _Filter(ratio)
-        distinct = lcm(up, GROUP) // GROUP
-        self.groups = np.stack([self._group(filter_, g * GROUP).astype(dtype) for g in range(distinct)])
-        self.runs = self._runs(distinct)
+        self.groups = np.stack([self._group(filter_, first, group) for first in firsts]).astype(dtype)
 
     @staticmethod
     def fits(ratio: Ratio) -> bool:
         """Whether the bank is small enough to be built."""
-        return lcm(ratio.up, GROUP) * (2 * ratio.reach + GROUP * ratio.down // ratio.up) <= MAX_BANK_WEIGHTS
+        group = columns(np.dtype(np.float64))
+        return lcm(ratio.up, group) * (2 * ratio.reach + group * ratio.down // ratio.up) <= MAX_BANK_WEIGHTS
 
-    def _row(self, ratio: Ratio) -> int:
-        """Output samples of a row: whole periods and groups; windows of rows do not overlap; products are small."""
-        period = lcm(ratio.up, GROUP)
-        for row in range(period, ratio.block, period):
-            apart = row * ratio.down // ratio.up >= self.width
-            small = ratio.block // row * GROUP * self.width <= MAX_PRODUCT
-            if ratio.block % row == 0 and apart and small:
-                return row
-        return ratio.block
-
-    def _group(self, filter_: _Filter, first: int) -> np.ndarray:
-        """Weights [width, GROUP] of output samples [first, first + GROUP) over their common window."""
+    def _group(self, filter_: _Filter, first: int, size: int) -> np.ndarray:
+        """Weights [width, size] of output samples [first, first + size) over their common window."""
         up, down = filter_.ratio.up, filter_.ratio.down
-        position = np.arange(first, first + GROUP) * down
+        position = np.arange(first, first + size) * down
         weights = filter_.weights((position % up) / up)
-        group = np.zeros((self.width, GROUP))
+        group = np.zeros((self.width, size))
         for column, start in enumerate(position // up - position[0] // up):
             group[start : start + weights.shape[1], column] = weights[column]
         return group
 
-    def _runs(self, distinct: int) -> list[range]:
-        """Neighbouring groups whose windows start equally far apart, and whose weights lie side by side."""
-        runs: list[range] = []
-        starts = self.starts
-        for g in range(len(starts)):
-            if runs and (distinct == 1 or g % distinct):
-                first = runs[-1].start
-                if len(runs[-1]) == 1 or starts[g] - starts[g - 1] == starts[first + 1] - starts[first]:
-                    runs[-1] = range(first, g + 1)
-                    continue
-            runs.append(range(g, g + 1))
-        return runs
-
     def compute(self, window: np.ndarray, block: int, out: np.ndarray) -> None:
         """Window [input] of an output block -> `out` [block], which is written."""
-        groups_of_rows = out.reshape(self.rows, len(self.starts), GROUP).swapaxes(0, 1)
-        distinct = len(self.groups)
-        for run in self.runs:
-            start = self.starts[run.start]
-            apart = self.starts[run.start + 1] - start if len(run) > 1 else 0
-            windows = _windows(window, start, (len(run), self.rows, self.width), (apart, self.row_input))
-            # One matrix for all of a run, or one for each.
-            weights = self.groups if distinct == 1 else self.groups[run.start % distinct :][: len(run)]
-            np.matmul(windows, weights, out=groups_of_rows[run.start : run.stop])
+        multiply_windows(window, self.starts, self.row_input, self.groups, out.reshape(-1, self.row))
 
 
 class FilterBankOfRoundedClock(FilterBank):
@@ -137,7 +102,9 @@ class FilterBankOfRoundedClock(FilterBank):
     def __init__(self, ratio: Ratio, dtype: np.dtype) -> None:
         super().__init__(ratio, dtype)
         self.ratio = ratio
-        self.early = _Filter(ratio).weights(np.ones(1))[0].astype(dtype)
+        weights = _Filter(ratio).weights(np.ones(1))[0]
+        self.early = np.zeros((1, len(weights), columns(dtype)), dtype)
+        self.early[0, :, 0] = weights
 
     @staticmethod
     def needed(ratio: Ratio) -> bool:
@@ -150,8 +117,9 @@ class FilterBankOfRoundedClock(FilterBank):
         whole = np.arange(len(out) // up) + block * (len(out) // up)
         early = np.flatnonzero((whole * up * _clock_increment(self.ratio)).astype(np.int64) < whole * down)
         if len(early):
-            windows = _windows(window, 0, (len(whole), len(self.early)), (down,))
-            out[early * up] = windows[early] @ self.early
+            products = np.empty((len(early), columns(out.dtype)), out.dtype)
+            multiply_windows(window, early * down, 0, self.early, products.reshape(1, -1))
+            out[early * up] = products[:, 0]
 
 
 class Resampy:
@@ -179,15 +147,6 @@ class Resampy:
             result,
         )
         out[:] = result
-
-
-def _windows(samples: np.ndarray, start: int, shape: tuple[int, ...], apart: tuple[int, ...]) -> np.ndarray:
-    """Contiguous samples [n] -> a view [..., width] of windows, the first from `start`, the others so far apart.
-
-    The constructor itself: `as_strided` does the same ten times as slowly, and does not check the bounds.
-    """
-    step = samples.itemsize
-    return np.ndarray(shape, samples.dtype, samples, start * step, (*(step * between for between in apart), step))
 
 
 def _clock_increment(ratio: Ratio) -> float:

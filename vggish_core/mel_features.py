@@ -12,19 +12,17 @@ beside the 0.01 under the logarithm (5e-4 on a chirp, where float64 gives 1e-6).
 from __future__ import annotations
 
 from functools import lru_cache
-from itertools import pairwise
 
 import numpy as np
 
 from vggish_core import params
+from vggish_core.products import FRAMES, MelBands
 from vggish_core.waveforms import SampleBuffer
 
-FRAMES_PER_BLOCK = 96
+FRAMES_PER_BLOCK = FRAMES
 """Frames that are computed in one call."""
 BLOCK_HOP_SAMPLES = FRAMES_PER_BLOCK * params.STFT_HOP_SAMPLES
 """Samples at 16 kHz from one block's start to the next."""
-BAND_GROUPS = (0, 24, 44, 64)
-"""Where neighbouring mel bands are parted into groups, each multiplied with the bins that lie in its triangles only."""
 BLOCK_SAMPLES = (FRAMES_PER_BLOCK - 1) * params.STFT_HOP_SAMPLES + params.STFT_WINDOW_SAMPLES
 """Samples at 16 kHz that a block looks at."""
 
@@ -65,21 +63,8 @@ def spectrogram_to_mel_matrix() -> np.ndarray:
 
 
 @lru_cache(maxsize=1)
-def _tables() -> tuple[np.ndarray, slice, list[tuple[slice, slice, np.ndarray]]]:
-    """The window; the bins in any mel band; of each group of bands: which, its bins among these, its matrix."""
-    matrix = spectrogram_to_mel_matrix().astype(np.float32)
-    used = _span(matrix)
-    groups = []
-    for first, stop in pairwise(BAND_GROUPS):
-        bins = _span(matrix[used, first:stop])
-        groups.append((slice(first, stop), bins, np.ascontiguousarray(matrix[used, first:stop][bins])))
-    return periodic_hann(params.STFT_WINDOW_SAMPLES), used, groups
-
-
-def _span(matrix: np.ndarray) -> slice:
-    """The rows from the first to the last that is not zero."""
-    rows = np.flatnonzero(matrix.any(axis=1))
-    return slice(int(rows[0]), int(rows[-1]) + 1)
+def _tables() -> tuple[np.ndarray, MelBands]:
+    return periodic_hann(params.STFT_WINDOW_SAMPLES), MelBands(spectrogram_to_mel_matrix().astype(np.float32))
 
 
 class LogMel:
@@ -90,12 +75,13 @@ class LogMel:
     """
 
     def __init__(self) -> None:
-        self._hann, self._bins, self._groups = _tables()
+        self._hann, self._bands = _tables()
         self._buffer = SampleBuffer(np.float64)
         # The transform's input: windows are written left, the zeros to the right of them stay.
         self._windows = np.zeros((FRAMES_PER_BLOCK, params.FFT_LENGTH))
         self._spectrum = np.empty((FRAMES_PER_BLOCK, params.NUM_SPECTROGRAM_BINS), np.complex128)
-        self._magnitudes = np.zeros((FRAMES_PER_BLOCK, self._bins.stop - self._bins.start), np.float32)
+        self._magnitudes = np.zeros((self._bands.bins, FRAMES_PER_BLOCK), np.float32)
+        self._sums = np.empty((self._bands.bands, FRAMES_PER_BLOCK), np.float32)
 
     def push(self, samples: np.ndarray) -> np.ndarray:
         """Samples [n] -> the frames float32 [k * 96, 64] of the blocks that they complete."""
@@ -116,12 +102,8 @@ class LogMel:
             windows, spectrum = self._windows[:rows], self._spectrum[:rows]
             np.multiply(self._frame()[:rows], self._hann, out=windows[:, : params.STFT_WINDOW_SAMPLES])
             np.fft.rfft(windows, axis=-1, out=spectrum)
-            np.abs(spectrum[:, self._bins].astype(np.complex64), out=self._magnitudes[:rows])
-            for bands, bins, matrix in self._groups:
-                with np.errstate(
-                    over="ignore", invalid="ignore"
-                ):  # whoever takes the frames looks for what is infinite
-                    np.matmul(self._magnitudes[:, bins], matrix, out=of_block[:, bands])
+            self._bands.compute(spectrum, self._magnitudes, self._sums)
+            of_block[:] = self._sums.T
             self._buffer.drop(BLOCK_HOP_SAMPLES)
         frames += np.float32(params.LOG_OFFSET)
         return np.log(frames, out=frames)

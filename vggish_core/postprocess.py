@@ -1,8 +1,8 @@
 """Raw embeddings -> PCA, whitening, 8 bits, as in the released AudioSet records; and back.
 
-The projection is computed in float64, the arithmetic of the original (its parameters are float64), and in blocks of one
-fixed shape: the order of a matrix product's sums depends on its shape, so that with blocks of any size a row's last
-bit, and once in a while a byte, would depend on how many neighbours it has.
+The projection is computed in float64, the arithmetic of the original (its parameters are float64), and each sum in one
+order: a library for matrices chooses that by the processor and the number of rows, and once in a while a byte would
+depend on them.
 """
 
 from __future__ import annotations
@@ -14,12 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from vggish_core import params
+from vggish_core.products import columns, multiply_windows
 
 RELEASED_SPAN = 7500.0
 """Largest over smallest eigenvalue of the released PCA (3.77 / 0.0005)."""
-_BLOCK_ROWS = 8
-"""Rows of one product: so few that the BLAS library takes it in the caller's thread. Were it to wake its other threads,
-each would spin for a twentieth of a second afterwards, waiting for more."""
 _REMEDY = "Give what pipeline.fit_pca wrote, or the released file."
 _STEPS = 255.0 / (params.QUANTIZE_MAX_VAL - params.QUANTIZE_MIN_VAL)
 
@@ -43,7 +41,9 @@ class Postprocessor:
         path = os.fspath(pca_params_npz_path)
         found = _load(path)
         size = params.EMBEDDING_SIZE
-        self._eigen_vectors = _array(found, params.PCA_EIGEN_VECTORS_NAME, [(size, size)], path)
+        eigen_vectors = _array(found, params.PCA_EIGEN_VECTORS_NAME, [(size, size)], path)
+        panels = eigen_vectors.reshape(-1, columns(eigen_vectors.dtype), size)
+        self._factors = np.ascontiguousarray(panels.swapaxes(1, 2))
         self._means = _array(found, params.PCA_MEANS_NAME, [(size,), (size, 1)], path).reshape(size)
 
     def postprocess(self, raw: np.ndarray) -> np.ndarray:
@@ -83,12 +83,9 @@ class Postprocessor:
                 "values): the checkpoint or the examples are damaged"
             )
         projected = np.empty(raw.shape, np.float64)
-        block = np.empty((_BLOCK_ROWS, params.EMBEDDING_SIZE), np.float64)
-        for start in range(0, len(raw), _BLOCK_ROWS):
-            part = raw[start : start + _BLOCK_ROWS]
-            block[: len(part)] = part - self._means
-            block[len(part) :] = 0
-            projected[start : start + len(part)] = (block @ self._eigen_vectors.T)[: len(part)]
+        centred = np.subtract(raw, self._means, dtype=np.float64)
+        starts = np.zeros(len(self._factors), np.int64)
+        multiply_windows(centred.reshape(-1), starts, params.EMBEDDING_SIZE, self._factors, projected)
         return projected
 
 

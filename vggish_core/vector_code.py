@@ -1,8 +1,9 @@
-"""Vector instructions from Python: building blocks of the compiled kernels, as Numba intrinsics.
+"""Vector instructions from Python: building blocks of compiled loops, as LLVM code.
 
-Numba's own vectoriser does not keep a tile of a matrix product in registers, so the few loops that matter are spelled
-out here as LLVM vectors. What an intrinsic does is written as Python over `Vector` values; it runs once, while Numba
-compiles, and leaves straight-line machine code behind.
+No compiler's own vectoriser keeps a tile of a matrix product in registers, so the few loops that matter are spelled out
+here as LLVM vectors. What generates code is written as Python over `Vector` values; it runs once and leaves
+straight-line machine code behind. `machine_code` compiles it for the front end, `intrinsics` hands it to Numba for the
+network.
 
 Every sum is taken in one order, by fused multiply-adds, on any processor that has them: how wide vectors are and how
 many fit in registers (`RegisterTile`) decides speed, not bits.
@@ -10,20 +11,16 @@ many fit in registers (`RegisterTile`) decides speed, not bits.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from llvmlite import binding, ir
-from numba.core import cgutils, types
-from numba.extending import intrinsic
 
-_FLOAT = ir.FloatType()
-_INDEX = ir.IntType(64)
+FLOAT, DOUBLE = ir.FloatType(), ir.DoubleType()
+INDEX = ir.IntType(64)
 _LANE = ir.IntType(32)
 
-SHORT_SUM = 128
-"""Products that are summed before they are added to the rest: the error of a sum grows with its length."""
 LINE = 16
 """float32 values in a cache line. Strides are one longer than need be, or all rows would share a few of them."""
 
@@ -64,8 +61,31 @@ NEON = RegisterTile(lanes=4, rows=6, vectors=4)
 SSE = RegisterTile(lanes=4, rows=6, vectors=2)
 
 
+CPU_NAME_VARIABLE = "NUMBA_CPU_NAME"
+"""Numba's variable: the processor to generate code for, where it is not this one."""
+_LEVELS = {"generic": SSE, "x86-64": SSE, "x86-64-v2": SSE, "x86-64-v3": AVX2, "x86-64-v4": AVX512}
+
+
+def index(value: int) -> ir.Constant:
+    """A position, a count or a stride that is known when code is generated."""
+    return ir.Constant(INDEX, value)
+
+
+def lane(position: int) -> ir.Constant:
+    """One lane of a vector."""
+    return ir.Constant(_LANE, position)
+
+
+def lanes_in_order(positions: Sequence[int]) -> ir.Constant:
+    """Which lanes of two vectors make up a new one."""
+    return ir.Constant(ir.VectorType(_LANE, len(positions)), list(positions))
+
+
 def register_tile() -> RegisterTile:
-    """What suits this processor."""
+    """What suits the processor that code is generated for: this one, or a level that `NUMBA_CPU_NAME` names."""
+    level = _LEVELS.get(os.environ.get(CPU_NAME_VARIABLE, "").lower())
+    if level is not None:
+        return level
     features = binding.get_host_cpu_features()
     if features.get("avx512f"):
         return AVX512
@@ -74,9 +94,18 @@ def register_tile() -> RegisterTile:
     return NEON if features.get("neon") else SSE
 
 
+def fuses() -> bool:
+    """Whether that processor multiplies and adds in one step, which rounds once."""
+    level = os.environ.get(CPU_NAME_VARIABLE, "").lower()
+    if level in _LEVELS:
+        return _LEVELS[level] in (AVX2, AVX512)
+    features = binding.get_host_cpu_features()
+    return bool(features.get("fma") or features.get("neon"))
+
+
 @dataclass(frozen=True)
 class Vector:
-    """A register of float32 lanes in code that is being generated."""
+    """A register of floating lanes in code that is being generated."""
 
     builder: ir.IRBuilder
     value: ir.Value
@@ -87,75 +116,126 @@ class Vector:
     def __sub__(self, other: Vector) -> Vector:
         return Vector(self.builder, self.builder.fsub(self.value, other.value))
 
-    def __mul__(self, factor: float) -> Vector:
-        return Vector(self.builder, self.builder.fmul(self.value, ir.Constant(self.value.type, [factor] * self._lanes)))
+    def __mul__(self, factor: Vector | float) -> Vector:
+        return Vector(self.builder, self.builder.fmul(self.value, self._value(factor)))
 
     def plus_product(self, factor: Vector | float, other: Vector) -> Vector:
         """self + factor * other, rounded once where the processor can."""
-        if not isinstance(factor, Vector):
-            factor = Vector(self.builder, ir.Constant(self.value.type, [factor] * self._lanes))
-        kind = self.value.type
-        name = f"llvm.fmuladd.v{self._lanes}f32"
-        function = cgutils.get_or_insert_function(self.builder.module, ir.FunctionType(kind, [kind] * 3), name)
-        return Vector(self.builder, self.builder.call(function, [factor.value, other.value, self.value]))
+        return Vector(self.builder, self._call("fmuladd", self._value(factor), other.value, self.value))
+
+    def square_root(self) -> Vector:
+        return Vector(self.builder, self._call("sqrt", self.value))
 
     def maximum(self, other: Vector) -> Vector:
         """The larger lanes; other's where either is not a number."""
         larger = self.builder.fcmp_ordered(">", self.value, other.value)
         return Vector(self.builder, self.builder.select(larger, self.value, other.value))
 
-    @property
-    def _lanes(self) -> int:
-        return self.value.type.count
+    def _value(self, factor: Vector | float) -> ir.Value:
+        if isinstance(factor, Vector):
+            return factor.value
+        return ir.Constant(self.value.type, [factor] * self.value.type.count)
+
+    def _call(self, name: str, *arguments: ir.Value) -> ir.Value:
+        """LLVM's intrinsic of this name for this type of vector."""
+        kind = self.value.type
+        suffix = f"v{kind.count}f{64 if kind.element == DOUBLE else 32}"
+        function = declared(self.builder.module, f"llvm.{name}.{suffix}", kind, [kind] * len(arguments))
+        return self.builder.call(function, arguments)
+
+
+def declared(module: ir.Module, name: str, result: ir.Type, arguments: Sequence[ir.Type]) -> ir.Function:
+    """The function of a module with this name, declared if it is not yet."""
+    found = module.globals.get(name)
+    return found if found is not None else ir.Function(module, ir.FunctionType(result, arguments), name)
 
 
 class VectorCode:
-    """Loads and stores of `Vector`s, for the body of one intrinsic.
+    """Loads, stores and loops of `Vector`s, for the body of one function.
 
-    Arrays are flat float32; positions are counted in values.
+    Positions are counted in values of the array.
+
+    Args:
+      builder: where the code goes.
+      lanes: of a vector.
+      element: type of the lanes.
     """
 
-    def __init__(self, context: Any, builder: ir.IRBuilder, lanes: int) -> None:
-        self._context = context
+    def __init__(self, builder: ir.IRBuilder, lanes: int, element: ir.Type = FLOAT) -> None:
         self.builder = builder
         self.lanes = lanes
-        self._type = ir.VectorType(_FLOAT, lanes)
-
-    def pointer(self, array_type: types.Array, array: ir.Value) -> ir.Value:
-        return cgutils.create_struct_proxy(array_type)(self._context, self.builder, array).data
+        self.element = element
+        self._type = ir.VectorType(element, lanes)
 
     def position(self, start: ir.Value, *steps: tuple[int, ir.Value]) -> ir.Value:
         """start + the sum of count * stride over steps."""
         for count, stride in steps:
-            start = self.builder.add(start, self.builder.mul(ir.Constant(_INDEX, count), stride))
+            start = self.builder.add(start, self.builder.mul(index(count), stride))
         return start
 
     def load(self, pointer: ir.Value, position: ir.Value) -> Vector:
         value = self.builder.load(self._vector_at(pointer, position))
-        value.align = 4
+        value.align = self._size
         return Vector(self.builder, value)
 
     def store(self, vector: Vector, pointer: ir.Value, position: ir.Value) -> None:
-        self.builder.store(vector.value, self._vector_at(pointer, position)).align = 4
+        self.builder.store(vector.value, self._vector_at(pointer, position)).align = self._size
 
     def broadcast(self, pointer: ir.Value, position: ir.Value) -> Vector:
         """One value in every lane."""
         value = self.builder.load(self.builder.gep(pointer, [position]))
         undefined = ir.Constant(self._type, ir.Undefined)
-        first = self.builder.insert_element(undefined, value, ir.Constant(_LANE, 0))
-        everywhere = ir.Constant(ir.VectorType(_LANE, self.lanes), [0] * self.lanes)
-        return Vector(self.builder, self.builder.shuffle_vector(first, undefined, everywhere))
+        first = self.builder.insert_element(undefined, value, lane(0))
+        return Vector(self.builder, self.builder.shuffle_vector(first, undefined, lanes_in_order([0] * self.lanes)))
 
     def prefetch(self, pointer: ir.Value, position: ir.Value) -> None:
         """Asks for the cache line at a position, which may be past the end, in the second-level cache."""
         address = self.builder.bitcast(self.builder.gep(pointer, [position]), ir.IntType(8).as_pointer())
-        kind = ir.FunctionType(ir.VoidType(), [address.type, _LANE, _LANE, _LANE])
-        function = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
+        kinds = [address.type, _LANE, _LANE, _LANE]
+        function = declared(self.builder.module, "llvm.prefetch.p0", ir.VoidType(), kinds)
         read, second_level, data = (ir.Constant(_LANE, value) for value in (0, 2, 1))
         self.builder.call(function, [address, read, second_level, data])
 
     def zero(self) -> Vector:
         return Vector(self.builder, ir.Constant(self._type, [0.0] * self.lanes))
+
+    def loop(
+        self,
+        count: ir.Value,
+        body: Callable[[ir.Value, list[Vector]], Sequence[Vector]],
+        carried: Sequence[Vector] = (),
+    ) -> list[Vector]:
+        """`carried = body(i, carried)` for i in range(count) -> what is carried at the end."""
+        builder = self.builder
+        before, inside, after = builder.block, builder.append_basic_block(), builder.append_basic_block()
+        builder.cbranch(builder.icmp_signed(">", count, index(0)), inside, after)
+        builder.position_at_end(inside)
+        step = builder.phi(INDEX)
+        at_start = [builder.phi(vector.value.type) for vector in carried]
+        at_end = body(step, [Vector(builder, phi) for phi in at_start])
+        following = builder.add(step, index(1))
+        last = builder.block
+        for phi, first, then in zip(
+            [step, *at_start],
+            [index(0), *(vector.value for vector in carried)],
+            [following, *(vector.value for vector in at_end)],
+            strict=True,
+        ):
+            phi.add_incoming(first, before)
+            phi.add_incoming(then, last)
+        builder.cbranch(builder.icmp_signed("<", following, count), inside, after)
+        builder.position_at_end(after)
+        results = []
+        for vector, then_vector in zip(carried, at_end, strict=True):
+            result = builder.phi(vector.value.type)
+            result.add_incoming(vector.value, before)
+            result.add_incoming(then_vector.value, last)
+            results.append(Vector(builder, result))
+        return results
+
+    @property
+    def _size(self) -> int:
+        return 8 if self.element == DOUBLE else 4
 
     def _vector_at(self, pointer: ir.Value, position: ir.Value) -> ir.Value:
         return self.builder.bitcast(self.builder.gep(pointer, [position]), self._type.as_pointer())
@@ -169,52 +249,3 @@ def weighted_sum(weights: Iterable[float], vectors: Sequence[Vector]) -> Vector:
     for weight, vector in terms[1:]:
         total = total + vector if weight == 1 else total.plus_product(weight, vector)
     return total
-
-
-@intrinsic(prefer_literal=True)
-def multiply_tile(  # type: ignore[no-untyped-def]
-    typing, a, a_start, a_stride, b, b_start, ahead, c, c_start, c_stride, depth, adds, lanes, rows, vectors, prefetches
-):
-    """C [rows, columns] = A [rows, depth] @ B [depth, columns], or C += if `adds`; one `RegisterTile`.
-
-    A and C have a stride from row to row, B is contiguous; depth is a multiple of `SHORT_SUM` or less than that.
-    With `prefetches` = 1, a cache line a step is fetched from B's array, beginning at `ahead`: what is needed next.
-    `depth`, `lanes`, `rows`, `vectors` and `prefetches` are constants of the code that is generated.
-    """
-    del typing
-    index = types.intp
-    signature = types.void(
-        a, index, index, b, index, index, c, index, index, depth, types.boolean, lanes, rows, vectors, prefetches
-    )
-    tile = RegisterTile(lanes.literal_value, rows.literal_value, vectors.literal_value)
-    short = min(depth.literal_value, SHORT_SUM)
-
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Sequence[ir.Value]) -> ir.Value:
-        code = VectorCode(context, builder, tile.lanes)
-        a, a_start, a_stride, b, b_start, ahead, c, c_start, c_stride, _, adds, *_ = arguments
-        a, b, c = (code.pointer(signature.args[i], arguments[i]) for i in (0, 3, 6))
-        one, zero = ir.Constant(_INDEX, 1), code.zero().value
-        cells = [(row, vector) for row in range(tile.rows) for vector in range(tile.vectors)]
-        sums = {cell: cgutils.alloca_once(builder, zero.type) for cell in cells}
-        with cgutils.for_range(builder, ir.Constant(_INDEX, depth.literal_value // short)) as blocks:
-            for cell in cells:
-                builder.store(zero, sums[cell])
-            with cgutils.for_range(builder, ir.Constant(_INDEX, short)) as loop:
-                k = code.position(loop.index, (short, blocks.index))
-                line = code.position(b_start, (tile.columns, k))
-                right = [code.load(b, code.position(line, (i * tile.lanes, one))) for i in range(tile.vectors)]
-                if prefetches.literal_value:
-                    code.prefetch(b, code.position(ahead, (LINE, k)))
-                for row in range(tile.rows):
-                    left = code.broadcast(a, code.position(a_start, (row, a_stride), (1, k)))
-                    for vector in range(tile.vectors):
-                        total = Vector(builder, builder.load(sums[row, vector]))
-                        builder.store(total.plus_product(left, right[vector]).value, sums[row, vector])
-            continues = builder.or_(adds, builder.icmp_signed("!=", blocks.index, ir.Constant(_INDEX, 0)))
-            for row, vector in cells:
-                place = code.position(c_start, (row, c_stride), (vector * tile.lanes, one))
-                before = Vector(builder, builder.select(continues, code.load(c, place).value, zero))
-                code.store(before + Vector(builder, builder.load(sums[row, vector])), c, place)
-        return context.get_dummy_value()
-
-    return signature, generate

@@ -17,7 +17,8 @@ from numba.core import types
 
 from vggish_core import params
 from vggish_core.compilation import compiled
-from vggish_core.vector_code import LINE, RegisterTile, multiply_tile
+from vggish_core.intrinsics import multiply_tile
+from vggish_core.vector_code import LINE, RegisterTile
 from vggish_core.winograd_transforms import OUTPUTS, PRODUCTS, finish_tile, first_convolution, transform_tile
 
 

@@ -20,6 +20,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
+from vggish_core.intrinsics import pointer
 from vggish_core.vector_code import Vector, VectorCode, weighted_sum
 
 OUTPUTS = 4
@@ -88,9 +89,9 @@ def transform_tile(  # type: ignore[no-untyped-def]
     signature = types.void(source, index, index, index, target, index, index, lanes)
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Sequence[ir.Value]) -> ir.Value:
-        code = VectorCode(context, builder, lanes.literal_value)
+        code = VectorCode(builder, lanes.literal_value)
         source, corner, row_stride, column_stride, target, position, plane_stride, _ = arguments
-        source, target = code.pointer(signature.args[0], source), code.pointer(signature.args[4], target)
+        source, target = (pointer(context, builder, signature.args[i], arguments[i]) for i in (0, 4))
         tile = [
             [code.load(source, code.position(corner, (i, row_stride), (j, column_stride))) for j in range(INPUTS)]
             for i in range(INPUTS)
@@ -113,9 +114,9 @@ def finish_tile(  # type: ignore[no-untyped-def]
     signature = types.void(source, index, index, biases, index, target, index, index, index, lanes, pooled)
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Sequence[ir.Value]) -> ir.Value:
-        code = VectorCode(context, builder, lanes.literal_value)
+        code = VectorCode(builder, lanes.literal_value)
         source, position, plane_stride, biases, channel, target, corner, row_stride, column_stride, *_ = arguments
-        source, biases, target = (code.pointer(signature.args[i], arguments[i]) for i in (0, 3, 5))
+        source, biases, target = (pointer(context, builder, signature.args[i], arguments[i]) for i in (0, 3, 5))
         products = [
             [code.load(source, code.position(position, (INPUTS * i + j, plane_stride))) for j in range(INPUTS)]
             for i in range(INPUTS)
@@ -149,9 +150,11 @@ def first_convolution(  # type: ignore[no-untyped-def]
     signature = types.void(source, index, index, weights, biases, index, target, index, index, lanes)
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Sequence[ir.Value]) -> ir.Value:
-        code = VectorCode(context, builder, lanes.literal_value)
+        code = VectorCode(builder, lanes.literal_value)
         source, corner, row_stride, weights, biases, channel, target, position, channels, _ = arguments
-        source, weights, biases, target = (code.pointer(signature.args[i], arguments[i]) for i in (0, 3, 4, 6))
+        source, weights, biases, target = (
+            pointer(context, builder, signature.args[i], arguments[i]) for i in (0, 3, 4, 6)
+        )
         one = ir.Constant(row_stride.type, 1)
         pixels = [
             [code.broadcast(source, code.position(corner, (i, row_stride), (j, one))) for j in range(4)]

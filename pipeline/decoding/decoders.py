@@ -61,10 +61,13 @@ class DecoderPool:
         self._submit(reading, job.results)
         return job
 
-    def probe(self, uri: str) -> Probing:
-        """Queue a question about the header of a file, likewise: headers are as hostile as what follows them."""
+    def probe(self, uri: str, otherwise: bool = False) -> Probing:
+        """Queue a question about the header of a file, likewise: headers are as hostile as what follows them.
+
+        `otherwise`: about what the other decoder gives of it.
+        """
         probing = Probing()
-        self._submit(Question(uri), probing.results)
+        self._submit(Question(uri, otherwise), probing.results)
         return probing
 
     def _submit(self, request: Reading | Question, results: Results) -> None:

@@ -20,11 +20,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pipeline import storage
-from pipeline.decoding import decode, opening, protocol
+from pipeline.decoding import decode, opening, other_route, protocol
 from pipeline.decoding.stretch import Examples
 from pipeline.files import stores
 from pipeline.settings import FrontEnd
 from pipeline.types import Probe, Reading
+from vggish_core import products
 
 Read = Callable[[Reading, FrontEnd, decode.Progress], Iterator[decode.Item]]
 Ask = Callable[[str, decode.Progress], Probe | None]
@@ -88,6 +89,7 @@ def _serve(connection: Connection, read: Read, ask: Ask, log: BinaryIO) -> None:
     os.chdir(session.directory)
     for name in DECODERS:
         importlib.import_module(name)
+    products.loops()  # compiled before the memory limit is set, too
     limit_memory(session.memory_mb)
     opening.share_room(session.decoders)
     protocol.send(connection, protocol.Ready())
@@ -103,7 +105,7 @@ def _serve(connection: Connection, read: Read, ask: Ask, log: BinaryIO) -> None:
         if isinstance(request, Reading):
             answer.send(read(request, session.front_end, answer.progress))
         else:
-            answer.send(_probed(ask, request.uri, answer.progress))
+            answer.send(_probed(other_route.measure if request.otherwise else ask, request.uri, answer.progress))
 
 
 def _probed(ask: Ask, uri: str, progress: decode.Progress) -> Iterator[protocol.Probed]:

@@ -54,9 +54,15 @@ class Session:
 
 @dataclass(frozen=True)
 class Question:
-    """Asks what a file's header says; the answer is `Probed`, or nothing if the file cannot be opened, and `Done`."""
+    """Asks what a file's header says; the answer is `Probed`, or nothing if the file cannot be opened, and `Done`.
+
+    Attributes:
+      uri: of the file.
+      otherwise: asks what the other decoder gives of it instead (`pipeline.decoding.other_route`).
+    """
 
     uri: str
+    otherwise: bool = False
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ PUBLISHED: dict[RecordFormat, dict[str, Any]] = {
 }
 """How the published files were made, which have no manifest."""
 
-SAME_FEATURES = (1, 2)
+SAME_FEATURES = (1, 2, 3)
 """Versions in which an embedding means the same: the second differs in what becomes of odd recordings."""
 
 COMPARED = ("embeddings", "hop_seconds", "precision", "features_version")

@@ -45,20 +45,23 @@ class Trouble:
       share: of requests that fail.
       dice: decides.
       most: no more fail than these.
-      until: `time.monotonic()` from which on none fails.
+      seconds: none fails any more so long after the first did: when that comes is not for the clock to say.
       failed: how many have.
     """
 
     share: float = 0.0
     dice: random.Random = field(default_factory=random.Random)
     most: float = math.inf
-    until: float = math.inf
+    seconds: float = math.inf
     failed: int = 0
+    until: float = math.inf
 
     def strikes(self) -> bool:
         """Whether the next request is to fail."""
         over = self.failed >= self.most or time.monotonic() >= self.until
         strikes = not over and self.dice.random() < self.share
+        if strikes and not self.failed:
+            self.until = time.monotonic() + self.seconds
         self.failed += strikes
         return strikes
 
@@ -145,8 +148,8 @@ class Proxy:
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def fail(self, share: float, seed: int = 0, most: float = math.inf, seconds: float = math.inf) -> None:
-        """From now on, fail a share of the requests, `most` of them, for some seconds."""
-        self.trouble = Trouble(share, random.Random(seed), most, time.monotonic() + seconds)
+        """Fail a share of the requests to come, `most` of them, for some seconds from the first."""
+        self.trouble = Trouble(share, random.Random(seed), most, seconds)
 
     def close(self) -> None:
         self._server.shutdown()

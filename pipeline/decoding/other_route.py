@@ -1,0 +1,32 @@
+"""A file decoded by the other decoder than its clips were: what an audit compares lengths with."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+from pipeline.decoding.decode import explain
+from pipeline.decoding.opening import Progress, open_file
+from pipeline.types import Probe
+from vggish_core.audio import AudioError, open_otherwise
+
+
+def measure(uri: str, progress: Progress) -> Probe | None:
+    """A file -> what the other decoder gives of it, to its end or where it fails; None where no other reads it."""
+    try:
+        with ExitStack() as stack:
+            file = open_file(uri, stack, progress)
+            if isinstance(file, str):
+                file = stack.enter_context(Path(file).open("rb"))
+            audio = open_otherwise(file)
+            if audio is None:
+                return None
+            stack.enter_context(audio)
+            audio.close_gaps = True
+            with suppress(AudioError):
+                for _ in audio.blocks():
+                    progress()
+            return Probe(audio.position, audio.sample_rate_hz, seekable=False)
+    except Exception as error:
+        explain(error)
+        return None

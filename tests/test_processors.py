@@ -1,0 +1,59 @@
+"""The same bytes on every processor that multiplies and adds in one step: what libraries choose by it takes no part."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.command import REPOSITORY
+from tests.reference_data import FOLDER
+from vggish_core.vector_code import AVX512, fuses, register_tile
+
+PROGRAM = """
+import hashlib, sys
+import numpy as np
+from vggish_core import Postprocessor, wavfile_to_examples
+
+digest = hashlib.sha256()
+for path in sys.argv[2:]:
+    digest.update(wavfile_to_examples(path).tobytes())
+raw = np.random.default_rng(0).standard_normal((301, 128)).astype(np.float32)
+processed = Postprocessor(sys.argv[1])
+digest.update(processed.pca(raw).tobytes())
+digest.update(processed.postprocess(raw).tobytes())
+print(digest.hexdigest())
+"""
+WIDE = register_tile() == AVX512
+"""Whether this processor can be asked for OpenBLAS' code for AVX-512."""
+OTHERS = [{"OPENBLAS_CORETYPE": core} for core in ("Haswell", *["SkylakeX"][:WIDE], "Zen", "Sandybridge")]
+OTHERS += [{"NUMBA_CPU_NAME": "x86-64-v3"}]
+
+
+@pytest.fixture(scope="module")
+def clips(example_audio: Path) -> list[Path]:
+    made = sorted(path for path in example_audio.iterdir() if "broken" not in path.name and path.stat().st_size > 99999)
+    return [*made, *sorted((FOLDER / "audio" / "esc10").rglob("*.ogg"))[:40]]
+
+
+def digest(clips: list[Path], pca_params: Path, environment: dict[str, str]) -> str:
+    command = [sys.executable, "-c", PROGRAM, pca_params, *clips]
+    environment = {**os.environ, **environment}
+    done = subprocess.run(command, env=environment, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert not done.returncode, done.stderr
+    return done.stdout
+
+
+@pytest.mark.ci
+@pytest.mark.skipif(
+    platform.machine() != "x86_64" or not fuses(), reason="this processor has no AVX2: see docs/records.md"
+)
+def test_features_and_records_have_the_same_bits(clips: list[Path], standin_weights: Path) -> None:
+    assert len(clips) > 5
+    pca_params = standin_weights / "vggish_pca_params.npz"
+    here = digest(clips, pca_params, {})
+    assert [digest(clips, pca_params, other) for other in OTHERS] == [here] * len(OTHERS)
