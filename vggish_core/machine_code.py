@@ -14,16 +14,15 @@ from typing import Any
 
 from llvmlite import binding, ir
 
-from vggish_core.vector_code import CPU_NAME_VARIABLE, INDEX
+from vggish_core.vector_code import CPU_NAME_VARIABLE
 
-_C_TYPES = {INDEX: ctypes.c_int64}
 _lock = threading.Lock()
 _engines: list[Any] = []
 """What holds the compiled code, for as long as the process lives."""
 
 
 def function(module: ir.Module, name: str, arguments: Sequence[ir.Type]) -> tuple[ir.IRBuilder, Sequence[ir.Value]]:
-    """Begins a function without a result -> its builder, which is to end with `ret_void`, and its arguments."""
+    """Begins a function of pointers and `INDEX`es -> its builder, which is to end with `ret_void`, and its arguments."""
     started = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), name)
     return ir.IRBuilder(started.append_basic_block()), started.args
 
@@ -58,5 +57,5 @@ def _machine() -> binding.TargetMachine:
 
 
 def _callable(address: int, kind: ir.FunctionType) -> Callable[..., None]:
-    arguments = (ctypes.c_void_p if argument.is_pointer else _C_TYPES[argument] for argument in kind.args)
+    arguments = (ctypes.c_void_p if argument.is_pointer else ctypes.c_int64 for argument in kind.args)
     return ctypes.CFUNCTYPE(None, *arguments)(address)

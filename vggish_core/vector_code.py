@@ -83,8 +83,7 @@ def lanes_in_order(positions: Sequence[int]) -> ir.Constant:
 
 def register_tile() -> RegisterTile:
     """What suits the processor that code is generated for: this one, or a level that `NUMBA_CPU_NAME` names."""
-    level = _LEVELS.get(os.environ.get(CPU_NAME_VARIABLE, "").lower())
-    if level is not None:
+    if (level := _named_level()) is not None:
         return level
     features = binding.get_host_cpu_features()
     if features.get("avx512f"):
@@ -94,11 +93,15 @@ def register_tile() -> RegisterTile:
     return NEON if features.get("neon") else SSE
 
 
+def _named_level() -> RegisterTile | None:
+    """What `NUMBA_CPU_NAME` stands for, if it names a level."""
+    return _LEVELS.get(os.environ.get(CPU_NAME_VARIABLE, "").lower())
+
+
 def fuses() -> bool:
     """Whether that processor multiplies and adds in one step, which rounds once."""
-    level = os.environ.get(CPU_NAME_VARIABLE, "").lower()
-    if level in _LEVELS:
-        return _LEVELS[level] in (AVX2, AVX512)
+    if (level := _named_level()) is not None:
+        return level in (AVX2, AVX512)
     features = binding.get_host_cpu_features()
     return bool(features.get("fma") or features.get("neon"))
 

@@ -24,11 +24,11 @@ from pipeline.output.ledger import LedgerEntry
 from pipeline.plan import shard_of
 from pipeline.settings import FEATURES_VERSION, Decoding, FrontEnd, Model
 from pipeline.types import Outcome, Probe, Reading, Segment
-from vggish_core import standin, weights
+from vggish_core import params, standin, weights
 from vggish_core.weights import Kind
 
-EXAMPLE_S = 0.96
-"""Seconds by which two decoders may take a file for longer or shorter: padding, an encoder's delay."""
+TOLERATED_S = params.EXAMPLE_WINDOW_SECONDS
+"""By which two decoders may take a file for longer or shorter: padding, an encoder's delay."""
 ROUNDING = 1e-4
 """Of the largest value: what floating embeddings may differ by between kinds of processors."""
 
@@ -41,7 +41,8 @@ class Audit:
       equal: how many clips gave the same bytes.
       close: how many others give them but for the rounding of another kind of processor.
       faults: a line for each that did not.
-      notes: a line for each whose audio is gone or was changed since, and one that sums up.
+      notes: a line for each whose audio is gone or was changed since, that is close, or whose length the other decoder
+        contradicts; and one that sums up.
     """
 
     equal: int = 0
@@ -137,12 +138,12 @@ def _compare(
             result.equal += 1
             return
     found = f"{again.entry.reason}: {again.entry.message}" if values is None else _difference(held, values)
-    if values is not None and held is not None and _rounded_otherwise(manifest, records.parse(held).values, values):
+    if changed := _changed(entry):
+        result.notes.append(f"note: {entry.id}: not comparable, {entry.uri} {changed} ({found})")
+    elif values is not None and held is not None and _rounded_otherwise(manifest, records.parse(held).values, values):
         result.close += 1
         made = ", ".join(sorted(_arithmetics(manifest)))
         result.notes.append(f"note: {entry.id}: {found}: made on {made}; this is {arithmetic()}")
-    elif changed := _changed(entry):
-        result.notes.append(f"note: {entry.id}: not comparable, {entry.uri} {changed} ({found})")
     else:
         result.faults.append(f"{entry.id}: {entry.uri} gives another record now: {found}")
 
@@ -180,7 +181,7 @@ def _other_length(entry: LedgerEntry, again: assemble.ClipResult, other: Probe |
         return ""
     found_s = other.frames / other.sample_rate_hz
     to_the_end = not entry.cut or entry.clip_end_s is None
-    if found_s > end_s - EXAMPLE_S and not (to_the_end and found_s > end_s + EXAMPLE_S):
+    if found_s > end_s - TOLERATED_S and not (to_the_end and found_s > end_s + TOLERATED_S):
         return ""
     return f"has sound up to {end_s:.2f} s here, {found_s:.2f} s by FFmpeg alone: listen to which of the two is right"
 

@@ -21,7 +21,8 @@ PUBLISHED: dict[RecordFormat, dict[str, Any]] = {
 """How the published files were made, which have no manifest."""
 
 SAME_FEATURES = (1, 2, 3)
-"""Versions in which an embedding means the same: the second differs in what becomes of odd recordings."""
+"""Versions in which an embedding means the same: the second differs in what becomes of odd recordings, the
+third in the last bits of log-mel."""
 
 COMPARED = ("embeddings", "hop_seconds", "precision", "features_version")
 """Settings that change what an embedding means. Others of the fingerprint change it by a rounding (the kernel, the

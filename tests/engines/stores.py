@@ -45,8 +45,9 @@ class Trouble:
       share: of requests that fail.
       dice: decides.
       most: no more fail than these.
-      seconds: none fails any more so long after the first did: when that comes is not for the clock to say.
+      seconds: how long requests fail, from the first failure on.
       failed: how many have.
+      until: `time.monotonic()` from which on none fails; set by the first failure.
     """
 
     share: float = 0.0
