@@ -1,6 +1,6 @@
-"""LLVM code -> functions that Python calls, compiled where they are needed: some 50 ms for the front end's.
+"""LLVM code -> functions that Python calls, compiled where they are needed: a tenth of a second for the front end's.
 
-Decoder processes need a few small loops and nothing else of Numba, whose import alone costs ten times as much. Calls do
+Decoder processes need a few small loops and nothing else of Numba, whose import alone takes four times as long. Calls do
 not hold the GIL.
 """
 
@@ -22,7 +22,7 @@ _engines: list[Any] = []
 
 
 def function(module: ir.Module, name: str, arguments: Sequence[ir.Type]) -> tuple[ir.IRBuilder, Sequence[ir.Value]]:
-    """Begins a function of pointers and `INDEX`es -> its builder, which is to end with `ret_void`, and its arguments."""
+    """Begins a function of pointers and `INDEX`es -> its builder, to end with `ret_void`, and its arguments."""
     started = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), name)
     return ir.IRBuilder(started.append_basic_block()), started.args
 
