@@ -1,7 +1,7 @@
 """LLVM code -> functions that Python calls, compiled where they are needed: a tenth of a second for the front end's.
 
-Decoder processes need a few small loops and nothing else of Numba, whose import alone takes four times as long. Calls do
-not hold the GIL.
+Decoder processes need a few small loops and nothing else of Numba, whose import alone takes four times as long.
+Calls do not hold the GIL.
 """
 
 from __future__ import annotations
