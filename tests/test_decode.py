@@ -419,6 +419,31 @@ def test_damage_in_the_middle_ends_what_is_kept(files: dict[str, Path], tmp_path
     assert failed(read(tmp_path / "b.flac", [Clip("b", "b")], KEEP)[0]).reason == "truncated"  # nothing to keep
 
 
+def test_a_wrong_sum_of_flac_fails_the_whole_file_only(files: dict[str, Path], tmp_path: Path) -> None:
+    """However it is cut into segments; a clip that is cut out of it is not the whole."""
+    data = bytearray(files["noise.flac"].read_bytes())
+    data[30] ^= 1
+    path = tmp_path / "a.flac"
+    path.write_bytes(data)
+    clip = Clip("a", "a")
+    stated = f"by the file's header {data[26:42].hex()}"
+    (fails,) = read(path, [clip])
+    assert failed(fails).reason == "corrupt"
+    assert stated in failed(fails).message
+    (timed,) = read(path, [Clip("a", "a", 3.0, 3.0 + SECONDS)])
+    assert failed(timed) == failed(fails)
+    parts = [Segment(clip, 0, 3, 0, 3), Segment(clip, 1, 3, 3, 3), Segment(clip, 2, 3, 6, None)]
+    assert [type(read(path, [part])[0].outcome) for part in parts[:2]] == [protocol.Ended] * 2
+    (last,) = read(path, parts[2:])
+    assert failed(last).message == failed(fails).message
+    (sound,) = read(files["noise.flac"], [clip])
+    for kept, of in ((read(path, [clip], KEEP)[0], sound), (read(path, parts[2:], KEEP)[0], None)):
+        assert stated in ended(kept).damaged
+        assert np.array_equal(kept.examples, sound.examples if of else sound.examples[6:])
+    cut = Clip("a", "a", 0.0, SECONDS, cut=True)
+    assert not ended(read(path, [cut])[0]).damaged
+
+
 LATE_S = 3.0
 
 

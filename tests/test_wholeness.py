@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import struct
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.made_audio import encode, tone, write
+from tests.plain_flac import write_flac
 from vggish_core import mpeg_frames
 from vggish_core.audio import AudioError, open_audio
 from vggish_core.splices import SplicedFile, replaced
@@ -210,6 +212,24 @@ def test_compressed_files_that_are_cut_say_so(tmp_path: Path, container: str, co
         assert error.reason == "truncated", (left, error)
 
 
+@pytest.mark.parametrize(("container", "codec"), [("matroska", "flac"), ("webm", "libopus")])
+def test_live_matroska_is_as_long_as_it_states(tmp_path: Path, container: str, codec: str) -> None:
+    content = bytearray(encode(tmp_path / "made", container, codec, SOUND[:, :1], 48_000).read_bytes())
+    segment = content.index(b"\x18\x53\x80\x67") + 4
+    assert content[segment] == 1
+    content[segment + 1 : segment + 8] = b"\xff" * 7  # size unknown
+    whole = len(read(bytes(content)))
+    for left in np.random.default_rng(3).uniform(0.1, 0.6, 5):
+        error = failure(bytes(content[: int(left * len(content))]))
+        assert error.reason == "truncated"
+    duration = content.index(b"\x44\x89\x88") + 3
+    (stated,) = struct.unpack(">d", content[duration : duration + 8])
+    content[duration : duration + 8] = struct.pack(">d", stated + 900)
+    assert len(read(bytes(content))) == whole
+    content[duration : duration + 8] = struct.pack(">d", stated + 1100)
+    assert f" of {stated / 1000 + 1.1:.3f} s" in failure(bytes(content)).message
+
+
 def test_ogg_without_an_end_is_truncated(tmp_path: Path) -> None:
     content = write(tmp_path / "a.ogg", SOUND, RATE, "OGG", "VORBIS").read_bytes()
     pages = [at for at in range(len(content)) if content.startswith(b"OggS", at)]
@@ -224,6 +244,20 @@ def test_flac_frames_beyond_the_header_s_total_are_read(tmp_path: Path) -> None:
     for total in (1, 4096, len(SOUND) - 1):
         content[22:26] = total.to_bytes(4, "big")
         np.testing.assert_allclose(read(bytes(content)), whole / np.float32(32768), rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("bits", [8, 12, 16, 20, 24])
+def test_flac_whose_samples_are_not_those_of_its_sum_is_corrupt(tmp_path: Path, bits: int) -> None:
+    samples = np.round(SOUND * (1 << bits - 1)).astype("<i4")
+    content = bytearray(write_flac(tmp_path / "a.flac", samples, RATE, bits).read_bytes())
+    whole = read(bytes(content))  # without a sum
+    stored = samples.view(np.uint8).reshape(-1, 4)[:, : -(-bits // 8)]
+    content[26:42] = hashlib.md5(stored.tobytes()).digest()
+    np.testing.assert_array_equal(read(bytes(content)), whole)
+    content[41] ^= 0x80
+    error = failure(bytes(content))
+    assert error.reason == "corrupt"
+    assert f"by the file's header {content[26:42].hex()}" in error.message
 
 
 def test_flac_of_unknown_length_that_ends_within_a_frame_is_truncated(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from vggish_core import audio_extent, params
 from vggish_core.audio_source import AudioError as AudioError
 from vggish_core.audio_source import GapError as GapError
 from vggish_core.audio_source import NamelessFile, Opened
+from vggish_core.flac_frames import ContentSum
 from vggish_core.splices import SplicedFile
 
 BLOCK_FRAMES = 1 << 16
@@ -64,8 +65,10 @@ class AudioReader(ABC):
       seekable_exactly: whether `seek` is quick, and decodes from there on the same bits as from the start.
       position: the next sample frame, on the container's clock: what is missing in the middle counts.
       lead: sample frames from the container's start to the sound's first, at position 0; 0 where they are hardly any.
-      close_gaps: whether `blocks` reads on where packets are missing, instead of raising.
+      content_sum: what the samples' sum should be, where the file states it and it is to be looked at.
+      close_gaps: whether `blocks` reads on where packets are missing or the sum differs, instead of raising.
       gap: the last one that was come across.
+      wrong_sum: how the sum differs; "" if it does not, or not all has been read.
       missing: what the file's structure says is missing at its end; "" if nothing.
     """
 
@@ -77,9 +80,18 @@ class AudioReader(ABC):
     seekable_exactly = False
     position = 0
     lead = 0
+    content_sum: ContentSum | None = None
     close_gaps = False
     gap: GapError | None = None
+    wrong_sum = ""
     missing = ""
+
+    @property
+    def damage(self) -> str:
+        """What was come across and read on behind: reason and message; "" if nothing."""
+        if self.wrong_sum:
+            return f"corrupt: {self.format}: {self.wrong_sum}"
+        return "" if self.gap is None else str(self.gap)
 
     def blocks(self, max_frames: int = BLOCK_FRAMES) -> Iterator[np.ndarray]:
         """Decode on -> blocks [n, channels], 1 <= n <= max_frames, up to the end of the audio.
@@ -95,7 +107,10 @@ class AudioReader(ABC):
         step = max(1, min(max_frames, MAX_BLOCK_SAMPLES // self.channels))
         while len(block := self._read_past_gaps(step)):
             self._check_finite(block)
+            if self.content_sum is not None:
+                self.content_sum.take(block, self.position)
             self.position += len(block)
+            self._check_sum()
             yield block
         if self.missing:
             decoded_s = self.position / self.sample_rate_hz
@@ -124,6 +139,13 @@ class AudioReader(ABC):
         bad = np.flatnonzero(~np.isfinite(block).all(axis=1))
         if len(bad):
             raise AudioError("not_finite", f"sample frame {self.position + bad[0]} is {block[bad[0]].tolist()}")
+
+    def _check_sum(self) -> None:
+        """Once all has been read; not behind the last block, which nobody may ask for."""
+        if self.content_sum is not None and self.position == self.content_sum.samples:
+            self.wrong_sum = self.content_sum.fault()
+            if self.wrong_sum and not self.close_gaps:
+                raise AudioError("corrupt", f"{self.format}: {self.wrong_sum}")
 
     def seek(self, frame: int) -> None:
         """Go to a sample frame, or to the end if that comes before; or behind the gap that it lies in.

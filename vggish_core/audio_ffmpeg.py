@@ -27,6 +27,8 @@ DECODERS = {"opus": "libopus"}
 """In place of FFmpeg's own, where its samples are others than those of the codec's authors: of speech, by far."""
 GAP_S = 0.05
 """Seconds without sound, in the middle or before it begins, that are taken for what they are and not for rounding."""
+STATED_WITHIN_S = 1.0
+"""Browsers record without a duration; scripts put one into the header afterwards, by the clock on the wall."""
 FULL_SCALE = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63}
 """Of integer samples. Fewer bits (12, 20, 24) come shifted to the left in the next larger type."""
 
@@ -61,6 +63,7 @@ class FFmpegReader(AudioReader):
             position = self._nameless.tell()
             self._check_whole()
             self.frames = self._promised()
+            self._stated_s = self._stated()
             self._nameless.seek(position)
             self.sample_rate_hz = self._stream.codec_context.sample_rate
             self.channels = self._stream.codec_context.channels
@@ -116,7 +119,16 @@ class FFmpegReader(AudioReader):
         flac = flac_frames.header(self._nameless) if self._container.format.name == "flac" else None
         if flac is None:
             return None
-        return max(flac.samples, flac_frames.last_sample(self._nameless, flac)) or None
+        last = flac_frames.last_sample(self._nameless, flac)
+        if last <= flac.samples:  # of frames beyond the header's total nobody knows whether the sum includes them
+            self.content_sum = flac_frames.content_sum(flac)
+        return max(flac.samples, last) or None
+
+    def _stated(self) -> float | None:
+        """Seconds that the header of a live Matroska file states, if nothing but sound can last so long."""
+        only_sound = all(stream.type == "audio" for stream in self._container.streams)
+        matroska = self._container.format.name.startswith("matroska")
+        return audio_streams.live_matroska_s(self._nameless) if matroska and only_sound else None
 
     def _check_whole(self) -> None:
         """Whether the index (MP4 and relatives) points past the end of the file."""
@@ -150,6 +162,9 @@ class FFmpegReader(AudioReader):
         self._nameless.check()
         if self.frames is not None and self._end < self.frames:
             raise AudioError("truncated", f"{self.format}: {self._end} of {self.frames} sample frames")
+        ends_s = self._end / self.sample_rate_hz
+        if self._stated_s is not None and ends_s < self._stated_s - STATED_WITHIN_S:
+            raise AudioError("truncated", f"{self.format}: {ends_s:.3f} of {self._stated_s:.3f} s")
 
     def _check_frame(self, frame: Any) -> int:
         """A frame must follow the one before in time, and be of its rate and channels -> the gap before it."""

@@ -65,7 +65,9 @@ def open_soundfile(opened: Opened) -> AudioReader | None:
         content.check()
         return None
     if sound.frames < UNKNOWN_FRAMES:
-        return SoundFileReader(sound, opened, count)
+        reader = SoundFileReader(sound, opened, count)
+        reader.content_sum = None if flac is None else flac_frames.content_sum(flac)
+        return reader
     sound.close()
     return None
 

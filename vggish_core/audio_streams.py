@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Iterator
+
 from vggish_core.audio_source import Extent, NamelessFile
 from vggish_core.splices import Piece, replaced
 
@@ -13,6 +16,11 @@ OPUS_RATE_HZ = 48_000
 MAX_BOXES = 4096
 CONTENT_BOXES = (b"mdat", b"moov", b"moof")
 EBML_SEGMENT = b"\x18\x53\x80\x67"
+EBML_INFO = b"\x15\x49\xa9\x66"
+EBML_TIMESTAMP_SCALE = b"\x2a\xd7\xb1"
+EBML_DURATION = b"\x44\x89"
+EBML_HEADER_BYTES = 12
+"""Of an element's name and its size, at most."""
 ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 ASF_HEADER_BYTES = 1 << 16
 ASF_BROADCAST = 1
@@ -137,21 +145,50 @@ def _mp4(file: NamelessFile) -> str:
 
 def _matroska(file: NamelessFile) -> str:
     """The segment, which holds all but a short header, has to lie within the file; a live stream has no size."""
-    at, size = 0, file.size()
+    size = file.size()
+    for name, begin, length in _elements(file, 0, size):
+        if length is not None and begin + length > size:
+            return f"{size} of {begin + length} bytes" if name == EBML_SEGMENT else ""
+    return ""
+
+
+def live_matroska_s(file: NamelessFile) -> float | None:
+    """Seconds that a Matroska file's header states where its segment has no size; None where either is otherwise."""
+    for name, begin, length in _elements(file, 0, file.size()):
+        if name == EBML_SEGMENT and length is None:
+            return _matroska_s(file, begin)
+    return None
+
+
+def _matroska_s(file: NamelessFile, segment: int) -> float | None:
+    for name, begin, length in _elements(file, segment, file.size()):
+        if name == EBML_INFO and length is not None:
+            info = {
+                name: file.read_at(at, min(count or 0, EBML_HEADER_BYTES))
+                for name, at, count in _elements(file, begin, begin + length)
+            }
+            # The scale is of nanoseconds, a million where none is stated (RFC 9559, 5.1.2).
+            scale = int.from_bytes(info.get(EBML_TIMESTAMP_SCALE, b"\x0f\x42\x40"), "big")
+            code = {4: ">f", 8: ">d"}.get(len(duration := info.get(EBML_DURATION, b"")))
+            return struct.unpack(code, duration)[0] * scale * 1e-9 if code else None
+    return None
+
+
+def _elements(file: NamelessFile, at: int, stop: int) -> Iterator[tuple[bytes, int, int | None]]:
+    """EBML's elements between two places -> (name, where its content begins, its bytes), up to one of unknown size."""
     for _ in range(MAX_BOXES):
-        header = file.read_at(at, 12)
+        header = file.read_at(at, EBML_HEADER_BYTES) if at < stop else b""
         name_bytes = _vint_bytes(header)
         count_bytes = _vint_bytes(header[name_bytes:])
         if not name_bytes or not count_bytes:
-            break
+            return
         mask = (1 << 7 * count_bytes) - 1
         count = int.from_bytes(header[name_bytes : name_bytes + count_bytes], "big") & mask
+        at += name_bytes + count_bytes
+        yield header[:name_bytes], at, None if count == mask else count
         if count == mask:
-            break
-        at += name_bytes + count_bytes + count
-        if at > size:
-            return f"{size} of {at} bytes" if header.startswith(EBML_SEGMENT) else ""
-    return ""
+            return
+        at += count
 
 
 def _vint_bytes(data: bytes) -> int:

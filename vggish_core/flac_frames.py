@@ -1,8 +1,11 @@
-"""FLAC's header, and the last of its frames, which says where it lies (RFC 9639)."""
+"""FLAC's header, the sum of its samples, and the last of its frames, which says where it lies (RFC 9639)."""
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+
+import numpy as np
 
 from vggish_core.audio_source import NamelessFile
 from vggish_core.mpeg_frames import after_tags
@@ -44,6 +47,48 @@ def header(file: NamelessFile) -> Header | None:
         samples=numbers & ((1 << 36) - 1),
         md5=data[26:42],
     )
+
+
+class ContentSum:
+    """The MD5 of a file's samples, which its header states, taken as they are read from the first to the last.
+
+    Attributes:
+      samples: sample frames that it is the sum of.
+    """
+
+    def __init__(self, of: Header) -> None:
+        self.samples = of.samples
+        self._stated = of.md5
+        self._bits = of.bits
+        self._bytes = -(-of.bits // 8)
+        self._md5 = hashlib.md5(usedforsecurity=False)
+        self._taken = 0
+
+    def take(self, block: np.ndarray, start: int) -> None:
+        """Samples [n, channels], int16 or float32 in [-1, 1), from sample frame `start` on.
+
+        What does not follow the block before it is left out: there is no sum of a part of a file.
+        """
+        if start != self._taken:
+            return
+        if block.dtype != np.int16:
+            # A float32 holds 24 bits exactly.
+            block = (block * np.float32(1 << self._bits - 1)).astype("<i4")
+        stored = np.ascontiguousarray(block).view(np.uint8).reshape(block.size, block.itemsize)
+        self._md5.update(np.ascontiguousarray(stored[:, : self._bytes]).data)
+        self._taken += len(block)
+
+    def fault(self) -> str:
+        """How the sum differs from the header's; "" if it does not, or not all samples were taken."""
+        found = self._md5.digest()
+        if self._taken != self.samples or found == self._stated:
+            return ""
+        return f"the samples' MD5 is {found.hex()}, by the file's header {self._stated.hex()}"
+
+
+def content_sum(of: Header) -> ContentSum | None:
+    """The sum to compare with a header's; None where it states none, or its samples have more bits than a float32."""
+    return ContentSum(of) if of.samples and any(of.md5) and of.bits <= 24 else None
 
 
 def last_sample(file: NamelessFile, of: Header) -> int:

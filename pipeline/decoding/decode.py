@@ -137,7 +137,24 @@ class _Pass:
                     stretches.append(stretch)
                 else:
                     yield self._over(refusal)
+            self._look_at_sum(audio, [stretch for stretch in stretches if stretch.ends_split_clip()])
             yield from self._read(audio, stretches)
+
+    def _look_at_sum(self, audio: AudioReader, of: list[Stretch]) -> None:
+        """Decode the whole file, if its sum is to be found and a split clip ends here: no other part sees all of it.
+
+        Other damage is left to the parts that it concerns.
+        """
+        if self._cuts():
+            audio.content_sum = None
+        if not of or audio.content_sum is None or not audio.seekable_exactly:
+            return
+        try:
+            for _ in audio.blocks(BLOCK_FRAMES):
+                self._progress()
+        except AudioError:
+            if audio.wrong_sum:
+                raise
 
     def _open(self, stack: ExitStack) -> str | BinaryIO:
         """The reading's file, as far as it is wanted."""
@@ -180,7 +197,7 @@ class _Pass:
                     yield self._drop(stretch, gap)
                 continue
             self._position = audio.position
-            damaged = str(audio.gap) if audio.close_gaps and audio.gap else ""
+            damaged = audio.damage if audio.close_gaps else ""
             for stretch in tuple(reading):
                 results = [stretch.push(block, audio.position)] if block is not None else []
                 if block is None or stretch.end == audio.position:

@@ -91,6 +91,10 @@ class Stretch:
         self._held_count = 0
         self._made = 0
 
+    def ends_split_clip(self) -> bool:
+        """Whether it is the last of several segments."""
+        return 0 < self._segment.index == self._segment.count - 1
+
     def refusal(self) -> protocol.Failed | None:
         """The failure that is plain before a sample is read, if there is one."""
         if self._late_s > TOLERANCE_S:
