@@ -107,8 +107,8 @@ def load_dataset(
 
     Raises:
       RecordError: the pattern matches nothing, no record, or something that is no embedding record.
-      tf.errors.InvalidArgumentError: while iterating: frames that are not 128 wide, labels beyond `num_classes`, a
-        damaged record.
+      tf.errors.OpError: while iterating: frames that are not 128 wide, labels beyond `num_classes`, a damaged record.
+        `read_records` names it.
     """
     from vggish_core.quiet import import_tensorflow
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -59,12 +58,12 @@ def to_sequence_example(
     not UTF-8 (a file's name need not be) keeps its bytes. YouTube-8M's layout has no times: they are left out.
 
     Raises:
-      RecordError: wrong shape or type, labels that do not ascend, times that are no numbers.
+      RecordError: wrong shape or type, labels that repeat, times that are no numbers.
     """
     if values.ndim != 2 or values.shape[1] != WIDTH or values.dtype not in (np.uint8, np.float32):
         raise RecordError(f"{clip_id}: embeddings are {values.dtype} {list(values.shape)}, not uint8/float32 [k, 128]")
-    if any(a >= b for a, b in pairwise(labels)):
-        raise RecordError(f"{clip_id}: labels {list(labels)} do not ascend")
+    if len(set(labels)) < len(labels):
+        raise RecordError(f"{clip_id}: labels {list(labels)} repeat")
     message = SequenceExample()
     context = message.context.feature
     if record_format == "audioset":
@@ -128,6 +127,12 @@ def read_records(*patterns: str) -> Iterator[Record]:
     Raises:
       RecordError: a damaged frame or record, named; or a pattern that matches nothing.
     """
+    for _, record in placed_records(*patterns):
+        yield record
+
+
+def placed_records(*patterns: str) -> Iterator[tuple[str, Record]]:
+    """As `read_records`, each with its place for messages: "embeddings/a.tfrecord: record 3"."""
     for pattern in patterns:
         files = sorted(file.uri for file in storage.match(pattern))
         if not files:
@@ -135,10 +140,12 @@ def read_records(*patterns: str) -> Iterator[Record]:
         for uri in files:
             with storage.open_read(uri) as file:
                 for index, data in enumerate(read_tfrecord(file, uri)):
+                    place = f"{uri}: record {index}"
                     try:
-                        yield parse(data)
+                        record = parse(data)
                     except RecordError as error:
-                        raise RecordError(f"{uri}: record {index}: {error}") from None
+                        raise RecordError(f"{place}: {error}") from None
+                    yield place, record
 
 
 def _layout(lists: Any) -> RecordFormat:

@@ -244,7 +244,7 @@ def test_a_label_without_a_class_is_refused(
     (tmp_path / "classes.csv").write_text("index,display_name\n0,Speech\n1,Dog\n")
     flags = [*arguments[:5], str(tmp_path / "classes.csv"), "--model", str(tmp_path / "m")]
     assert main(flags) == 2
-    assert "not below num_classes=2" in capsys.readouterr().err
+    assert "is not one of 0 to 1" in capsys.readouterr().err
 
 
 def test_descriptions_survive(tmp_path: Path) -> None:

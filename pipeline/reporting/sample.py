@@ -87,8 +87,8 @@ def of_output(directory: str, manifest_uri: str = "") -> Sample:
         chosen.append(shard)
         held += shard.records
     result.files_read = len(chosen)
-    pairs = ((uri, data) for shard in chosen for uri in [join(directory, shard.name)] for data in _frames(uri))
-    result.records = [_parsed(data, uri) for uri, data in _smallest(pairs)]
+    pairs = (pair for shard in chosen for pair in _placed(join(directory, shard.name)))
+    result.records = [_parsed(data, place) for place, data in _smallest(pairs)]
     lines = sum(shard.records + shard.failed + shard.skipped for shard in chosen)
     for shard in chosen:
         uri = join(directory, ledger_name(shard.index, manifest.num_shards))
@@ -123,7 +123,7 @@ def of_files(patterns: Sequence[str]) -> Sample:
         left -= size
     result.files_read = len(chosen)
     counted = _Counted()
-    result.records = [_parsed(data, uri) for uri, data in _smallest(counted.pairs(chosen))]
+    result.records = [_parsed(data, place) for place, data in _smallest(counted.pairs(chosen))]
     result.totals = counted.totals()
     _of_one_kind(result)
     return result
@@ -137,15 +137,15 @@ class _Counted:
         self._seconds: list[float] = []
 
     def pairs(self, uris: Iterable[str]) -> Iterator[tuple[str, bytes]]:
-        """Files -> (file, record) of each record."""
+        """Files -> (place, record) of each record."""
         for uri in uris:
-            for data in _frames(uri):
-                record = _parsed(data, uri)
+            for place, data in _placed(uri):
+                record = _parsed(data, place)
                 self._records += 1
                 self._examples += len(record.values)
                 if record.start_s is not None and record.end_s is not None:
                     self._seconds.append(record.end_s - record.start_s)
-                yield uri, data
+                yield place, data
 
     def totals(self) -> dict[str, int | float]:
         return {"written": self._records, "examples": self._examples, "audio_seconds": round(fsum(self._seconds), 6)}
@@ -157,20 +157,21 @@ def _order(name: str) -> bytes:
 
 
 def _smallest(pairs: Iterable[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
-    """(file, record) pairs -> those whose records have the smallest hashes, in their order."""
+    """(place, record) pairs -> those whose records have the smallest hashes, in their order."""
     return heapq.nsmallest(SAMPLE, pairs, key=lambda pair: zlib.crc32(pair[1]))
 
 
-def _frames(uri: str) -> Iterator[bytes]:
+def _placed(uri: str) -> Iterator[tuple[str, bytes]]:
     with storage.open_read(uri) as file:
-        yield from read_tfrecord(file, uri)
+        for index, data in enumerate(read_tfrecord(file, uri)):
+            yield f"{uri}: record {index}", data
 
 
-def _parsed(data: bytes, where: str) -> Record:
+def _parsed(data: bytes, place: str) -> Record:
     try:
         return parse(data)
     except RecordError as error:
-        raise RecordError(f"{where}: {error}. python -m pipeline.verify lists all faults") from None
+        raise RecordError(f"{place}: {error}. python -m pipeline.verify lists all faults") from None
 
 
 def _some_entries(uri: str, stride: int) -> Iterator[LedgerEntry]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from pipeline import storage
 from pipeline.dataset import WIDTH, RecordError, dequantize, load_dataset
+from pipeline.records import placed_records
 
 RECORDS_OF_A_READ = 1024
 
@@ -155,6 +156,7 @@ def load_clips(pattern: str, num_labels: int) -> Clips:
             frames.append(batch.embeddings[mask])
             labels.append(batch.labels.astype(bool))
     except tf.errors.OpError as error:
+        _name_fault(pattern, num_labels)
         raise RecordError(f"{pattern}: {error.message.splitlines()[0]}") from None
     return Clips(
         tuple(each.decode("utf-8", "surrogateescape") for each in ids),
@@ -163,3 +165,11 @@ def load_clips(pattern: str, num_labels: int) -> Clips:
         np.concatenate([[0], np.cumsum(np.concatenate(lengths), dtype=np.int64)]),
         np.concatenate(labels),
     )
+
+
+def _name_fault(pattern: str, num_labels: int) -> None:
+    """Raise RecordError for the record that TensorFlow, which names none, stumbled over."""
+    for place, record in placed_records(pattern):
+        beyond = [label for label in record.labels if not 0 <= label < num_labels]
+        if beyond:
+            raise RecordError(f"{place} ({record.id}): label {beyond[0]} is not one of 0 to {num_labels - 1}")
