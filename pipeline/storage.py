@@ -119,6 +119,11 @@ def exists(uri: str) -> bool:
     return files.kind(path) is not None
 
 
+def look_alike(uri: str) -> str:
+    """A local file that is not there -> one whose name is another Unicode form of the same; "" for none."""
+    return local.look_alike(local_path(uri)) if is_local(uri) else ""
+
+
 def open_read(uri: str) -> BinaryIO:
     """A file for reading, seekable; of a remote one only the ranges that are read are fetched.
 

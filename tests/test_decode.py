@@ -9,6 +9,7 @@ import lzma
 import subprocess
 import sys
 import tempfile
+import unicodedata
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -278,6 +279,17 @@ def test_files_that_cannot_be_opened_fail_all_their_segments(
 def test_a_file_without_samples_says_so(tmp_path: Path) -> None:
     path = write(tmp_path / "a.wav", np.zeros(0))
     assert failed(read(path, [Clip("a", "a")])[0]).reason == "no_samples"
+
+
+@pytest.mark.parametrize("missing", ["caf\u00e9.wav", "bl\u00e5/noise.wav"])
+def test_a_missing_file_s_look_alike_is_named(files: dict[str, Path], tmp_path: Path, missing: str) -> None:
+    there = unicodedata.normalize("NFD", missing)
+    (tmp_path / there).parent.mkdir(exist_ok=True)
+    (tmp_path / there).write_bytes(files["noise.wav"].read_bytes())
+    message = failed(read(tmp_path / missing, [Clip("a", "a")])[0]).message
+    assert message.startswith("no such file; ")
+    assert str(tmp_path / there.partition("/")[0]) in message
+    assert failed(read(tmp_path / "other é.wav", [Clip("a", "a")])[0]).message == "no such file"
 
 
 def test_a_directory_is_unreadable(tmp_path: Path) -> None:

@@ -101,6 +101,17 @@ def test_times_of_late_sound(reports: Path, tmp_path: Path, embed_here: Embed) -
     assert (line["id"], line["reason"]) == ("before_audio", "before_sound")
 
 
+def test_a_y_before_an_id_is_not_another_row_s_file(reports: Path, tmp_path: Path, embed_here: Embed) -> None:
+    classes = tmp_path / "classes.csv"
+    classes.write_text('index,mid,display_name\n0,/m/09x0r,"Speech"\n1,/m/04rlf,"Music"\n')
+    folder = reports / "y-prefix"
+    flags = ["--input", folder / "*.wav", "--segments", folder / "list.csv", "--class_labels", classes]
+    done = embed_here(tmp_path / "out", *flags, "--max_failures", "1")
+    assert done.status == 0, done.err
+    assert {name: record.labels for name, record in by_id(tmp_path / "out").items()} == {"Yes": (1,)}
+    assert {name: line["reason"] for name, line in failures(tmp_path / "out").items()} == {"es": "no_audio"}
+
+
 def test_what_decodes_of_damaged_files_is_kept_when_asked(tmp_path: Path, embed_here: Embed) -> None:
     import soundfile
 

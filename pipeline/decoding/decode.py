@@ -56,6 +56,8 @@ def read(reading: Reading, front_end: FrontEnd, progress: Progress) -> Iterator[
             continue
         except Exception as error:
             reason, message = explain(error)
+            if reason == "missing" and (other := storage.look_alike(reading.uri)):
+                message += f"; {other} looks alike, but its name is another Unicode form"
         failed = attempt.active or left  # none: the file could not even be opened
         if not attempt.exact:
             failed = attempt.left

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import unicodedata
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -37,6 +38,21 @@ def why_not_a_folder(path: str) -> str:
     if not place.is_dir():
         return "it is a file" if place == Path(path) else f"{place} is a file"
     return "" if os.access(place, os.W_OK | os.X_OK) else f"{place} may not be written to"
+
+
+def look_alike(path: str) -> str:
+    """A path that is not there -> one that differs in its form of Unicode alone (é as one character, or two); or ""."""
+    missing = Path(path)
+    while missing != missing.parent and not missing.parent.exists():
+        missing = missing.parent
+    wanted = unicodedata.normalize("NFC", missing.name)
+    if wanted.isascii():
+        return ""
+    with suppress(OSError):
+        for there in missing.parent.iterdir():
+            if unicodedata.normalize("NFC", there.name) == wanted and there.name != missing.name:
+                return str(there)
+    return ""
 
 
 def info(path: str) -> FileInfo:
