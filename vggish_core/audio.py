@@ -247,8 +247,10 @@ def _open(file: BinaryIO, owned: bool) -> AudioReader:
     try:
         reader = _reader(Opened(file, nameless, owned, extent.pieces is None), start)
     except AudioError as error:
-        if extent.missing and error.reason in ("corrupt", "no_samples", "not_audio", "no_audio_stream"):
-            raise AudioError("truncated", f"{extent.missing}; nothing of it can be decoded") from error
+        if error.reason in ("corrupt", "no_samples", "not_audio", "no_audio_stream"):
+            missing = extent.missing or audio_extent.cut_at_start(nameless)
+            if missing:
+                raise AudioError("truncated", f"{missing}; nothing of it can be decoded") from error
         raise
     reader.missing = reader.missing or extent.missing
     return reader
@@ -263,4 +265,7 @@ def _reader(opened: Opened, start: bytes) -> AudioReader:
     from vggish_core.audio_ffmpeg import FFmpegReader
 
     means_audio = any(start[at:].startswith(magic) for at, magics in MAGIC.items() for magic in magics)
-    return FFmpegReader(opened, unrecognised="corrupt" if means_audio else "not_audio")
+    missing = audio_extent.cut_at_start(opened.content)
+    reader = FFmpegReader(opened, unrecognised="corrupt" if means_audio else "not_audio")
+    reader.missing = missing
+    return reader

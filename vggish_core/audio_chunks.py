@@ -60,7 +60,16 @@ def _wave(file: NamelessFile, layout: Layout) -> Extent:
             if large is not None:
                 changes = {at - 4: layout.counted(WRAP - 1), **_large_counts(file, layout, end, end - at)}
             return Extent(missing, replaced(file.size(), changes, end))
-    return Extent()
+    return _cut_header(file, layout)
+
+
+def _cut_header(file: NamelessFile, layout: Layout) -> Extent:
+    """Of a file without samples: whether it is as long as its first chunk says."""
+    size = file.size()
+    found = layout.chunk(file, 0)
+    known = found is not None and not any(low <= found[1] <= high for low, high in UNKNOWN)
+    end = layout.after(8, found[1]) if found and known else 0
+    return Extent(f"{size} of {end} bytes" if size < end - 1 else "")
 
 
 def _as_rf64(form: bytes, begin: int, end: int) -> list[Piece]:
@@ -108,7 +117,7 @@ def _aiff(file: NamelessFile) -> Extent:
             end, missing = end_of_samples(file, _BIG, samples)
             changes = {4: _BIG.counted(min(end - 8, WRAP - 1)), at - 4: _BIG.counted(min(end - at, WRAP - 1))}
             return Extent(missing, None if end - begin == samples.counted else replaced(file.size(), changes, end))
-    return Extent()
+    return _cut_header(file, _BIG)
 
 
 def _caf(file: NamelessFile) -> Extent:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vggish_core import audio_chunks, audio_streams
+from vggish_core import audio_chunks, audio_streams, flac_frames, mpeg_frames
 from vggish_core.audio_source import Extent, NamelessFile
 
 
@@ -15,3 +15,11 @@ def examine(file: NamelessFile, start: bytes) -> Extent:
     extent = audio_chunks.examine(file, start) or audio_streams.examine(file, start) or Extent()
     file.check()
     return extent
+
+
+def cut_at_start(file: NamelessFile) -> str:
+    """A file that no decoder opens -> what is missing of it, if it is the start of a FLAC or MP3 file; else ""."""
+    flac = flac_frames.header(file)
+    if flac is not None and flac.samples and not flac_frames.last_sample(file, flac):
+        return f"0 of {flac.samples} sample frames"
+    return mpeg_frames.cut_at_start(file)

@@ -95,6 +95,8 @@ class SoundFileReader(AudioReader):
         if count and self._container == "MP3":
             # Where the encoder's delay is not stated, counts were seen that include the header's own frame.
             self._counted = sound.frames - (0 if count.exact else count.frame)
+            # Of a short rest of a file libsndfile counts what it finds.
+            self._counted = max(self._counted, count.samples - mpeg_frames.MAX_UNHEARD)
             self._stop = count.stop
         exact = self._container in EXACT_FORMATS and subtype in EXACT_SUBTYPES
         self.seekable_exactly = exact and super(_Sequential, sound).seekable()
@@ -108,8 +110,7 @@ class SoundFileReader(AudioReader):
             block = block[: self._sound.buffer_read_into(block, self._dtype)]
         except soundfile.LibsndfileError as error:
             self._nameless.check()
-            # A FLAC stream that stops within a frame is damaged to libsndfile.
-            reason = "corrupt" if self._nameless.left() else "truncated"
+            reason = "truncated" if self._is_cut() else "corrupt"
             raise AudioError(reason, self._progress(error.error_string.rstrip("."))) from error
         self._nameless.check()
         if len(block):
@@ -118,10 +119,15 @@ class SoundFileReader(AudioReader):
             reason = "truncated" if self._container == "FLAC" else "corrupt"
             raise AudioError(reason, self._progress("the audio ends early"))
         if self.position < self._counted:
-            self.missing = f"{self.position} of {self.frames} sample frames"
+            self.missing = f"{self.position} of {max(self.frames, self._counted)} sample frames"
         elif self._goes_on():
             return self._read_on(frames)
         return np.empty((0, self.channels), np.float32)
+
+    def _is_cut(self) -> bool:
+        """Whether the end of a FLAC file is missing: to libsndfile one that stops within a frame is damaged."""
+        flac = flac_frames.header(self._nameless)
+        return flac is not None and not flac_frames.ends_whole(self._nameless, flac)
 
     def _goes_on(self) -> bool:
         """Whether something may follow that libsndfile did not read."""
@@ -168,7 +174,7 @@ class SoundFileReader(AudioReader):
             self._sound.seek(frame)
         except soundfile.LibsndfileError as error:
             self._nameless.check()
-            reason = "truncated" if self._container == "FLAC" else "corrupt"
+            reason = "truncated" if self._is_cut() else "corrupt"
             raise AudioError(reason, self._progress(f"sample frame {frame} is not found")) from error
         self.position = frame
 

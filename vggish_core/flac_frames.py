@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,8 @@ HEADER_BYTES = 42
 TAIL_BYTES = 1 << 17
 """At a file's end, in which its last frame lies."""
 FRAME_HEADER_BYTES = 16
+ID3V1_BYTES = 128
+"""Of a tag that some programs write behind the last frame."""
 RATES_HZ = (0, 88200, 176400, 192000, 8000, 16000, 22050, 24000, 32000, 44100, 48000, 96000)
 BITS = (0, 8, 12, 0, 16, 20, 24, 32)
 
@@ -93,14 +96,27 @@ def content_sum(of: Header) -> ContentSum | None:
 
 def last_sample(file: NamelessFile, of: Header) -> int:
     """The sample behind the last frame that begins in a file; 0 if there is none near its end."""
+    return next((end for end, _ in _last_frames(file, of)), 0)
+
+
+def ends_whole(file: NamelessFile, of: Header) -> bool:
+    """Whether a file ends with the last of the frames that its header counts, and all of that."""
+    for end, data in _last_frames(file, of):
+        frame = data[:-ID3V1_BYTES] if data[-ID3V1_BYTES:].startswith(b"TAG") else data
+        if end == of.samples and _crc16(frame) == 0:
+            return True
+    return False
+
+
+def _last_frames(file: NamelessFile, of: Header) -> Iterator[tuple[int, bytes]]:
+    """A file -> (the sample behind a frame, the bytes from there to the file's end), the last frame first."""
     size = file.size()
     begin = max(0, size - TAIL_BYTES)
     tail = file.read_at(begin, size - begin)
     at = len(tail)
     while (at := tail.rfind(b"\xff", 0, at)) >= 0:
         if end := _frame_end(tail[at : at + FRAME_HEADER_BYTES], of):
-            return end
-    return 0
+            yield end, tail[at:]
 
 
 def _frame_end(data: bytes, of: Header) -> int:
@@ -151,4 +167,18 @@ def _crc8(data: bytes) -> int:
         crc ^= byte
         for _ in range(8):
             crc = (crc << 1 ^ 0x07) & 0xFF if crc & 0x80 else crc << 1
+    return crc
+
+
+def _crc16(data: bytes) -> int:
+    """The checksum of frames, which is zero over all of one: polynomial x^16 + x^15 + x^2 + 1."""
+    table = []
+    for byte in range(256):
+        crc = byte << 8
+        for _ in range(8):
+            crc = (crc << 1 ^ 0x8005) & 0xFFFF if crc & 0x8000 else crc << 1
+        table.append(crc)
+    crc = 0
+    for byte in data:
+        crc = (crc << 8 & 0xFFFF) ^ table[crc >> 8 ^ byte]
     return crc

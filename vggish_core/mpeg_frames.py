@@ -14,6 +14,8 @@ from vggish_core.splices import Piece
 
 FIRST_BYTES = 1 << 12
 """Behind the tags, in which the first frame lies."""
+MAX_UNHEARD = 2 * 4095
+"""Sample frames of delay and padding, together, that a LAME header can state."""
 _BLOCK = 1 << 20
 _LONGEST_FRAME = 4 * 1152
 _RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
@@ -109,6 +111,16 @@ def counted(file: NamelessFile) -> Count | None:
         size, frames = struct.unpack(">II", info[10:18])
         return Count(frames * first.samples, False, first.samples, at + begin + size)
     return None
+
+
+def cut_at_start(file: NamelessFile) -> str:
+    """What is missing of a file that ends within its first frames, as far as they say; "" for any other."""
+    size = file.size()
+    if size >= 2 * _LONGEST_FRAME:
+        return ""
+    first, count = header(file.read_at(0, 4)), counted(file)
+    whole = count.stop if count and count.stop else first.size if first else 0
+    return f"{size} of {whole} bytes" if size < whole else ""
 
 
 def frames_at(file: NamelessFile, at: int) -> bool:
