@@ -203,7 +203,7 @@ FORMATS = [made for made in made_audio.FILES if made.name not in ("stream.aac", 
 @pytest.mark.parametrize("made", FORMATS, ids=lambda made: made.name)
 def test_files_that_are_cut_say_so(made_formats: Path, made: made_audio.Made, full: bool) -> None:
     content = (made_formats / made.name).read_bytes()
-    whole = len(read(content))
+    assert len(read(content)) >= 2 * made.rate_hz
     block = 512 if "ADPCM" in made.codec else 0
     rng = np.random.default_rng(len(content))
     for left in rng.uniform(0, 1, 30 if full else 8):
@@ -212,7 +212,6 @@ def test_files_that_are_cut_say_so(made_formats: Path, made: made_audio.Made, fu
             continue  # by which headers are known to overcount
         error = failure(cut)
         assert error.reason == "truncated", (left, error)
-    assert whole >= 0.9 * made.rate_hz
 
 
 @pytest.mark.parametrize(("container", "codec"), [("matroska", "flac"), ("webm", "libopus")])

@@ -19,7 +19,7 @@ from typing import BinaryIO, cast
 
 import numpy as np
 
-from vggish_core import audio_extent, params
+from vggish_core import audio_extent, mpeg_frames, params
 from vggish_core.audio_source import AudioError as AudioError
 from vggish_core.audio_source import GapError as GapError
 from vggish_core.audio_source import NamelessFile, Opened
@@ -265,7 +265,7 @@ def _reader(opened: Opened, start: bytes) -> AudioReader:
     from vggish_core.audio_ffmpeg import FFmpegReader
 
     means_audio = any(start[at:].startswith(magic) for at, magics in MAGIC.items() for magic in magics)
-    missing = audio_extent.cut_at_start(opened.content)
+    missing = mpeg_frames.cut_at_start(opened.content)
     reader = FFmpegReader(opened, unrecognised="corrupt" if means_audio else "not_audio")
     reader.missing = missing
     return reader

@@ -126,8 +126,11 @@ class SoundFileReader(AudioReader):
 
     def _is_cut(self) -> bool:
         """Whether the end of a FLAC file is missing: to libsndfile one that stops within a frame is damaged."""
+        position = self._nameless.tell()  # which the decoder may share
         flac = flac_frames.header(self._nameless)
-        return flac is not None and not flac_frames.ends_whole(self._nameless, flac)
+        cut = flac is not None and not flac_frames.ends_whole(self._nameless, flac)
+        self._nameless.seek(position)
+        return cut
 
     def _goes_on(self) -> bool:
         """Whether something may follow that libsndfile did not read."""

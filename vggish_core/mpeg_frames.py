@@ -118,8 +118,12 @@ def cut_at_start(file: NamelessFile) -> str:
     size = file.size()
     if size >= 2 * _LONGEST_FRAME:
         return ""
-    first, count = header(file.read_at(0, 4)), counted(file)
-    whole = count.stop if count and count.stop else first.size if first else 0
+    count = counted(file)
+    if count is not None and count.stop is not None:
+        whole = count.stop
+    else:
+        first = header(file.read_at(0, 4))
+        whole = 0 if first is None else first.size
     return f"{size} of {whole} bytes" if size < whole else ""
 
 

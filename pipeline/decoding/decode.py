@@ -130,6 +130,8 @@ class _Pass:
             audio = stack.enter_context(open_audio(self._open(stack)))
             audio.seekable_exactly = self.exact = audio.seekable_exactly and self._seeks
             frames = audio.frames if self.exact else None
+            if self._cuts():
+                audio.content_sum = None
             audio.close_gaps = self._front_end.damaged == "keep" and not self._cuts()
             source = Source(audio.sample_rate_hz, audio.channels, audio.format, frames, audio.lead)
             stretches = []
@@ -147,8 +149,6 @@ class _Pass:
 
         Other damage is left to the parts that it concerns.
         """
-        if self._cuts():
-            audio.content_sum = None
         if not of or audio.content_sum is None or not audio.seekable_exactly:
             return
         try:

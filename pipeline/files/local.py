@@ -9,6 +9,7 @@ import unicodedata
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -45,14 +46,20 @@ def look_alike(path: str) -> str:
     missing = Path(path)
     while missing != missing.parent and not missing.parent.exists():
         missing = missing.parent
-    wanted = unicodedata.normalize("NFC", missing.name)
-    if wanted.isascii():
+    if missing.name.isascii():
         return ""
     with suppress(OSError):
-        for there in missing.parent.iterdir():
-            if unicodedata.normalize("NFC", there.name) == wanted and there.name != missing.name:
-                return str(there)
+        there = _by_composed_name(missing.parent, missing.parent.stat().st_mtime_ns)
+        if (name := there.get(unicodedata.normalize("NFC", missing.name), missing.name)) != missing.name:
+            return str(missing.with_name(name))
     return ""
+
+
+@lru_cache(maxsize=1)  # a list may name thousands of files that are not in a folder of thousands
+def _by_composed_name(folder: Path, mtime_ns: int) -> dict[str, str]:
+    """A folder, and when it was changed last -> its names beyond ASCII, by how Unicode composes them."""
+    names = (path.name for path in folder.iterdir())
+    return {unicodedata.normalize("NFC", name): name for name in names if not name.isascii()}
 
 
 def info(path: str) -> FileInfo:
