@@ -33,10 +33,15 @@ BELIEVED_BYTES_PER_S = 50
 """A header that promises more than a second for so many bytes is not planned by: it may be wrong, and one decoder that
 reads on finds out. Silence as FLAC takes 100 to 200 bytes a second."""
 
+MOST_S = 1e9
+"""No file holds more seconds: places beyond lie behind its end, where no arithmetic has to be exact."""
+
 MIN_COST_BYTES = 64_000
 """What a clip costs beside its bytes (opening, a batch that is not full), and what one of unknown size is taken for."""
 CUT_BYTES_PER_S = 16_000
 """What a second of a clip that is cut out of a file is taken for: MP3 at 128 kbit/s."""
+UNSEEN_S = 600.0
+"""What is taken at most for the length of a clip whose file was not seen: its times may be anything."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +80,15 @@ def cost_bytes(clip: Clip) -> int:
     """A clip -> how much audio it stands for when work is divided: roughly the bytes to read."""
     size = clip.size_bytes
     if clip.cut and clip.end_s is not None:
-        cut = int((clip.end_s - clip.start_s) * CUT_BYTES_PER_S)
-        size = min(size, cut) if size else cut
+        most_s = size / CUT_BYTES_PER_S if size else UNSEEN_S
+        size = int(min(clip.end_s - clip.start_s, most_s) * CUT_BYTES_PER_S)
     return max(size, MIN_COST_BYTES)
+
+
+def most_seconds(clip: Clip) -> float:
+    """A clip -> the most audio that its file may hold of it, whatever its times say; in seconds."""
+    holds_s = clip.size_bytes / BELIEVED_BYTES_PER_S if clip.size_bytes else UNSEEN_S
+    return holds_s if clip.end_s is None else min(clip.end_s - clip.start_s, holds_s)
 
 
 def default_num_shards(clips: int, total_bytes: int) -> int:
@@ -92,10 +103,12 @@ def default_num_shards(clips: int, total_bytes: int) -> int:
 def examples_in(duration_s: float, hop_frames: int) -> int:
     """Duration -> number of examples, as in the released records: every 96 frames of 10 ms, the last 25 ms long.
 
+    Of more than `MOST_S`, as many as of that.
+
     >>> examples_in(10.0, 96), examples_in(0.97, 96)
     (10, 0)
     """
-    frames = math.floor(round(100 * duration_s - 2, 6))
+    frames = math.floor(round(100 * min(duration_s, MOST_S) - 2, 6))
     return 0 if frames < params.NUM_FRAMES else 1 + (frames - params.NUM_FRAMES) // hop_frames
 
 

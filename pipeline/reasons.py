@@ -20,6 +20,7 @@ REASONS: dict[str, str] = {
     "timed_out": "The decoder made no progress for --decode_timeout_seconds.",
     "too_large": "Decoding needed more than --decode_memory_mb.",
     "past_end": "The segment ends after its file does. Check the times, or whether the file is whole.",
+    "bad_row": "The row of the list cannot be used. Correct the line that the message names.",
     "bad_times": "Start and end do not make a stretch of time: start >= end, negative or not a number.",
     "unknown_label": "A label is not in --class_labels.",
     "duplicate_id": "Another clip has the same id and times. Rename one, or give ids in a --manifest.",

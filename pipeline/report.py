@@ -14,12 +14,14 @@ from pipeline.cli.command import Parser, run_command
 from pipeline.output.layout import REPORT, OutputError, explained, join
 
 
-def write(directory: str, class_labels: str | None = None, manifest_uri: str = "", to: str = "") -> str:
+def write(
+    directory: str, class_labels: str | Mapping[int, str] | None = None, manifest_uri: str = "", to: str = ""
+) -> str:
     """An output -> its report's path or URI, which is replaced.
 
     Args:
       directory: the output.
-      class_labels: AudioSet's `class_labels_indices.csv` or one like it, for the names of class indices.
+      class_labels: AudioSet's `class_labels_indices.csv` or one like it, or the names of class indices themselves.
       manifest_uri: of a manifest that lies elsewhere.
       to: where the report goes; "": into the output.
 
@@ -38,7 +40,7 @@ def write_files(patterns: Sequence[str], class_labels: str | None = None, to: st
     return _write(report_sample.of_files(patterns), class_labels, to)
 
 
-def _write(sample, class_labels: str | None, to: str) -> str:  # type: ignore[no-untyped-def]
+def _write(sample, class_labels: str | Mapping[int, str] | None, to: str) -> str:  # type: ignore[no-untyped-def]
     from pipeline.reporting import page as report_page
 
     data = report_page.page(sample, _names(class_labels)).encode("utf-8", "replace")
@@ -47,14 +49,13 @@ def _write(sample, class_labels: str | None, to: str) -> str:  # type: ignore[no
     return to
 
 
-def _names(class_labels: str | None) -> Mapping[int, str]:
+def _names(class_labels: str | Mapping[int, str] | None) -> Mapping[int, str]:
     """A table of class labels -> display names by class index."""
-    if not class_labels:
-        return {}
+    if not isinstance(class_labels, str):
+        return class_labels or {}
     from pipeline.inputs.class_labels import read_class_labels
 
-    # A class is listed by its MID, then by its name.
-    return {index: name for name, index in read_class_labels(class_labels).indices.items()}
+    return read_class_labels(class_labels).names
 
 
 def _main(argv: Sequence[str]) -> None:

@@ -106,7 +106,7 @@ def _whole(flags: argparse.Namespace, found: Corpus, task: Job, on: Engine, star
         held.confirm()
         manifest = commit.finish(directory, work.clips_in)
     computed_s = manifest.totals["audio_seconds"] - opened.manifest.totals["audio_seconds"]
-    return conclude(flags, directory, manifest, computed_s, time.monotonic() - started, work.kept)
+    return conclude(flags, found.names, directory, manifest, computed_s, time.monotonic() - started, work.kept)
 
 
 def _announce(on: Engine, task: Job, found: Corpus, piece_s: float) -> None:
@@ -143,7 +143,7 @@ def _task(flags: argparse.Namespace, found: Corpus, job: Job, on: Engine, starte
     else:
         with asked.unless_busy():
             manifest = task_end.finish(array)
-    return conclude(flags, array.directory, manifest, computed_s, time.monotonic() - started, kept)
+    return conclude(flags, found.names, array.directory, manifest, computed_s, time.monotonic() - started, kept)
 
 
 def _executor(flags: argparse.Namespace, on: Engine, log: Log | None = None) -> Execute:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pipeline import storage
 from pipeline.inputs.advice import why_nothing_matches
-from pipeline.inputs.class_labels import read_class_labels
+from pipeline.inputs.class_labels import ClassLabels, read_class_labels
 from pipeline.inputs.corpus import Corpus
 from pipeline.inputs.ids import as_utf8, id_of
 from pipeline.inputs.keys import DuplicateIds, Keys
@@ -31,6 +32,11 @@ def find(flags: argparse.Namespace) -> Corpus:
       StorageError: they cannot be listed or read.
     """
     classes = read_class_labels(storage.absolute(flags.class_labels)) if flags.class_labels else None
+    found = _find(flags, classes)
+    return replace(found, names=classes.names) if classes else found
+
+
+def _find(flags: argparse.Namespace, classes: ClassLabels | None) -> Corpus:
     inputs = clips_from_patterns(flags.input, flags.duplicate_ids)
     if flags.segments:
         assert classes is not None  # which the flags' own check makes sure of

@@ -15,11 +15,11 @@ from typing import BinaryIO, Literal, Protocol
 from urllib.parse import unquote
 
 from pipeline.files import compression, local
-from pipeline.files.errors import DamagedError, MissingError, StorageError, TruncatedError
+from pipeline.files.errors import CredentialsError, DamagedError, MissingError, StorageError, TruncatedError
 from pipeline.files.globs import EVERY_NAME, Glob, compile_glob, is_glob
 from pipeline.files.info import FileInfo
 
-__all__ = ["DamagedError", "FileInfo", "MissingError", "StorageError", "TruncatedError"]
+__all__ = ["CredentialsError", "DamagedError", "FileInfo", "MissingError", "StorageError", "TruncatedError"]
 
 _SCHEME = re.compile(r"[a-zA-Z][-a-zA-Z0-9+.]*://")
 
@@ -122,6 +122,11 @@ def exists(uri: str) -> bool:
 def look_alike(uri: str) -> str:
     """A local file that is not there -> one whose name is another Unicode form of the same; "" for none."""
     return local.look_alike(local_path(uri)) if is_local(uri) else ""
+
+
+def why_not_a_file(uri: str) -> str:
+    """What a local path names that cannot be read as a file: "a pipe", say; "" for files and what is elsewhere."""
+    return local.why_not_a_file(local_path(uri)) if is_local(uri) else ""
 
 
 def open_read(uri: str) -> BinaryIO:

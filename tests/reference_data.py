@@ -18,6 +18,7 @@ GOT: dict[str, str] = {
     "research.google.com/audioset/download.html, records as one file: cat eval/*.tfrecord > eval.tfrecord",
     "audio/esc10": "git clone https://github.com/karoldvl/ESC-10 there",
     "audio/formats": "put there the files that tests/test_audio.py lists, of pydub, python-soundfile and the IETF",
+    "cases": "rows and lists that the makers of this software keep; tests/test_odd_rows.py makes others of the kinds",
     "golden": KEPT,
     "smoke_test": KEPT,
     "pca": "put there vggish_pca_params.npz, from the address in docs/weights.md",

@@ -16,8 +16,9 @@ import pytest
 from pipeline import manifest, settings
 from pipeline.dataset import dequantize
 from pipeline.records import to_sequence_example, write_tfrecord
+from pipeline.sources import SourceError
 from pipeline.train import main, split
-from pipeline.training.data import Classes, ClassesError, Clips, load_clips, read_classes
+from pipeline.training.data import Classes, Clips, load_clips, read_classes
 
 CLASSES = 'index,mid,display_name\n0,/m/0,"Speech"\n1,/m/1,"Dog, bark"\n2,/m/2,"Rain"\n3,/m/3,"Purr"\n'
 
@@ -231,10 +232,10 @@ def test_classes_files(tmp_path: Path, made_audioset: Path) -> None:
     assert classes.only(["/m/0012", "Speech"]).names == ("Speech", "Sound 18")
     assert classes.only(['Sound of "5", far']).indices == (5,)
     (tmp_path / "bad.csv").write_text("name\nDog\n")
-    with pytest.raises(ClassesError, match="no column display_name, index"):
+    with pytest.raises(SourceError, match="line 1: the header is name, without display_name and index"):
         read_classes(str(tmp_path / "bad.csv"))
     (tmp_path / "bad.csv").write_text("index,display_name\n1,Dog\n1,Rain\n")
-    with pytest.raises(ClassesError, match="indices repeat"):
+    with pytest.raises(SourceError, match="line 3: index 1 or MID  was there before"):
         read_classes(str(tmp_path / "bad.csv"))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from pipeline import report
@@ -17,15 +17,22 @@ OK, FAILED = 0, 1
 
 
 def conclude(
-    flags: argparse.Namespace, directory: str, manifest: Manifest, computed_s: float, elapsed_s: float, kept: int
+    flags: argparse.Namespace,
+    names: Mapping[int, str],
+    directory: str,
+    manifest: Manifest,
+    computed_s: float,
+    elapsed_s: float,
+    kept: int,
 ) -> int:
     """Prints what a finished run came to, and writes the report unless `--report off` -> the exit status.
 
     Args:
       flags: the command's.
+      names: display names of classes, by index.
       directory, manifest, computed_s, elapsed_s, kept: as `summary.summary`.
     """
-    made = _report(flags, directory)
+    made = _report(flags, names, directory)
     with last_words():
         print(summary.summary(directory, manifest, computed_s, elapsed_s, kept, made), flush=True)
     return _verdict(flags.max_failures, directory, manifest)
@@ -43,12 +50,12 @@ def last_words() -> Iterator[None]:
         os.close(nowhere)
 
 
-def _report(flags: argparse.Namespace, directory: str) -> str:
+def _report(flags: argparse.Namespace, names: Mapping[int, str], directory: str) -> str:
     """The path or URI of the report; "" without one. The data set is done: what goes wrong here is told, no more."""
     if flags.report == "off":
         return ""
     try:
-        return report.write(directory, flags.class_labels)
+        return report.write(directory, names)
     except Exception as error:
         found, _ = messages.parts(error)
         print(f"The report was not made: {found}. The data set is whole.", file=sys.stderr)

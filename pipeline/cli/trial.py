@@ -134,8 +134,10 @@ def estimate(clips: Sequence[Clip], trials: Sequence[Trial], job: Job) -> Estima
         return Estimate(0.0, 0.0, 0.0)
     share = len(good) / len(trials)
     tried_s = fsum(trial.audio_s for trial in good)
-    per_s = _seconds_a_byte(good)
-    audio_s = share * fsum(_audio_s(clip, per_s, tried_s / len(good)) for clip in clips)
+    rates = _seconds_a_byte(good)
+    come_s = {trial.clip.key: _come_of(trial, rates, tried_s / len(good)) for trial in trials}
+    untried = (clip for clip in clips if clip.key not in come_s)
+    audio_s = fsum(come_s.values()) + share * fsum(_audio_s(clip, rates, tried_s / len(good)) for clip in untried)
     core_s = audio_s / tried_s * fsum(trial.decode_s + trial.embed_s for trial in good)
     frames = sum(trial.examples for trial in good) * audio_s / tried_s
     return Estimate(audio_s, core_s, frames * _record_bytes(good, job) / sum(trial.examples for trial in good))
@@ -153,9 +155,16 @@ def _seconds_a_byte(good: Sequence[Trial]) -> dict[str, float]:
     return {name: seconds[name] / sizes[name] for name in sizes}
 
 
+def _come_of(trial: Trial, per_byte: dict[str, float], otherwise: float) -> float:
+    """Seconds of audio that a clip gives that was tried, perhaps not to its end."""
+    if trial.failure is not None:
+        return 0.0
+    return trial.audio_s if trial.whole else max(trial.audio_s, _audio_s(trial.clip, per_byte, otherwise))
+
+
 def _audio_s(clip: Clip, per_byte: dict[str, float], otherwise: float) -> float:
     if clip.end_s is not None:
-        return clip.end_s - clip.start_s
+        return plan.most_seconds(clip)
     rate = per_byte.get(_format(clip), per_byte.get(""))
     return clip.size_bytes * rate if rate and clip.size_bytes else otherwise
 

@@ -44,9 +44,11 @@ def open_file(uri: str, stack: ExitStack, progress: Progress, longest_s: float |
       longest_s: seconds of audio that are wanted of it at most; None: all.
 
     Raises:
-      AudioError: too_long for a content that is longer than wanted.
+      AudioError: too_long for a content that is longer than wanted; unreadable for what is no file.
       StorageError: the file cannot be read, or its compressed data are damaged.
     """
+    if other := storage.why_not_a_file(uri):  # opening a pipe would wait for who writes into it
+        raise AudioError("unreadable", f"it is {other}, not a file")
     packed = compression.kind_of(uri) is not None
     if storage.is_local(uri) and not packed:
         return storage.absolute(uri)

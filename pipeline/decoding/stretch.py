@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.decoding import protocol
 from pipeline.decoding.protocol import MAX_BLOCK_EXAMPLES
-from pipeline.plan import examples_in
+from pipeline.plan import MOST_S, examples_in
 from pipeline.settings import FrontEnd
 from pipeline.types import Segment
 from vggish_core import examples, params
@@ -68,7 +68,7 @@ class Stretch:
         self._skip_short = front_end.short_clips == "skip"
         self._pad = front_end.short_clips == "pad" and segment.count == 1
         self._lead = source.lead if clip.cut else 0
-        self._origin = round(clip.start_s * rate) - self._lead if clip.cut else 0
+        self._origin = _frame(clip.start_s, rate) - self._lead if clip.cut else 0
         self._late_s = -self._origin / rate
         self._origin = max(0, self._origin)
         self._duration_s: float | None = None
@@ -76,7 +76,7 @@ class Stretch:
         self._limit = segment.examples
         if clip.end_s is not None:
             self._duration_s = clip.end_s - clip.start_s
-            self._clip_stop = round((clip.end_s if clip.cut else self._duration_s) * rate) - self._lead
+            self._clip_stop = _frame(clip.end_s if clip.cut else self._duration_s, rate) - self._lead
             if self._limit is None:
                 self._limit = max(0, examples_in(self._duration_s, hop) - segment.first_example)
         stop = None if segment.examples is None else segment.first_example + segment.examples
@@ -235,6 +235,11 @@ class Stretch:
         else:
             message = f"the clip should last {show(clip.end_s - clip.start_s)}, its file holds {show(audio_s)}"
         return self._failed("past_end", message)
+
+
+def _frame(seconds: float, rate: int) -> int:
+    """A time that may be beyond any file's end -> the sample frame."""
+    return round(min(seconds, MOST_S) * rate)
 
 
 def show(seconds: float) -> str:

@@ -6,7 +6,7 @@ import errno
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 T = TypeVar("T")
 
@@ -86,6 +86,10 @@ class MissingError(StorageError, FileNotFoundError):
     """There is no such file."""
 
 
+class CredentialsError(StorageError):
+    """There are no credentials for a kind of storage: none of its files can be read."""
+
+
 class DamagedError(StorageError):
     """A compressed file cannot be unpacked; `truncated` says whether it merely ends too early."""
 
@@ -111,6 +115,12 @@ def explain(error: BaseException, uri: str, doing: str) -> StorageError:
     detail = (isinstance(root, OSError) and root.strerror) or str(root) or type(root).__name__
     what = f"{doing} failed: {' '.join(str(detail).split())}"
     return StorageError(uri, what, _REMEDIES.get(number, "Check the storage, then try again"), number)
+
+
+def raise_explained(error: BaseException, uri: str, doing: str) -> NoReturn:
+    """Raises what `explain` makes of an error. If that is among its causes, no chain of causes leads back to itself."""
+    ours = explain(error, uri, doing)
+    raise ours from (ours.__cause__ if any(ours is inner for inner in _inner(error)) else error)
 
 
 def error_number(error: BaseException) -> int | None:
@@ -194,7 +204,7 @@ def retried(uri: str, doing: str, call: Callable[[], T], tries: int = TRIES) -> 
             passes = is_transient(error)
             if not passes or attempt == tries:
                 times = f" ({tries} times)" if passes and tries > 1 else ""
-                raise explain(error, uri, f"{doing}{times}") from error
+                raise_explained(error, uri, f"{doing}{times}")
             pause = min(FIRST_PAUSE_S * 2 ** (attempt - 1), LONGEST_PAUSE_S)
             time.sleep(pause * random.uniform(0.5, 1))  # apart from others that met the same trouble
     raise AssertionError("unreachable")

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from pipeline.files.errors import explain, retried
+from pipeline.files.errors import raise_explained, retried
 from pipeline.files.globs import Glob
 from pipeline.files.info import FileInfo
 
@@ -39,6 +39,20 @@ def why_not_a_folder(path: str) -> str:
     if not place.is_dir():
         return "it is a file" if place == Path(path) else f"{place} is a file"
     return "" if os.access(place, os.W_OK | os.X_OK) else f"{place} may not be written to"
+
+
+KINDS = ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"))
+
+
+def why_not_a_file(path: str) -> str:
+    """A path that is to be read as a file, anywhere in it -> "a pipe", say; "" where nothing speaks against it."""
+    try:
+        mode = Path(path).stat().st_mode
+    except OSError:  # opening it will tell
+        return ""
+    if stat.S_ISREG(mode):
+        return ""
+    return next((name for test, name in KINDS if test(mode)), "a device")
 
 
 def look_alike(path: str) -> str:
@@ -87,7 +101,7 @@ def _walk(top: str, below: str, depth: int, glob: Glob, ancestors: tuple[tuple[i
     try:
         entries = list(os.scandir(folder or "."))
     except OSError as error:
-        raise explain(error, folder or ".", "listing the folder") from error
+        raise_explained(error, folder or ".", "listing the folder")
     for entry in sorted(entries, key=lambda entry: entry.name):
         relative = below + entry.name
         if _is_folder(entry):
@@ -138,7 +152,7 @@ def open_write(path: str) -> Iterator[BinaryIO]:
     except OSError as error:
         if error.filename not in (None, path, str(temporary)):
             raise  # of another file, which the caller's block was about
-        raise explain(error, path, "writing") from error
+        raise_explained(error, path, "writing")
 
 
 def _sync_folder(folder: Path) -> None:

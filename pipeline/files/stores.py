@@ -15,7 +15,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.files.errors import StorageError
+from pipeline.files.errors import CredentialsError, StorageError
 
 _lock = threading.Lock()
 _local = threading.local()
@@ -129,7 +129,7 @@ def _expect_credentials(uri: str, scopes: Sequence[str]) -> None:
     try:
         google.auth.default(scopes=scopes)
     except DefaultCredentialsError as error:
-        raise StorageError(
+        raise CredentialsError(
             uri,
             "there are no Google credentials",
             "Sign in with `gcloud auth application-default login`, set GOOGLE_APPLICATION_CREDENTIALS, or read what is"
@@ -160,7 +160,7 @@ def _s3_client(uri: str, here: Any) -> Any:
     from pipeline.files.s3 import Client
 
     if not here.view_as(S3Options).s3_access_key_id and boto3.Session().get_credentials() is None:
-        raise StorageError(  # Beam would take it for a server's fault, and try again for ten minutes
+        raise CredentialsError(  # Beam would take it for a server's fault, and try again for ten minutes
             uri,
             "there are no S3 credentials",
             "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or whatever else boto3 finds",

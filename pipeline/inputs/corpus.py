@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from pipeline import plan
 from pipeline.output.ledger import LedgerEntry
@@ -17,10 +17,12 @@ class Corpus:
     Attributes:
       clips: to embed; every key once.
       failures: of rows and files that cannot be embedded, whatever they hold.
+      names: display names of classes, by index, as far as the inputs give them.
     """
 
     clips: Sequence[Clip]
     failures: Sequence[Failure] = ()
+    names: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,11 @@ def as_utf8(path: str) -> str:
     return os.fsencode(path).decode("utf-8", "surrogateescape")
 
 
+def as_path(text: str) -> str:
+    """A local path as a list gives it, in UTF-8 -> as this locale decodes names of files: the inverse of `as_utf8`."""
+    return os.fsdecode(text.encode("utf-8", "surrogateescape"))
+
+
 def id_of(path: str) -> str:
     """A relative path -> the id: without extension, and without that of a compression around it.
 

@@ -48,6 +48,14 @@ class Keys:
                 f"{self._remedy}; or have them fail with --duplicate_ids fail",
             )
 
+    def apart(self, failure: Failure, line: int) -> Failure:
+        """The failure of a row that has no key to go by -> the same under a key of its own."""
+        clip = failure.clip
+        while clip.key in self._places:
+            clip = replace(clip, id=f"{clip.id}, line {line}")
+        self._places[clip.key].append(line)
+        return failure if clip is failure.clip else replace(failure, clip=clip)
+
     def settled(self, corpus: Corpus) -> Corpus:
         """The clips that were added -> those of keys of their own, and a failure for each of the others."""
         if all(len(places) == 1 for places in self._places.values()):

@@ -12,14 +12,16 @@ from typing import Literal
 from pipeline import storage
 from pipeline.inputs.class_labels import ClassLabels, as_index
 from pipeline.inputs.corpus import Corpus
-from pipeline.inputs.ids import id_of
+from pipeline.inputs.ids import as_utf8, id_of
 from pipeline.inputs.keys import DuplicateIds, Keys
-from pipeline.inputs.rows import Row, read_manifest, read_segments
-from pipeline.inputs.tables import SourceError
+from pipeline.inputs.rows import Row, folder_of, read_manifest, read_segments
+from pipeline.inputs.tables import SourceError, at
 from pipeline.types import Clip, Failure
 
 SegmentAudio = Literal["whole", "cut"]
 
+UNPLACED = ("bad_row", "bad_times")
+"""Reasons of rows that do not say which stretch they mean: several may do so of one id."""
 LISTED_FOLDERS = 100
 """Remote files of a manifest have their sizes and versions from listings, if they are in so few folders."""
 
@@ -44,17 +46,18 @@ def clips_from_segments(
       duplicate_ids: as `Keys`.
 
     Raises:
-      SourceError: the list is malformed or empty; two rows are one segment; no row at all has audio.
+      SourceError: the list is malformed or empty, or no row is sound; two rows are one segment; no row has audio.
     """
     timed = segment_audio == "cut"
-    rows = list(read_segments(uri))
+    rows = _some_sound(uri, list(read_segments(uri)))
     files = _Names(inputs, {name for row in rows for name in names_of(row, timed)})
     clips: list[Clip] = []
     failures: list[Failure] = []
+    unplaced: list[tuple[Failure, int]] = []
     taken = Keys(uri, duplicate_ids)
     used: dict[str, int] = {}
     for row in rows:
-        file = files.find(row, timed)
+        file = files.find(row, timed) if row.fault is None else None
         if file is not None:
             before = used.setdefault(file.uri, row.line)
             if segment_audio == "cut" and before != row.line:
@@ -63,18 +66,36 @@ def clips_from_segments(
                     "Name the files YTID_start_end, or give whole recordings and --segment_audio whole",
                 )
         item = _clip_of(row, row.id, file, classes, segment_audio)
+        if isinstance(item, Failure) and item.reason in UNPLACED:
+            unplaced.append((item, row.line))
+            continue
         taken.add(item if isinstance(item, Clip) else item.clip, row.line)
         if isinstance(item, Clip):
             clips.append(item)
         else:
-            failures.append(replace(item, message=item.message + files.look_alike(row)) if file is None else item)
+            lost = item.reason == "no_audio"
+            failures.append(replace(item, message=item.message + files.look_alike(row)) if lost else item)
     if not used:
-        raise _no_audio_at_all(uri, inputs, failures, segment_audio)
+        raise _no_audio_at_all(uri, inputs, [*failures, *(item for item, _ in unplaced)], segment_audio)
     failures.extend(_unused(file, uri) for file in inputs if file.uri not in used)
+    failures.extend(taken.apart(item, line) for item, line in unplaced)
     return taken.settled(Corpus(clips, failures))
 
 
+def _some_sound(uri: str, rows: list[Row]) -> list[Row]:
+    """The rows of a list; SourceError for the first, if none can be used: it may be a list of another kind."""
+    if not rows:
+        raise SourceError(f"{uri} holds no rows", "Check which file it is")
+    first = rows[0].fault
+    if first is not None and all(row.fault is not None for row in rows):
+        raise at(uri, rows[0].line, first.found, first.remedy)
+    return rows
+
+
 YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}")
+"""An id of YouTube's."""
+MOST_SECONDS = 1e9
+"""Times beyond are in no file's name."""
 
 
 def names_of(row: Row, timed: bool) -> Iterator[str]:
@@ -84,7 +105,7 @@ def names_of(row: Row, timed: bool) -> Iterator[str]:
     (milliseconds); then the id itself.
     """
     if timed and row.start_s is not None and row.end_s is not None:
-        if not (math.isfinite(row.start_s) and math.isfinite(row.end_s)):
+        if not (abs(row.start_s) < MOST_SECONDS and abs(row.end_s) < MOST_SECONDS):
             return
         for start, end in zip(_spellings(row.start_s), _spellings(row.end_s), strict=True):
             yield f"{row.id}_{start}_{end}"
@@ -147,37 +168,51 @@ def clips_from_manifest(
     elsewhere its whole path.
 
     Raises:
-      SourceError: the manifest is malformed or empty; two rows have one id and the same times; labels that are no
-        numbers, and no table of class labels.
+      SourceError: the manifest is malformed or empty, or no row is sound; two rows have one id and the same times; most
+        rows name their labels, and there is no table of class labels.
     """
-    folder = storage.join(storage.parent(uri), "")
+    folder = storage.join(folder_of(uri), "")
     clips: list[Clip] = []
     failures: list[Failure] = []
+    unplaced: list[tuple[Failure, int]] = []
     taken = Keys(uri, duplicate_ids)
-    for row in read_manifest(uri, classes):
-        if classes is None and (named := [label for label in row.labels if as_index(label) is None]):
-            raise SourceError(
-                f"{uri}, line {row.line}: {named[0]!r} is no class index",
-                "Name the table of MIDs and display names with --class_labels, or give indices",
-            )
+    rows = _some_sound(uri, list(read_manifest(uri, classes)))
+    if classes is None:
+        _expect_indices(uri, rows)
+    for row in rows:
         path = (
             row.uri.removeprefix(folder) if row.uri.startswith(folder) else row.uri.partition("://")[2] or row.uri[1:]
         )
-        item = _clip_of(row, row.id or id_of(path), Clip("", row.uri), classes, segment_audio)
+        clip_id = row.id or id_of(as_utf8(path) if storage.is_local(row.uri) else path)
+        item = _clip_of(row, clip_id, Clip("", row.uri), classes, segment_audio)
+        if isinstance(item, Failure) and item.reason in UNPLACED:
+            unplaced.append((item, row.line))
+            continue
         taken.add(item if isinstance(item, Clip) else item.clip, row.line)
         if isinstance(item, Clip):
             clips.append(item)
         else:
             failures.append(item)
-    if not clips and not failures:
-        raise SourceError(f"{uri} holds no rows", "Check which file it is")
+    failures.extend(taken.apart(item, line) for item, line in unplaced)
     return taken.settled(Corpus(_with_sizes(clips), failures))
+
+
+def _expect_indices(uri: str, rows: list[Row]) -> None:
+    """Raise SourceError if most rows name their labels, and there is no table of the names."""
+    named = [row for row in rows if any(as_index(label) is None for label in row.labels)]
+    if 2 * len(named) > len(rows):
+        label = next(label for label in named[0].labels if as_index(label) is None)
+        remedy = "Name the table of MIDs and display names with --class_labels, or give indices"
+        raise at(uri, named[0].line, f"{label!r} is no class index", remedy)
 
 
 def _clip_of(
     row: Row, clip_id: str, file: Clip | None, classes: ClassLabels | None, segment_audio: SegmentAudio
 ) -> Clip | Failure:
     """A row and its audio -> its clip, or why there is none."""
+    if row.fault is not None:
+        clip = Clip(clip_id, file.uri if file else "")
+        return Failure(clip, "find", row.fault.reason, f"line {row.line}: {row.fault.found}")
     indices = [classes.index(label) if classes else as_index(label) for label in row.labels]
     known = {index for index in indices if index is not None and index >= 0}
     timed = row.end_s is not None or (row.start_s or 0.0) > 0
@@ -204,10 +239,14 @@ def _clip_of(
     return clip
 
 
+MOST_START_S = 2.0**23
+"""97 days. Records hold times as float32, which tells no second from the next beyond twice that."""
+
+
 def _fault_of_times(start_s: float | None, end_s: float | None) -> str:
     start = 0.0 if start_s is None else start_s
-    if not (math.isfinite(start) and start >= 0):
-        return f"start_seconds is {start:g}"
+    if not 0 <= start <= MOST_START_S:
+        return f"start_seconds is {start:g}, not from 0 to {MOST_START_S:.0f}"
     if end_s is not None and not (math.isfinite(end_s) and end_s > start):
         return f"end_seconds is {end_s:g}, start_seconds {start:g}"
     return ""
@@ -220,8 +259,6 @@ def _unused(file: Clip, uri: str) -> Failure:
 def _no_audio_at_all(
     uri: str, inputs: Sequence[Clip], failures: Sequence[Failure], segment_audio: SegmentAudio
 ) -> SourceError:
-    if not failures:
-        return SourceError(f"{uri} holds no rows", "Check which file it is")
     return SourceError(
         f"none of the {len(failures)} rows of {uri} has audio: {failures[0].clip.id} is wanted first, "
         f"the {len(inputs)} inputs are files such as {inputs[0].uri}",
@@ -237,7 +274,12 @@ def _with_sizes(clips: list[Clip]) -> list[Clip]:
     known: dict[str, storage.FileInfo] = {}
     if len(folders) <= LISTED_FOLDERS:
         for folder in sorted(folders):
-            known.update((file.uri, file) for file in storage.list_folder(folder))
+            try:
+                known.update((file.uri, file) for file in storage.list_folder(folder))
+            except storage.CredentialsError:
+                raise
+            except storage.StorageError:  # a bucket that is not there, say: the clips' reader will tell
+                continue
     result = []
     for clip in clips:
         if storage.is_local(clip.uri) and clip.uri not in known:

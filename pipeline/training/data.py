@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipeline import storage
 from pipeline.dataset import WIDTH, RecordError, dequantize, load_dataset
+from pipeline.inputs import class_labels
 from pipeline.records import placed_records
 
 RECORDS_OF_A_READ = 1024
@@ -113,26 +112,14 @@ class Clips:
 
 
 def read_classes(path: str) -> Classes:
-    """A CSV of classes (`index,mid,display_name`, as AudioSet's class_labels_indices.csv) -> `Classes`.
+    """A table of classes (`index,mid,display_name`, as AudioSet's class_labels_indices.csv) -> `Classes`, by index.
 
     Raises:
-      ClassesError: columns are missing, indices repeat, or there is no row.
+      SourceError: the table cannot be used; names the line.
     """
-    with storage.open_read(path) as file:
-        rows = list(csv.DictReader(file.read().decode("utf-8-sig").splitlines(), skipinitialspace=True))
-    missing = {"index", "display_name"} - set(rows[0] if rows else ())
-    if missing:
-        raise ClassesError(
-            f"{path} has no column {', '.join(sorted(missing))}. Columns: index, display_name, and mid if any"
-        )
-    try:
-        rows.sort(key=lambda row: int(row["index"]))
-    except ValueError as error:
-        raise ClassesError(f"{path}: an index is not a whole number ({error}). Mend the table") from None
-    indices = tuple(int(row["index"]) for row in rows)
-    if len(set(indices)) != len(indices) or indices[0] < 0:
-        raise ClassesError(f"{path}: indices repeat or are negative. Every class needs one of its own")
-    return Classes(indices, tuple(row["display_name"] for row in rows), tuple(row.get("mid") or "" for row in rows))
+    rows = sorted(class_labels.read_classes(path))
+    indices, mids, names = zip(*rows, strict=True)
+    return Classes(indices, names, mids)
 
 
 def load_clips(pattern: str, num_labels: int) -> Clips:
