@@ -5,7 +5,7 @@ Reads what `pipeline.run` writes and the released AudioSet and YouTube-8M files:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -45,7 +45,7 @@ class Batch(NamedTuple):
       id: string [b].
       start, end: float32 [b], seconds; NaN in YouTube-8M's layout, which has no times.
       embeddings: float32 or uint8 [b, t, 128]; rows past `num_frames` are zeros.
-      labels: float32 [b, num_classes], 1 where the record carries the class.
+      labels: float32 [b, c], 1 where the record carries the class; c is `num_classes`, or how many it names.
       num_frames: int32 [b].
     """
 
@@ -89,7 +89,7 @@ def load_dataset(
     dequantize: bool = True,
     shuffle: bool | int = False,
     seed: int | None = None,
-    num_classes: int = NUM_CLASSES,
+    num_classes: int | Sequence[int] = NUM_CLASSES,
 ) -> tf.data.Dataset:
     """TFRecord files -> a `tf.data.Dataset` of `Batch`es, parsed in parallel, many records a call.
 
@@ -103,12 +103,12 @@ def load_dataset(
       dequantize: bytes become float32 as `dequantize` does; False leaves them uint8. Float records stay as they are.
       shuffle: True shuffles files and, in a buffer of 16,384, records, anew in every epoch; a number sets the buffer.
       seed: of the shuffling.
-      num_classes: width of `labels`.
+      num_classes: width of `labels`; or the class indices that its columns stand for, if these are few of many.
 
     Raises:
       RecordError: the pattern matches nothing, no record, or something that is no embedding record.
-      tf.errors.OpError: while iterating: frames that are not 128 wide, labels beyond `num_classes`, a damaged record.
-        `read_records` names it.
+      tf.errors.OpError: while iterating: frames that are not 128 wide, labels beyond or not among `num_classes`, a
+        damaged record. `read_records` names it.
     """
     from vggish_core.quiet import import_tensorflow
 
@@ -169,7 +169,7 @@ def _stored(files: list[str]) -> Iterator[bytes]:
             yield from read_tfrecord(file, uri)
 
 
-def _parse(tf: Any, serialized: Any, key: str, quantized: bool, num_classes: int) -> Batch:
+def _parse(tf: Any, serialized: Any, key: str, quantized: bool, num_classes: int | Sequence[int]) -> Batch:
     """Serialized records [b] -> a batch with uint8 or float32 embeddings [b, t, 128] as stored."""
     text = tf.io.FixedLenFeature([], tf.string, default_value="")
     seconds = tf.io.FixedLenFeature([], tf.float32, default_value=float("nan"))
@@ -193,13 +193,22 @@ def _parse(tf: Any, serialized: Any, key: str, quantized: bool, num_classes: int
     return Batch(ids, context["start_time_seconds"], context["end_time_seconds"], values, labels, num_frames)
 
 
-def _multi_hot(tf: Any, classes: Any, num_classes: int) -> Any:
-    """Class indices, sparse [b, n] -> float32 [b, num_classes]."""
-    limit = tf.constant(num_classes, tf.int64)
-    below = tf.debugging.assert_less(classes.values, limit, f"a label is not below num_classes={num_classes}")
-    with tf.control_dependencies([below]):  # or the indicator may be first to stumble, with a message of its own
-        indices = tf.identity(classes.values)
-    return tf.cast(tf.sparse.to_indicator(classes.with_values(indices), num_classes), tf.float32)
+def _multi_hot(tf: Any, classes: Any, num_classes: int | Sequence[int]) -> Any:
+    """Class indices, sparse [b, n] -> float32 [b, c]."""
+    if isinstance(num_classes, int):
+        count, columns = num_classes, classes.values
+        limit = tf.constant(num_classes, tf.int64)
+        sound = tf.debugging.assert_less(columns, limit, f"a label is not below num_classes={num_classes}")
+    else:
+        count, order = len(num_classes), np.argsort(num_classes, kind="stable")
+        ascending = tf.constant(np.asarray(num_classes, np.int64)[order])
+        places = tf.minimum(tf.searchsorted(ascending, classes.values), count - 1)
+        found = tf.gather(ascending, places)
+        sound = tf.debugging.assert_equal(found, classes.values, f"a label is none of {count} classes")
+        columns = tf.gather(tf.constant(order, tf.int64), places)
+    with tf.control_dependencies([sound]):  # or the indicator may be first to stumble, with a message of its own
+        columns = tf.identity(columns)
+    return tf.cast(tf.sparse.to_indicator(classes.with_values(columns), count), tf.float32)
 
 
 def _bytes(tf: Any, strings: Any, num_frames: Any) -> Any:

@@ -148,6 +148,16 @@ def placed_records(*patterns: str) -> Iterator[tuple[str, Record]]:
                     yield place, record
 
 
+def expect_finite(record: Record, place: str) -> None:
+    """Looks at a record's values. Raises RecordError if one is NaN or infinite."""
+    if record.values.dtype != np.uint8 and not np.isfinite(record.values).all():
+        frame = int(np.flatnonzero(~np.isfinite(record.values).all(axis=1))[0])
+        raise RecordError(
+            f"{place} ({record.id}): frame {frame} holds NaN or infinite values. "
+            "Copy the other records: docs/training.md says how, under Records with NaN"
+        )
+
+
 def _layout(lists: Any) -> RecordFormat:
     for layout, key in FRAMES_KEY.items():
         if key in lists:

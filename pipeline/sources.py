@@ -17,7 +17,7 @@ from pipeline.inputs.ids import as_utf8, id_of
 from pipeline.inputs.keys import DuplicateIds, Keys
 from pipeline.inputs.listings import clips_from_manifest, clips_from_segments
 from pipeline.inputs.tables import SourceError
-from pipeline.types import Clip
+from pipeline.types import Clip, Failure
 
 __all__ = ["SourceError", "clips_from_manifest", "clips_from_patterns", "clips_from_segments", "find"]
 
@@ -60,7 +60,8 @@ def _find(flags: argparse.Namespace, classes: ClassLabels | None) -> Corpus:
 def clips_from_patterns(patterns: Sequence[str], duplicate_ids: DuplicateIds = "stop") -> Corpus:
     """Patterns (`pipeline.storage.match`) -> a clip for each file, in the order of their URIs.
 
-    A file that several patterns match counts once, with the id that the first gives it.
+    A file that several patterns match counts once, with the id that the first gives it. A folder that may not be listed
+    is a failure of stage "find".
 
     Args:
       patterns: of the files.
@@ -70,13 +71,16 @@ def clips_from_patterns(patterns: Sequence[str], duplicate_ids: DuplicateIds = "
       SourceError: a pattern matches nothing; two files have one id.
     """
     clips: list[Clip] = []
+    shut: dict[str, tuple[str, str]] = {}
     seen: set[str] = set()
     taken = Keys("", duplicate_ids, "Rename one, match only one ('audio/**.wav' say), or give a --manifest with ids")
     for pattern in map(storage.absolute, patterns):
-        files = storage.match(pattern)
+        closed: list[storage.StorageError] = []
+        files = storage.match(pattern, closed)
         if not files:
-            raise why_nothing_matches(pattern)
+            raise closed[0] if closed else why_nothing_matches(pattern)
         below = len(storage.join(storage.fixed_part(pattern), ""))
+        shut.update((error.uri, (error.uri[below:], error.what)) for error in closed)
         for file in files:
             if len(patterns) > 1:
                 if file.uri in seen:
@@ -87,4 +91,6 @@ def clips_from_patterns(patterns: Sequence[str], duplicate_ids: DuplicateIds = "
                 path = as_utf8(path)
             clips.append(Clip(id_of(path), file.uri, size_bytes=file.size_bytes, version=file.version))
             taken.add(clips[-1], file.uri)
-    return taken.settled(Corpus(sorted(clips, key=lambda clip: clip.uri)))
+    failures = (Failure(Clip(as_utf8(path), uri), "find", "unreadable", why) for uri, (path, why) in shut.items())
+    apart = [taken.apart(failure, "the folder") for failure in failures]
+    return taken.settled(Corpus(sorted(clips, key=lambda clip: clip.uri), apart))

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 from pipeline.files import compression, local
 from pipeline.files.errors import CredentialsError, DamagedError, MissingError, StorageError, TruncatedError
-from pipeline.files.globs import EVERY_NAME, Glob, compile_glob, is_glob
+from pipeline.files.globs import EVERY_NAME, Glob, below, compile_glob, is_glob
 from pipeline.files.info import FileInfo
 
 __all__ = ["CredentialsError", "DamagedError", "FileInfo", "MissingError", "StorageError", "TruncatedError"]
@@ -49,38 +49,47 @@ def join(base: str, *parts: str) -> str:
         if _SCHEME.match(part) or part.startswith("/"):
             base = part
         else:
-            base = os.path.join(base, part) if is_local(base) else f"{base.rstrip('/')}/{part}"
+            base = os.path.join(base, part) if is_local(base) else below(base) + part
     return base
 
 
 def parent(uri: str) -> str:
-    """The folder that a file is in, without a slash at its end; "" for one of the current folder.
+    """The folder that a file is in, without a slash at its end, unless that is its name; "" for the current folder.
 
-    >>> parent("gs://bucket/a/b.csv"), parent("/a.csv"), parent("a.csv")
-    ('gs://bucket/a', '/', '')
+    >>> parent("gs://bucket/a/b.csv"), parent("gs://bucket/a//b.csv"), parent("/a.csv"), parent("a.csv")
+    ('gs://bucket/a', 'gs://bucket/a//', '/', '')
     """
     folder, slash, _ = uri.rpartition("/")
-    return folder or slash
+    return _folder(folder) if not is_local(uri) else folder or slash
 
 
-def match(pattern: str) -> list[FileInfo]:
+def _folder(start: str) -> str:
+    """What the names of all in a folder begin with, but for the slash -> the folder: `below` gives that slash again."""
+    return f"{start}/" if start.endswith("/") else start
+
+
+def match(pattern: str, closed: list[StorageError] | None = None) -> list[FileInfo]:
     """The files that a pattern stands for, sorted by URI; none is no error.
 
     A pattern is a file, a folder (everything below it) or has `*`, `?`, `[..]` within a level and `**` across levels
     (`**/` is zero or more folders). What exists as it stands is meant as it stands, whatever characters its name holds;
     so is each leading part. Folders and hidden names (a leading dot) below the fixed part are left out.
 
+    Args:
+      pattern: path or URI, with or without patterns.
+      closed: takes the errors about folders below the fixed part that may not be listed; None: they are raised.
+
     Raises:
       StorageError: a folder cannot be listed.
     """
     files, top, rest = _resolve(pattern)
     if rest:
-        found = files.walk(top, compile_glob(rest))
+        found = files.walk(top, compile_glob(rest), closed)
     else:
         kind = files.kind(top)
         if kind == "file":
             return [_listed(files, top)]
-        found = files.walk(top, compile_glob("**")) if kind == "folder" else iter(())
+        found = files.walk(top, compile_glob("**"), closed) if kind == "folder" else iter(())
     return sorted(found, key=lambda file: file.uri)
 
 
@@ -92,7 +101,7 @@ def fixed_part(pattern: str) -> str:
     """
     files, top, rest = _resolve(pattern)
     if rest or files.kind(top) == "folder":
-        return top
+        return top if is_local(top) else _folder(below(top)[:-1])
     return parent(top)
 
 
@@ -199,7 +208,7 @@ class _Files(Protocol):
 
     def kind(self, path: str, /) -> Literal["file", "folder"] | None: ...
     def info(self, path: str, /) -> FileInfo: ...
-    def walk(self, top: str, glob: Glob, /) -> Iterator[FileInfo]: ...
+    def walk(self, top: str, glob: Glob, closed: list[StorageError] | None = None, /) -> Iterator[FileInfo]: ...
     def open_read(self, path: str, /) -> BinaryIO: ...
     def open_write(self, path: str, /) -> AbstractContextManager[BinaryIO]: ...
     def delete(self, path: str, /) -> None: ...
@@ -219,8 +228,9 @@ def _at(uri: str) -> tuple[_Files, str]:
 def _resolve(pattern: str) -> tuple[_Files, str, str]:
     """A pattern -> its storage, the leading part that is meant as it stands, the rest ("": nothing)."""
     files, path = _at(pattern)
-    scheme = _SCHEME.match(path)
-    head = scheme[0] if scheme else "/" if path.startswith("/") else ""
+    if scheme := _SCHEME.match(path):
+        return _resolve_key(files, scheme[0], path)
+    head = "/" if path.startswith("/") else ""
     parts = [part for part in path[len(head) :].split("/") if part]
     for position, part in enumerate(parts):
         if not is_glob(part):
@@ -229,6 +239,19 @@ def _resolve(pattern: str) -> tuple[_Files, str, str]:
         if not part.strip("*") or files.kind(literal) is None:
             return files, head + "/".join(parts[:position]), "/".join(parts[position:])
     return files, head + "/".join(parts), ""
+
+
+def _resolve_key(files: _Files, head: str, pattern: str) -> tuple[_Files, str, str]:
+    """As `_resolve`, of a store in which every character of a name counts."""
+    parts = pattern[len(head) :].split("/")
+    for position, part in enumerate(parts[1:], 1):
+        if not is_glob(part):
+            continue
+        literal = head + "/".join(parts[: position + 1])
+        if not part.strip("*") or files.kind(literal) is None:
+            rest = "/".join(parts[position:]).removesuffix("/")
+            return files, _folder(head + "/".join(parts[:position])), rest
+    return files, pattern, ""
 
 
 def _listed(files: _Files, path: str) -> FileInfo:

@@ -12,6 +12,7 @@ Interrupted, the same command continues after the last whole epoch.
 from __future__ import annotations
 
 import csv
+import json
 import shutil
 import sys
 import time
@@ -30,8 +31,8 @@ from pipeline.manifest import versions
 from pipeline.training import provenance
 from pipeline.training.data import Classes, Clips, load_clips, read_classes
 from pipeline.training.metrics import Ranking, rank
-from pipeline.training.report import METRICS, PLOT, write_report
-from pipeline.training.saved_model import DESCRIPTION, NETWORK, Description
+from pipeline.training.report import METRICS, PLOT, write_metrics, write_plot
+from pipeline.training.saved_model import DESCRIPTION, NETWORK, Description, save_network
 
 if TYPE_CHECKING:
     from pipeline.training.fitting import Fitting
@@ -52,18 +53,24 @@ def train(flags: Namespace) -> Ranking:
     """
     began = time.monotonic()
     folder = Path(flags.model)
-    classes = read_classes(flags.classes)
-    num_labels = max(classes.indices) + 1
-    if flags.only:
-        classes = classes.only([name.strip() for name in next(csv.reader([flags.only], skipinitialspace=True))])
-    made = provenance.of(flags.train)
-    clips = _usable(load_clips(flags.train, num_labels).with_classes(classes), flags.train)
+    table = read_classes(flags.classes)
+    classes = _chosen(table, flags.only)
+    columns = [table.indices.index(index) for index in classes.indices]
+
+    def loaded(pattern: str) -> Clips:
+        return _usable(load_clips(pattern, table).with_columns(columns), pattern)
+
+    # All that will be needed is looked at first: an epoch may take an hour.
+    made, made_eval = provenance.of(flags.train), provenance.of(flags.eval)
+    clips, unseen = loaded(flags.train), loaded(flags.eval)
     train_positions, held_out_positions = split(clips.ids, flags.validation)
     training, held_out = clips.take(train_positions), clips.take(held_out_positions)
+    del clips
     _check_labels(training, held_out, classes)
+    _check_eval(unseen, flags.eval)
 
     fitting = _fitting(flags, training)
-    numbers = {"train": len(training), "validation": len(held_out)}
+    numbers = {"train": len(training), "validation": len(held_out), "eval": len(unseen)}
     sizes = {"hidden": flags.hidden} if flags.hidden else {}
     told = {
         "fitting": asdict(fitting),
@@ -72,24 +79,33 @@ def train(flags: Namespace) -> Ranking:
         "patterns": {"train": flags.train, "eval": flags.eval},
     }
     description = Description(flags.classifier, classes, made, fitting.frames, told)
-    description.refuse_others(provenance.of(flags.eval), f"--eval {flags.eval}")
+    description.refuse_others(made_eval, f"--eval {flags.eval}")
     _open_folder(folder, description, flags.overwrite)
     print(f"{len(training):,} clips to train on, {len(held_out):,} held out of them, {len(classes.indices)} classes")
 
-    model = _fit(flags.classifier, sizes, training, held_out, fitting, folder)
-    del clips, training, held_out
-    from pipeline.training.fitting import read_history, scores
+    model, history = _fit(flags.classifier, sizes, training, held_out, fitting, folder)
+    del training, held_out
+    from pipeline.training.fitting import scores
 
-    unseen = _usable(load_clips(flags.eval, num_labels).with_classes(classes), flags.eval)
     ranking = rank(scores(model, unseen), unseen.labels)
-    told = {**told, "clips": {**numbers, "eval": len(unseen)}, "versions": versions()}
     seconds = round(time.monotonic() - began, 1)
-    ran = {"clips": told["clips"], "epochs": len(read_history(folder)), "seconds": seconds}
-    write_report(folder, classes, ranking, ran)
-    replace(description, training=told).save(folder)
-    model.save(folder / NETWORK)  # last: its presence says that the training has ended
+    ran = {"clips": numbers, "epochs": len(history), "seconds": seconds}
+    write_metrics(folder, classes, ranking, ran)
+    replace(description, training={**told, "versions": versions()}).save(folder)
+    save_network(model, folder)  # its presence says that the training has ended
     shutil.rmtree(folder / "resume", ignore_errors=True)
+    try:
+        write_plot(folder, classes, ranking)
+    except Exception as error:  # the model is there: a picture less is no failure
+        print(f"{PLOT} was not drawn: {error}", file=sys.stderr)
     return ranking
+
+
+def _chosen(table: Classes, only: str | None) -> Classes:
+    """The table's classes, or those of `--only`."""
+    if not only:
+        return table
+    return table.only([name.strip() for name in next(csv.reader([only], skipinitialspace=True))])
 
 
 def split(ids: Sequence[str], share: float) -> tuple[np.ndarray, np.ndarray]:
@@ -109,7 +125,7 @@ def split(ids: Sequence[str], share: float) -> tuple[np.ndarray, np.ndarray]:
 
 def _fit(
     classifier: str, sizes: dict[str, int], training: Clips, held_out: Clips, fitting: Fitting, folder: Path
-) -> Any:
+) -> tuple[Any, list[dict[str, Any]]]:
     from vggish_core.quiet import import_tensorflow
 
     import_tensorflow()
@@ -120,8 +136,7 @@ def _fit(
 
     keras.utils.set_random_seed(fitting.seed)
     model = classifiers.build(classifier, training.labels.shape[1], **sizes)
-    fit(model, training, held_out, fitting, folder)
-    return model
+    return model, fit(model, training, held_out, fitting, folder)
 
 
 def _usable(clips: Clips, where: str) -> Clips:
@@ -143,6 +158,13 @@ def _check_labels(training: Clips, held_out: Clips, classes: Classes) -> None:
         print(f"{len(missing)} classes have no clip to learn from: {shown}", file=sys.stderr)
     if not held_out.labels.any():
         print("no held-out clip carries a label: the best epoch cannot be told; raise --validation", file=sys.stderr)
+
+
+def _check_eval(unseen: Clips, where: str) -> None:
+    if not len(unseen):
+        raise FlagError(f"--eval {where}: no record has a frame", "Give records to measure with")
+    if not unseen.labels.any():
+        raise FlagError(f"--eval {where}: no record carries a label of --classes", "Give records that are labelled")
 
 
 def _fitting(flags: Namespace, training: Clips) -> Fitting:
@@ -175,18 +197,19 @@ def _open_folder(folder: Path, description: Description, overwrite: bool) -> Non
     """
     if folder.exists() and overwrite and (folder / DESCRIPTION).exists():
         shutil.rmtree(folder)
-    if folder.exists() and any(folder.iterdir()):
-        before = (folder / DESCRIPTION).read_text(encoding="utf-8") if (folder / DESCRIPTION).exists() else ""
+    if folder.exists() and any(".tmp" not in path.name for path in folder.iterdir()):
         if (folder / NETWORK).exists():
             raise FlagError(f"--model {folder} holds a trained model", "Name another folder, or give --overwrite")
-        if not before:
+        if not (folder / DESCRIPTION).exists():
             raise FlagError(f"--model {folder} holds other files", "Name a folder that is empty or not there yet")
-        description.save(folder)
-        if before != (folder / DESCRIPTION).read_text(encoding="utf-8"):
-            (folder / DESCRIPTION).write_text(before, encoding="utf-8")
+        before = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        before["training"].pop("versions", None)  # it was stopped when all but the network was written
+        if before != json.loads(description.text()):
             raise FlagError(f"--model {folder} holds a training of other data or flags", "Continue it, or --overwrite")
         print(f"continuing the training in {folder}")
     folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.glob("*.tmp*"):  # what was being written when it was killed
+        path.unlink()
     description.save(folder)
 
 

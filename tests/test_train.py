@@ -20,6 +20,7 @@ from pipeline.sources import SourceError
 from pipeline.train import main, split
 from pipeline.training.data import Classes, Clips, load_clips, read_classes
 
+FOUR = Classes((0, 1, 2, 3), ("Speech", "Dog, bark", "Rain", "Purr"), ("/m/0", "/m/1", "/m/2", "/m/3"))
 CLASSES = 'index,mid,display_name\n0,/m/0,"Speech"\n1,/m/1,"Dog, bark"\n2,/m/2,"Rain"\n3,/m/3,"Purr"\n'
 
 
@@ -74,7 +75,7 @@ def test_learns_and_measures(arguments: list[str], tmp_path: Path, classifier: s
     from pipeline.training.saved_model import load
 
     model, description = load(folder)
-    clips = load_clips(arguments[3], 4)
+    clips = load_clips(arguments[3], FOUR)
     found = scores(model, clips)
     expected = sklearn.average_precision_score(clips.labels, found, average=None)
     assert [each["AP"] for each in report["per_class"]] == pytest.approx(expected.tolist(), abs=1e-6)
@@ -88,7 +89,7 @@ def test_padding_and_batches_do_not_change_scores(arguments: list[str]) -> None:
     from pipeline.training import classifiers
     from pipeline.training.fitting import scores
 
-    clips = load_clips(arguments[3], 4)
+    clips = load_clips(arguments[3], FOUR)
     for model in (classifiers.build("logistic", 4), classifiers.build("attention", 4, hidden=16)):
         together = scores(model, clips)
         for i in range(5):
@@ -106,7 +107,7 @@ def test_a_seed_repeats_also_after_an_interruption(arguments: list[str], tmp_pat
     from pipeline.training import classifiers
     from pipeline.training.fitting import Fitting, fit, read_history, scores
 
-    clips = load_clips(arguments[1], 4)
+    clips = load_clips(arguments[1], FOUR)
     train, held_out = clips.take(np.arange(300)), clips.take(np.arange(300, 400))
     fitting = Fitting(epochs=4, batch_size=50, frames=3, seed=7)
 
@@ -245,7 +246,10 @@ def test_a_label_without_a_class_is_refused(
     (tmp_path / "classes.csv").write_text("index,display_name\n0,Speech\n1,Dog\n")
     flags = [*arguments[:5], str(tmp_path / "classes.csv"), "--model", str(tmp_path / "m")]
     assert main(flags) == 2
-    assert "is not one of 0 to 1" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert re.search(
+        r"train\.tfrecord: record \d+ \(1-\d+\): label \d is no class of the table, which has 2 from 0 to 1", said
+    )
 
 
 def test_descriptions_survive(tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def _warning(manifest: Manifest) -> str:
 
 def _speed(computed_s: float, elapsed_s: float, kept: int) -> str:
     held = f"{kept:,} clips were there already" if kept else ""
-    if not computed_s:
+    if computed_s <= 0:  # less: a record may have gone
         return f"nothing to compute in {duration(elapsed_s)}" + (f"; {held}" if held else "")
     speed = f"{duration(computed_s)} embedded in {duration(elapsed_s)}: {computed_s / elapsed_s:,.0f} × real time"
     return speed + (f"; {held}" if held else "")

@@ -1,6 +1,7 @@
 """Patterns of paths: `*`, `?` and `[..]` within a level, `**` across levels. Pure.
 
-`**/` stands for zero or more folders. Hidden names (a leading dot) match only where the pattern itself has the dot.
+`**/` stands for zero or more folders. Hidden names (a leading dot) match only where the pattern itself has the dot; "."
+and "..", which object stores have as parts of names like others, are not hidden.
 """
 
 from __future__ import annotations
@@ -9,6 +10,18 @@ import re
 from dataclasses import dataclass
 
 _SPECIAL = re.compile(r"[*?[]")
+_NOT_HIDDEN = r"(?!\.(?!\.?(?:/|\Z)))"
+
+
+def below(folder: str) -> str:
+    """A folder of an object store, with or without a slash at its end -> what the names of all in it begin with.
+
+    Names of objects are kept as they are: a folder of the empty name is a folder, too.
+
+    >>> below("s3://bucket/a"), below("s3://bucket/a/"), below("s3://bucket/a//")
+    ('s3://bucket/a/', 's3://bucket/a/', 's3://bucket/a//')
+    """
+    return f"{folder.removesuffix('/')}/"
 
 
 def is_glob(text: str) -> bool:
@@ -24,11 +37,13 @@ class Glob:
       whole: matches a relative path.
       levels: match the components of folders, from the top, as far down as each component has a level of its own.
       deep: whether paths may be deeper than `levels`.
+      dotted: whether the pattern itself has hidden names.
     """
 
     whole: re.Pattern[str]
     levels: tuple[re.Pattern[str], ...]
     deep: bool
+    dotted: bool = False
 
     def matches(self, relative: str) -> bool:
         """Whether a file's path matches."""
@@ -38,7 +53,7 @@ class Glob:
         """Whether files below a folder may match, by its name and its own depth (0: directly below the top)."""
         if depth < len(self.levels):
             return self.levels[depth].fullmatch(name) is not None
-        return self.deep
+        return self.deep and (self.dotted or not name.startswith("."))
 
 
 def compile_glob(pattern: str) -> Glob:
@@ -53,23 +68,24 @@ def compile_glob(pattern: str) -> Glob:
         last = position == len(components) - 1
         text = _component(component)
         if component == "**" and not last:
-            text = r"(?:(?!\.)[^/]+/)*"
+            text = f"(?:{_NOT_HIDDEN}[^/]*/)*"
         elif not last:
             text += "/"
         whole += text
         deep = deep or "**" in component
         if not deep and not last:
             levels.append(re.compile(_component(component), re.DOTALL))
-    return Glob(re.compile(whole, re.DOTALL), tuple(levels), deep)
+    dotted = any(component.startswith(".") for component in components)
+    return Glob(re.compile(whole, re.DOTALL), tuple(levels), deep, dotted)
 
 
 def _component(component: str) -> str:
     """The regular expression of one component."""
-    result = "" if component.startswith(".") else r"(?!\.)"
+    result = "" if component.startswith(".") else _NOT_HIDDEN
     rest = component
     while rest:
         if rest.startswith("**"):
-            result, rest = result + r"(?:[^/]|/(?!\.))*", rest.lstrip("*")
+            result, rest = result + f"(?:[^/]|/{_NOT_HIDDEN})*", rest.lstrip("*")
         elif rest[0] == "*":
             result, rest = result + "[^/]*", rest[1:]
         elif rest[0] == "?":

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from pipeline.files.errors import raise_explained, retried
+from pipeline.files.errors import StorageError, raise_explained, retried
 from pipeline.files.globs import Glob
 from pipeline.files.info import FileInfo
 
@@ -82,31 +82,43 @@ def info(path: str) -> FileInfo:
     return FileInfo(path, found.st_size, str(found.st_mtime_ns))
 
 
-def walk(top: str, glob: Glob) -> Iterator[FileInfo]:
+def walk(top: str, glob: Glob, closed: list[StorageError] | None = None) -> Iterator[FileInfo]:
     """The files below a folder whose relative paths match; nothing where there is no such folder.
 
-    Links are followed, also to folders, but not in circles. A link that leads nowhere is a file of no size: that it
-    cannot be read is for its reader to say. Pipes, sockets and devices are no files.
+    Errors about folders below it that may not be listed are raised, or go into `closed`. Hidden folders are not even
+    looked into, unless the pattern has hidden names itself. Links are followed, also to folders, but not in circles. A
+    link that leads nowhere is a file of no size: that it cannot be read is for its reader to say. Pipes, sockets and
+    devices are no files.
     """
     if kind(top) == "folder":
-        yield from _walk(top, "", 0, glob, ())
+        yield from _walk(top, "", 0, glob, (), closed)
 
 
-def _walk(top: str, below: str, depth: int, glob: Glob, ancestors: tuple[tuple[int, int], ...]) -> Iterator[FileInfo]:
+def _walk(
+    top: str,
+    below: str,
+    depth: int,
+    glob: Glob,
+    ancestors: tuple[tuple[int, int], ...],
+    closed: list[StorageError] | None,
+) -> Iterator[FileInfo]:
     folder = _path(top, below)
     found = retried(folder, "looking it up", lambda: Path(folder).stat())
     here = (found.st_dev, found.st_ino)
     if here in ancestors:
         return
     try:
-        entries = list(os.scandir(folder or "."))
-    except OSError as error:
-        raise_explained(error, folder or ".", "listing the folder")
+        entries = retried(folder or ".", "listing the folder", lambda: list(os.scandir(folder or ".")))
+    except StorageError as error:
+        if closed is None or not below:
+            raise
+        closed.append(error)
+        return
     for entry in sorted(entries, key=lambda entry: entry.name):
         relative = below + entry.name
         if _is_folder(entry):
             if glob.may_hold(entry.name, depth):
-                yield from _walk(top, relative + "/", depth + 1, glob, (*ancestors, here))
+                yield from _walk(top, relative + "/", depth + 1, glob, (*ancestors, here), closed)
         elif glob.matches(relative):
             try:
                 status = entry.stat()

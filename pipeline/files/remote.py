@@ -15,8 +15,8 @@ from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO, Literal, cast
 
 from pipeline.files import stores
-from pipeline.files.errors import MissingError, error_number, is_transient, retried
-from pipeline.files.globs import Glob
+from pipeline.files.errors import MissingError, StorageError, error_number, is_transient, retried
+from pipeline.files.globs import Glob, below
 from pipeline.files.info import FileInfo
 
 IN_MEMORY_BYTES = 32 << 20
@@ -29,11 +29,10 @@ READ_BUFFER_BYTES = 1 << 18
 
 def kind(uri: str) -> Literal["file", "folder"] | None:
     """Whether a URI names an object, is what objects' names begin with as if it were a folder, or neither."""
-    bucket_only = uri.count("/") == 2
-    if not bucket_only and retried(uri, "looking it up", lambda: stores.system(uri).exists(uri)):
+    names_folder = uri.count("/") == 2 or uri.endswith("/")
+    if not names_folder and retried(uri, "looking it up", lambda: stores.system(uri).exists(uri)):
         return "file"
-    below = uri.rstrip("/") + "/"
-    return "folder" if retried(uri, "listing", lambda: next(_listed(below), None)) else None
+    return "folder" if retried(uri, "listing", lambda: next(_listed(below(uri)), None)) else None
 
 
 def info(uri: str) -> FileInfo:
@@ -41,12 +40,14 @@ def info(uri: str) -> FileInfo:
     return _info(retried(uri, "looking it up", lambda: stores.system(uri).metadata(uri)))
 
 
-def walk(top: str, glob: Glob) -> Iterator[FileInfo]:
-    """The objects below a folder whose relative names match."""
-    prefix = top.rstrip("/") + "/"
+def walk(top: str, glob: Glob, closed: list[StorageError] | None = None) -> Iterator[FileInfo]:
+    """The objects below a folder whose relative names match; no store has folders that are closed by themselves."""
+    prefix = below(top)
     for metadata in retried(top, "listing", lambda: list(_listed(prefix))):
         relative = metadata.path[len(prefix) :]
-        if not relative.endswith("/") and glob.matches(relative):  # "name/" stands for an empty folder
+        # "name/" without content is what consoles make of a new folder, which may be the one that is listed.
+        placeholder = relative == "" or (relative.endswith("/") and not metadata.size_in_bytes)
+        if not placeholder and glob.matches(relative):
             yield _info(metadata)
 
 

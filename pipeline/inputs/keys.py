@@ -48,12 +48,12 @@ class Keys:
                 f"{self._remedy}; or have them fail with --duplicate_ids fail",
             )
 
-    def apart(self, failure: Failure, line: int) -> Failure:
-        """The failure of a row that has no key to go by -> the same under a key of its own."""
+    def apart(self, failure: Failure, place: Place) -> Failure:
+        """The failure of what has no key to go by, of a row without times say -> the same under a key of its own."""
         clip = failure.clip
         while clip.key in self._places:
-            clip = replace(clip, id=f"{clip.id}, line {line}")
-        self._places[clip.key].append(line)
+            clip = replace(clip, id=f"{clip.id}, {_all([place])}")
+        self._places[clip.key].append(place)
         return failure if clip is failure.clip else replace(failure, clip=clip)
 
     def settled(self, corpus: Corpus) -> Corpus:

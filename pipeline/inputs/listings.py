@@ -270,7 +270,7 @@ def _no_audio_at_all(
 def _with_sizes(clips: list[Clip]) -> list[Clip]:
     """Clips with their files' sizes and versions, where these can be had cheaply. Others have size 0: their files are
     not looked for again once they are embedded."""
-    folders = {clip.uri.rpartition("/")[0] for clip in clips if not storage.is_local(clip.uri)}
+    folders = {storage.parent(clip.uri) for clip in clips if not storage.is_local(clip.uri)}
     known: dict[str, storage.FileInfo] = {}
     if len(folders) <= LISTED_FOLDERS:
         for folder in sorted(folders):

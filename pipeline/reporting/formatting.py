@@ -40,6 +40,11 @@ def text(value: object) -> str:
     return str(value).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
+def plain(value: object) -> str:
+    """Text from data -> what Matplotlib draws as it stands: it takes what is between dollar signs for a formula."""
+    return text(value).replace("$", r"\$")
+
+
 def short(value: object, most: int = TOO_LONG) -> str:
     """A long id or path -> its end, which tells more than its beginning."""
     shown = text(value)

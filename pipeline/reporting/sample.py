@@ -22,7 +22,7 @@ from pipeline.manifest import Manifest
 from pipeline.output import history, ledger
 from pipeline.output.layout import FAILURES, OutputError, basename, join, ledger_name
 from pipeline.output.ledger import LedgerEntry
-from pipeline.records import Record, RecordError, parse, read_tfrecord
+from pipeline.records import Record, RecordError, expect_finite, parse, read_tfrecord
 
 SAMPLE = 2_000
 """Records that are looked at."""
@@ -169,9 +169,11 @@ def _placed(uri: str) -> Iterator[tuple[str, bytes]]:
 
 def _parsed(data: bytes, place: str) -> Record:
     try:
-        return parse(data)
+        record = parse(data)
     except RecordError as error:
         raise RecordError(f"{place}: {error}. python -m pipeline.verify lists all faults") from None
+    expect_finite(record, place)
+    return record
 
 
 def _some_entries(uri: str, stride: int) -> Iterator[LedgerEntry]:

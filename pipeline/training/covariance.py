@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import apache_beam as beam
 import numpy as np
 
-from pipeline.records import RecordError, read_records
+from pipeline.records import RecordError, expect_finite, placed_records
 
 WIDTH = 128
 ROWS_OF_A_BLOCK = 4096
@@ -96,9 +96,10 @@ def blocks(uri: str) -> Iterator[np.ndarray]:
     """
     waiting: list[np.ndarray] = []
     rows = 0
-    for record in read_records(uri):
+    for place, record in placed_records(uri):
         if not len(record.values):
             continue
+        expect_finite(record, place)
         if record.values.dtype != np.float32:
             raise RecordError(f"{uri}: {record.id} holds quantized embeddings; a PCA is fitted to raw ones")
         waiting.append(record.values)

@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.dataset import WIDTH, RecordError, dequantize, load_dataset
 from pipeline.inputs import class_labels
-from pipeline.records import placed_records
+from pipeline.records import expect_finite, placed_records
 
 RECORDS_OF_A_READ = 1024
 
@@ -88,9 +88,9 @@ class Clips:
             self.labels[positions],
         )
 
-    def with_classes(self, classes: Classes) -> Clips:
-        """The clips with one label column a class, in the classes' order."""
-        return replace(self, labels=self.labels[:, list(classes.indices)])
+    def with_columns(self, columns: Sequence[int]) -> Clips:
+        """The clips with these of their label columns, in this order."""
+        return replace(self, labels=self.labels[:, list(columns)])
 
     def padded(
         self, positions: np.ndarray, frames: int, first: np.ndarray | None = None
@@ -122,18 +122,19 @@ def read_classes(path: str) -> Classes:
     return Classes(indices, names, mids)
 
 
-def load_clips(pattern: str, num_labels: int) -> Clips:
-    """TFRecord files -> all their records in memory, labels bool [n, num_labels].
+def load_clips(pattern: str, classes: Classes) -> Clips:
+    """TFRecord files -> all their records in memory, with one label column a class, in the classes' order.
 
     Raises:
-      RecordError: as `load_dataset`; also for a label that is not below `num_labels`, and for damaged records.
+      RecordError: as `load_dataset`; also for a label that is none of the classes, for values that are not finite, and
+        for damaged records.
     """
     from vggish_core.quiet import import_tensorflow
 
     tf = import_tensorflow()
     ids: list[bytes] = []
     starts, frames, lengths, labels = [], [], [], []
-    dataset = load_dataset(pattern, batch_size=RECORDS_OF_A_READ, dequantize=False, num_classes=num_labels)
+    dataset = load_dataset(pattern, batch_size=RECORDS_OF_A_READ, dequantize=False, num_classes=classes.indices)
     try:
         for batch in dataset.as_numpy_iterator():
             ids.extend(batch.id.tolist())
@@ -141,9 +142,11 @@ def load_clips(pattern: str, num_labels: int) -> Clips:
             lengths.append(batch.num_frames)
             mask = np.arange(batch.embeddings.shape[1]) < batch.num_frames[:, np.newaxis]
             frames.append(batch.embeddings[mask])
+            if frames[-1].dtype != np.uint8 and not np.isfinite(frames[-1]).all():
+                _name_fault(pattern, classes)
             labels.append(batch.labels.astype(bool))
     except tf.errors.OpError as error:
-        _name_fault(pattern, num_labels)
+        _name_fault(pattern, classes)
         raise RecordError(f"{pattern}: {error.message.splitlines()[0]}") from None
     return Clips(
         tuple(each.decode("utf-8", "surrogateescape") for each in ids),
@@ -154,9 +157,18 @@ def load_clips(pattern: str, num_labels: int) -> Clips:
     )
 
 
-def _name_fault(pattern: str, num_labels: int) -> None:
-    """Raise RecordError for the record that TensorFlow, which names none, stumbled over."""
+def _name_fault(pattern: str, classes: Classes) -> None:
+    """Raise RecordError for the record that cannot be used, which TensorFlow does not name."""
+    known = set(classes.indices)
     for place, record in placed_records(pattern):
-        beyond = [label for label in record.labels if not 0 <= label < num_labels]
-        if beyond:
-            raise RecordError(f"{place} ({record.id}): label {beyond[0]} is not one of 0 to {num_labels - 1}")
+        expect_finite(record, place)
+        unknown = [label for label in record.labels if label not in known]
+        if unknown:
+            raise RecordError(
+                f"{place} ({record.id}): label {unknown[0]} is no class of the table, which has {_range(classes)}. "
+                "Give the table that the records were labelled with; --only chooses some of its classes"
+            )
+
+
+def _range(classes: Classes) -> str:
+    return f"{len(classes.indices)} from {min(classes.indices)} to {max(classes.indices)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,12 @@ from typing import Any
 import keras
 import numpy as np
 
+from pipeline import storage
+from pipeline.training import resume
 from pipeline.training.classifiers import multi_label_loss
 from pipeline.training.data import Clips
 from pipeline.training.metrics import rank
 
-BEST = "best.weights.h5"
 HISTORY = "history.jsonl"
 RESUME = "resume"
 ROWS_OF_A_PREDICTION = 4096
@@ -91,13 +92,27 @@ class MixedBatches(keras.utils.PyDataset):
 
 
 class Validation(keras.callbacks.Callback):
-    """After every epoch: mAP on held-out clips, a line of history, the best weights kept, and the end if none improves.
+    """After every epoch: mAP on held-out clips, a line of history, a state to resume from, the end if none improves.
 
-    The history in the folder is what a resumed fitting continues from.
+    Args:
+      batches: told which epoch begins.
+      held_out: clips that decide which epoch was best.
+      folder: for the history and the states.
+      patience: epochs without gain.
+      report: takes a line after every epoch.
+      history: of the epochs before.
+      best: weights after the best of them.
     """
 
     def __init__(
-        self, batches: MixedBatches, held_out: Clips, folder: Path, patience: int, report: Callable[[str], None]
+        self,
+        batches: MixedBatches,
+        held_out: Clips,
+        folder: Path,
+        patience: int,
+        report: Callable[[str], None],
+        history: list[dict[str, Any]],
+        best: Sequence[np.ndarray],
     ) -> None:
         super().__init__()
         self._batches = batches
@@ -105,15 +120,14 @@ class Validation(keras.callbacks.Callback):
         self._folder = folder
         self._patience = patience
         self._report = report
+        self.history = history
+        self.best = best
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self._batches.begin(epoch)
         _seed_dropout(self.model, self._batches.generator(-2))
-        lines = read_history(self._folder)[:epoch]  # an epoch that was interrupted before its checkpoint is run again
-        _write_history(self._folder, lines)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        earlier = read_history(self._folder)
         found = scores(self.model, self._held_out)
         line = {
             "epoch": epoch + 1,
@@ -121,16 +135,22 @@ class Validation(keras.callbacks.Callback):
             "validation_mAP": rank(found, self._held_out.labels).mean_ap,
             "validation_loss": _cross_entropy(found, self._held_out.labels),
         }
-        history = [*earlier, line]
-        best = max(range(len(history)), key=lambda i: _merit(history[i]))
-        if best == epoch:
-            self.model.save_weights(self._folder / BEST)
-        _write_history(self._folder, history)
+        self.history = [*self.history, line]
+        weights = self.model.get_weights()
+        if _since_best(self.history) == 0:
+            self.best = weights
+        optimizer = [np.asarray(variable) for variable in self.model.optimizer.variables]
+        resume.save(self._folder / RESUME, resume.State(self.history, weights, optimizer, self.best))
+        _write_history(self._folder, self.history)
         self._report(f"epoch {epoch + 1}: loss {line['loss']:.3f}, validation mAP {line['validation_mAP']:.4f}")
-        since_best = epoch - best
-        if since_best >= self._patience:
-            self._report(f"no better for {since_best} epochs: stopping")
+        if _since_best(self.history) >= self._patience:
+            self._report(f"no better for {_since_best(self.history)} epochs: stopping")
             self.model.stop_training = True
+
+
+def _since_best(history: Sequence[dict[str, Any]]) -> int:
+    """Epochs after the best one."""
+    return len(history) - 1 - max(range(len(history)), key=lambda epoch: _merit(history[epoch]))
 
 
 def _seed_dropout(model: keras.Model, generator: np.random.Generator) -> None:
@@ -168,8 +188,11 @@ def fit(
       train: clips to learn from, with at least one frame each.
       held_out: clips that decide which epoch was best.
       fitting: how.
-      folder: local; `best.weights.h5`, `history.jsonl` and, until the end, `resume/` are written there.
-      report: takes a line after every epoch.
+      folder: local; `history.jsonl` and `resume/` are written there.
+      report: takes a line after every epoch, and where a state to resume from is damaged.
+
+    Raises:
+      StorageError: what a training is resumed from cannot be written.
     """
     batches = MixedBatches(train, fitting)
     steps = len(batches) * fitting.epochs
@@ -178,11 +201,38 @@ def fit(
         0.0, steps - rise, alpha=0.0, warmup_target=fitting.learning_rate, warmup_steps=rise
     )
     model.compile(keras.optimizers.Adam(schedule), loss={"members": multi_label_loss}, jit_compile=False)
-    resume = keras.callbacks.BackupAndRestore(folder / RESUME, delete_checkpoint=False)
-    validation = Validation(batches, held_out, folder, fitting.patience, report)
-    model.fit(batches, epochs=fitting.epochs, shuffle=False, verbose=0, callbacks=[validation, resume])
-    model.load_weights(folder / BEST)
-    return read_history(folder)
+    model.optimizer.build(model.trainable_variables)
+    history, best = _resumed(model, folder / RESUME, report)
+    validation = Validation(batches, held_out, folder, fitting.patience, report, history, best)
+    if not history or (len(history) < fitting.epochs and _since_best(history) < fitting.patience):
+        model.fit(
+            batches,
+            initial_epoch=len(history),
+            epochs=fitting.epochs,
+            shuffle=False,
+            verbose=0,
+            callbacks=[validation],
+        )
+    model.set_weights(validation.best)
+    _write_history(folder, validation.history)
+    return validation.history
+
+
+def _resumed(
+    model: keras.Model, folder: Path, report: Callable[[str], None]
+) -> tuple[list[dict[str, Any]], Sequence[np.ndarray]]:
+    """Puts a model back to where it was after the last whole epoch -> the history, and the best weights."""
+    state = resume.newest(folder, report)
+    if state is None:
+        return [], model.get_weights()
+    if not state.fits(model.weights, model.optimizer.variables):
+        report(f"{folder} is of another network: starting anew")
+        return [], model.get_weights()
+    model.set_weights(state.weights)
+    for variable, value in zip(model.optimizer.variables, state.optimizer, strict=True):
+        variable.assign(value)
+    report(f"continuing after epoch {len(state.history)}")
+    return state.history, state.best
 
 
 def scores(model: keras.Model, clips: Clips) -> np.ndarray:
@@ -209,4 +259,4 @@ def read_history(folder: Path) -> list[dict[str, Any]]:
 
 
 def _write_history(folder: Path, lines: list[dict[str, Any]]) -> None:
-    (folder / HISTORY).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    storage.write_atomic(str(folder / HISTORY), "".join(json.dumps(line) + "\n" for line in lines).encode())

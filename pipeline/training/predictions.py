@@ -14,6 +14,7 @@ import numpy as np
 from pipeline import storage
 from pipeline.dataset import frame_starts
 from pipeline.records import Record
+from pipeline.reporting.formatting import plain
 from pipeline.training.saved_model import Description
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def plot(prediction: Prediction, description: Description, top: int, hop_s: floa
         # Frames of 10 ms from the clip's start; the band numbers grow with the pitch.
         extent = (begin, begin + len(log_mel) * 0.01, -0.5, log_mel.shape[1] - 0.5)
         rows[0].imshow(log_mel.T, origin="lower", aspect="auto", extent=extent, cmap="magma")
-        rows[0].set(ylabel="mel band", title=prediction.id)
+        rows[0].set(ylabel="mel band", title=plain(prediction.id))
     scores = rows[-1].imshow(
         prediction.over_time[:, chosen].T,
         aspect="auto",
@@ -102,7 +103,7 @@ def plot(prediction: Prediction, description: Description, top: int, hop_s: floa
         vmax=1,
         interpolation="nearest",
     )
-    names = [f"{description.classes.names[c]} ({prediction.scores[c]:.2f})" for c in chosen]
+    names = [plain(f"{description.classes.names[c]} ({prediction.scores[c]:.2f})") for c in chosen]
     rows[-1].set_yticks(range(len(chosen)), names)
     rows[-1].set(xlabel="seconds", xlim=(begin, end))
     figure.colorbar(scores, ax=rows[-1], label="score")

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import manifest
+from pipeline import manifest, storage
 from pipeline.dataset import matching_files
-from pipeline.output.layout import basename
 from pipeline.records import RecordError, read_records
 from pipeline.types import RecordFormat
 
@@ -67,7 +66,7 @@ def of(pattern: str) -> Provenance:
     Raises:
       RecordError: no file matches or holds a record, or files of several data sets that were made differently.
     """
-    directories = sorted({uri[: -len(basename(uri))].rstrip("/") or "." for uri in matching_files(pattern)})
+    directories = sorted({storage.parent(uri) or "." for uri in matching_files(pattern)})
     found = [_of_directory(directory) or _without_manifest(pattern) for directory in directories]
     for directory, other in zip(directories[1:], found[1:], strict=True):
         if different := differences(found[0], other):

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from pipeline import storage
+from pipeline.reporting.formatting import plain
 from pipeline.training.data import Classes
 from pipeline.training.metrics import Ranking
 
@@ -17,8 +19,8 @@ METRICS = "metrics.json"
 PLOT = "per_class_ap.png"
 
 
-def write_report(folder: Path, classes: Classes, ranking: Ranking, ran: Mapping[str, Any]) -> None:
-    """Metrics -> both files in a model's folder.
+def write_metrics(folder: Path, classes: Classes, ranking: Ranking, ran: Mapping[str, Any]) -> None:
+    """Metrics -> `metrics.json` in a model's folder.
 
     Args:
       folder: exists already.
@@ -27,8 +29,13 @@ def write_report(folder: Path, classes: Classes, ranking: Ranking, ran: Mapping[
       ran: what else `metrics.json` tells of the training.
     """
     report = {**ranking.summary(), **ran, "per_class": _per_class(classes, ranking)}
-    (folder / METRICS).write_text(json.dumps(_finite(report), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    (folder / PLOT).write_bytes(plot(classes, ranking))
+    content = json.dumps(_finite(report), indent=2, ensure_ascii=False) + "\n"
+    storage.write_atomic(str(folder / METRICS), content.encode("utf-8", "surrogateescape"))
+
+
+def write_plot(folder: Path, classes: Classes, ranking: Ranking) -> None:
+    """Metrics -> the picture in a model's folder."""
+    storage.write_atomic(str(folder / PLOT), plot(classes, ranking))
 
 
 def plot(classes: Classes, ranking: Ranking) -> bytes:
@@ -45,7 +52,7 @@ def plot(classes: Classes, ranking: Ranking) -> bytes:
     curve.set(xlabel="classes, best first", ylabel="average precision", ylim=(0, 1))
     curve.legend()
     bars.barh(np.arange(len(shown))[::-1], ranking.average_precision[shown])
-    names = [f"{classes.names[c]} ({ranking.positives[c]})" for c in shown]
+    names = [plain(f"{classes.names[c]} ({ranking.positives[c]})") for c in shown]
     bars.set_yticks(np.arange(len(shown))[::-1], names, fontsize=7)
     title = "all classes" if len(shown) == len(order) else "20 best and 20 worst"
     bars.set(xlabel="average precision", xlim=(0, 1), title=f"{title} (clips that carry it)")

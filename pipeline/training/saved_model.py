@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline import storage
 from pipeline.training import provenance
 from pipeline.training.data import Classes
 from pipeline.training.provenance import Provenance
@@ -49,8 +51,8 @@ class Description:
                 "Make embeddings with the model's settings, or train a model on these."
             )
 
-    def save(self, folder: Path) -> None:
-        """Writes `model.json`."""
+    def text(self) -> str:
+        """What `model.json` holds."""
         content = {
             "format_version": FORMAT_VERSION,
             "classifier": self.classifier,
@@ -62,7 +64,11 @@ class Description:
             "frames": self.frames,
             "training": self.training,
         }
-        (folder / DESCRIPTION).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        return json.dumps(content, indent=2) + "\n"
+
+    def save(self, folder: Path) -> None:
+        """Writes `model.json`, whole or not at all."""
+        storage.write_atomic(str(folder / DESCRIPTION), self.text().encode())
 
 
 def read_description(folder: Path) -> Description:
@@ -84,6 +90,22 @@ def read_description(folder: Path) -> Description:
         return Description(content["classifier"], classes, made_by, content["frames"], content["training"])
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path} is not the description of a model ({error!r}). Train anew") from None
+
+
+def save_network(model: keras.Model, folder: Path) -> None:
+    """Writes `model.keras`, whole or not at all.
+
+    Raises:
+      OSError: there is no space, say.
+    """
+    draft = folder / f"{NETWORK}.tmp.keras"  # Keras goes by the name's end
+    try:
+        model.save(draft)
+        with draft.open("rb+") as file:
+            os.fsync(file.fileno())
+        storage.rename(str(draft), str(folder / NETWORK))
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def load(folder: Path) -> tuple[keras.Model, Description]:

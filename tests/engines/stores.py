@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
+from urllib.parse import quote
 
 from tests.engines.servers import held_port
 
@@ -208,14 +210,35 @@ class Store:
         }
 
 
+def _kept(path: str) -> str:
+    """A bucket and an object's name -> where the emulator keeps it. Its own way takes names for paths: "//" for "/"."""
+    bucket, slash, name = path.partition("/")
+    return bucket + slash + quote(name, safe="")
+
+
 @contextmanager
 def google() -> Iterator[Store]:
     """Google Cloud Storage's API, without credentials."""
+    from gcp_storage_emulator.handlers import objects
     from gcp_storage_emulator.server import create_server
+    from gcp_storage_emulator.storage import _FileStore
+
+    made = objects._make_object_resource
+
+    def resource(base_url: str, bucket_name: str, object_name: str, *others: Any, **more: Any) -> dict[str, Any]:
+        """What the emulator says of an object, its name quoted in the address, as Google does."""
+        found: dict[str, Any] = made(base_url, bucket_name, object_name, *others, **more)
+        where = f"{base_url}/download/storage/v1/b/{bucket_name}/o/{quote(object_name, safe='')}"
+        return {**found, "mediaLink": f"{where}?generation={found['generation']}&alt=media"}
+
     from google.auth.credentials import AnonymousCredentials
     from google.cloud import storage
 
-    with held_port() as port:
+    with (
+        held_port() as port,
+        patch.object(_FileStore, "_norm", staticmethod(_kept)),
+        patch.object(objects, "_make_object_resource", resource),
+    ):
         server = create_server("127.0.0.1", port, in_memory=True, default_bucket=BUCKET)
         server.start()
         proxy = Proxy(port)
