@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline import storage
+from pipeline.cli import ending
 from pipeline.cli.beam_flags import check_beam_flags
 from pipeline.cli.command import Parser, run_command
 from pipeline.cli.flags import FlagError
@@ -83,9 +84,9 @@ def fit(files: Sequence[str], beam_engine: engine.Engine, scratch: str) -> Momen
     def construct(root: Any) -> None:
         (
             root
-            | "Files" >> beam.Create(list(files))
+            | "Files" >> beam.Create(list(map(storage.to_bytes, files)))
             | beam.Reshuffle()
-            | "Read" >> beam.FlatMap(blocks).with_output_types(np.ndarray)
+            | "Read" >> beam.FlatMap(lambda file: blocks(storage.from_bytes(file))).with_output_types(np.ndarray)
             | "Moments" >> beam.CombineGlobally(CombineMoments())
             | "Store" >> beam.Map(_store, scratch)
         )
@@ -194,4 +195,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    ending.run(main)

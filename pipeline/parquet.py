@@ -6,7 +6,6 @@ python -m pipeline.parquet --input embeddings.parquet --output embeddings.tfreco
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from pipeline import storage
+from pipeline.cli import ending
 from pipeline.cli.command import Parser, run_command
 from pipeline.cli.flags import FlagError, positive_float
 from pipeline.dataset import WIDTH, frame_starts
@@ -182,4 +182,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    ending.run(main)

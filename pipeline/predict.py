@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pipeline import storage
+from pipeline.cli import ending, streams
 from pipeline.cli.command import Parser, run_command
 from pipeline.cli.flags import FlagError, positive_int
 from pipeline.dataset import matching_files
@@ -124,6 +125,7 @@ def _main(argv: Sequence[str]) -> None:
             print(each.id)
             for c in each.top(flags.top):
                 print(f"  {each.scores[c]:.3f}  {description.classes.names[c]}")
+        streams.expect_printed()
     if flags.plots:
         storage.mkdirs(flags.plots)
         for number, each in enumerate(predictions):
@@ -139,4 +141,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    ending.run(main)

@@ -6,10 +6,10 @@ python -m pipeline.report --manifest none 'released/*.tfrecord'         writes .
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 
 from pipeline import storage
+from pipeline.cli import ending
 from pipeline.cli.command import Parser, run_command
 from pipeline.output.layout import REPORT, OutputError, explained, join
 
@@ -81,4 +81,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    ending.run(main)

@@ -169,7 +169,7 @@ def _executor(flags: argparse.Namespace, on: Engine, log: Log | None = None) -> 
 
 def _check(flags: argparse.Namespace, found: Corpus, task: Job, on: Engine, before: Manifest | None) -> int:
     """Tell what the run would do; change nothing."""
-    from pipeline.cli import trial
+    from pipeline.cli import streams, trial
     from pipeline.inputs import corpus
     from pipeline.output import commit
 
@@ -177,6 +177,7 @@ def _check(flags: argparse.Namespace, found: Corpus, task: Job, on: Engine, befo
         held = commit.committed_ledger(task.output.directory) if before else ()
         work = corpus.compare(found, held, flags.retry_failed, flags.prune)
         print(trial.report(task, work, before is not None, flags.piece_seconds, on))
+    streams.expect_printed()
     return OK
 
 

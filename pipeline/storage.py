@@ -68,6 +68,16 @@ def _folder(start: str) -> str:
     return f"{start}/" if start.endswith("/") else start
 
 
+def to_bytes(uri: str) -> bytes:
+    """A path or URI -> bytes that may travel through Beam, whose text has to be UTF-8; a path's bytes need not be."""
+    return uri.encode("utf-8", "surrogatepass")
+
+
+def from_bytes(data: bytes) -> str:
+    """The inverse of `to_bytes`."""
+    return data.decode("utf-8", "surrogatepass")
+
+
 def match(pattern: str, closed: list[StorageError] | None = None) -> list[FileInfo]:
     """The files that a pattern stands for, sorted by URI; none is no error.
 

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline.cli import ending
 from pipeline.cli.command import Parser, run_command
 from pipeline.cli.flags import FlagError, positive_float, positive_int
 from pipeline.manifest import versions
@@ -263,4 +264,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    ending.run(main)

@@ -10,7 +10,7 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
-from pipeline import embed, plan, progress, settings, shards
+from pipeline import embed, plan, progress, settings, shards, storage
 from pipeline.decoding.split import SplitDoFn
 from pipeline.extract import ExtractDoFn
 from pipeline.inputs import plan_file
@@ -163,9 +163,14 @@ def write_shard(group: tuple[int, Iterable[Outcome]], output: settings.Output, a
     return shards.write_shard(output, shard, outcomes, attempt)
 
 
-def parts_of(_: bytes, plan_parts: list[str]) -> list[str]:
-    """The pipeline's impulse -> URIs of the plan's parts."""
+def parts_of(_: bytes, plan_parts: list[bytes]) -> list[bytes]:
+    """The pipeline's impulse -> URIs of the plan's parts, as bytes."""
     return plan_parts
+
+
+def read_part(part: bytes) -> Iterator[plan_file.Item]:
+    """A part of the plan -> its items."""
+    return plan_file.read(storage.from_bytes(part))
 
 
 def build(
@@ -181,11 +186,12 @@ def build(
     `keeps_parts` is for engines that do not recover by themselves: finished rows of long clips outlive a killed run.
     """
     place = partials.Place(job.output.directory, job.fingerprint()) if keeps_parts else None
+    parts = list(map(storage.to_bytes, plan_parts))
     outcomes = (
         root
         | "Start" >> beam.Impulse()
-        | "Parts of the plan" >> beam.FlatMap(parts_of, list(plan_parts)).with_output_types(str)
-        | "Read the plan" >> beam.FlatMap(plan_file.read).with_output_types(plan_file.Item)
+        | "Parts of the plan" >> beam.FlatMap(parts_of, parts).with_output_types(bytes)
+        | "Read the plan" >> beam.FlatMap(read_part).with_output_types(plan_file.Item)
         | ExtractExamples(job.front_end, job.decoding)
         | EmbedExamples(job.model, job.front_end.hop_seconds, progress_dir, place)
     )

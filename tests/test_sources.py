@@ -7,8 +7,9 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from pipeline.inputs.corpus import Corpus
 from pipeline.inputs.ids import id_of
 from pipeline.inputs.rows import read_manifest, read_segments
 from pipeline.records import read_records
-from pipeline.sources import SourceError
+from pipeline.sources import SourceError, clips_from_manifest, clips_from_patterns
 from tests import small_audioset
 from tests.command import REPOSITORY
 
@@ -493,3 +494,70 @@ def test_clips_of_one_id_can_fail_alone(write: Write) -> None:
     assert own == [f"y ({folder}/b.wav)", f"y ({folder}/c.wav)", f"y ({folder}/c.wav) 2"]
     assert len({failure.clip.key for failure in corpus.failures}) == 3
     assert all("line 4, line 5, line 6 are the same clip" in failure.message for failure in corpus.failures)
+
+
+@pytest.fixture
+def as_nobody() -> Iterator[Path]:
+    """A folder that an ordinary user, whom the test is meanwhile, may look into: permissions do not bind root."""
+    user = os.geteuid()
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        if user == 0:
+            os.seteuid(65534)
+        try:
+            yield Path(name)
+        finally:
+            os.seteuid(user)
+            for folder in Path(name).rglob("*"):
+                folder.chmod(0o755)
+
+
+def fill(folder: Path, *names: str) -> None:
+    user = os.geteuid()
+    os.seteuid(os.getuid())
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"sound")
+    os.seteuid(user)
+
+
+def shut(*folders: Path) -> None:
+    user = os.geteuid()
+    os.seteuid(os.getuid())
+    for folder in folders:
+        folder.chmod(0o000)
+    os.seteuid(user)
+
+
+def test_hidden_folders_are_not_looked_into(as_nobody: Path) -> None:
+    fill(as_nobody, "a.wav", ".Trashes/b.wav", "d/.git/c.wav", "d/e.wav")
+    shut(as_nobody / ".Trashes", as_nobody / "d" / ".git")
+    for pattern in ("", "/**", "/**/*.wav"):
+        found = clips_from_patterns([f"{as_nobody}{pattern}"])
+        assert ([clip.id for clip in found.clips], found.failures) == (["a", "d/e"], [])
+    with pytest.raises(storage.StorageError, match=r"\.Trashes"):
+        clips_from_patterns([f"{as_nobody}/.Trashes/*"])
+
+
+def test_a_folder_that_may_not_be_listed_is_one_failure(as_nobody: Path) -> None:
+    fill(as_nobody, "a.wav", "shut/b.wav", "shut.wav", "d/e.wav")
+    shut(as_nobody / "shut")
+    found = clips_from_patterns([str(as_nobody), f"{as_nobody}/**"])
+    assert [clip.id for clip in found.clips] == ["a", "d/e", "shut"]
+    (failure,) = found.failures
+    assert (failure.clip.id, failure.reason) == ("shut/", "unreadable")
+    assert "Permission denied" in failure.message
+    shut(as_nobody / "d")
+    with pytest.raises(storage.StorageError, match="Permission denied"):
+        clips_from_patterns([f"{as_nobody}/d"])
+
+
+def test_files_of_a_list_that_may_not_be_read_fail_by_themselves(as_nobody: Path) -> None:
+    fill(as_nobody, "shut/b.wav", "a.wav")
+    shut(as_nobody / "shut")
+    user = os.geteuid()
+    os.seteuid(os.getuid())
+    (as_nobody / "list.csv").write_text("uri\na.wav\nshut/b.wav\n")
+    os.seteuid(user)
+    found = clips_from_manifest(str(as_nobody / "list.csv"), None, "whole")
+    assert [(clip.id, clip.size_bytes) for clip in found.clips] == [("a", 5), ("shut/b", 0)]

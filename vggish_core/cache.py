@@ -2,18 +2,45 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import tempfile
+from functools import lru_cache
 from pathlib import Path
 
 CACHE_VARIABLE = "VGGISH_CACHE"
 """Environment variable that names the cache directory; else it is the user's."""
 
 
+_log = logging.getLogger(__name__)
+
+
 def cache_directory() -> Path:
-    """$VGGISH_CACHE, or the user's cache directory for this software; it need not exist yet."""
+    """$VGGISH_CACHE, or the user's cache directory for this software; it need not exist yet.
+
+    A user without a home (a container's, who has neither an entry in passwd nor $HOME) has one of temporary files.
+    """
     given = os.environ.get(CACHE_VARIABLE)
     if given:
         return Path(given)
     from platformdirs import user_cache_dir
 
-    return Path(user_cache_dir("vggish-pipeline"))
+    try:
+        return Path(user_cache_dir("vggish-pipeline"))
+    except (RuntimeError, KeyError) as error:
+        return _without_home(tempfile.gettempdir(), str(error))
+
+
+def has_home() -> bool:
+    """Whether this user has a home directory."""
+    try:
+        return Path.home().is_absolute()
+    except (RuntimeError, KeyError):
+        return False
+
+
+@lru_cache
+def _without_home(temporary: str, why: str) -> Path:
+    folder = Path(temporary) / "vggish-cache"
+    _log.warning("what is made once is kept in %s (%s); set %s to a folder that lasts", folder, why, CACHE_VARIABLE)
+    return folder

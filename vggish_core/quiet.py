@@ -26,6 +26,8 @@ from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
 
+from vggish_core.cache import cache_directory, has_home
+
 LOG_LEVEL_VARIABLE = "TF_CPP_MIN_LOG_LEVEL"
 
 _QUIET = "3"
@@ -41,6 +43,8 @@ def import_tensorflow() -> Any:
         import tensorflow as tf
 
         return tf
+    if not has_home():  # Keras would make a folder called "~"
+        os.environ.setdefault("KERAS_HOME", str(cache_directory() / "keras"))
     level = os.environ.setdefault(LOG_LEVEL_VARIABLE, _QUIET)
     with _lock:
         if level != _QUIET:

@@ -40,15 +40,20 @@ def build(root: beam.Pipeline, files: Sequence[tuple[str, Rules]], uri: str) -> 
     """The graph: (index, (file, rules)) -> reports -> all of them in one file at `uri`."""
     return (
         root
-        | "Files" >> beam.Create(list(enumerate(files)))
-        | "Check" >> beam.MapTuple(lambda index, file: (index, verify.check_one(file)))
+        | "Files" >> beam.Create([(index, storage.to_bytes(name), rules) for index, (name, rules) in enumerate(files)])
+        | "Check" >> beam.MapTuple(_checked)
         | "Collect" >> beam.combiners.ToList()
         | "Write reports" >> beam.Map(_write, uri)
     )
 
 
-def _write(reports: Iterable[tuple[int, FileReport]], uri: str) -> None:
-    storage.write_atomic(uri, pickle.dumps(list(reports)))
+def _checked(index: int, name: bytes, rules: Rules) -> tuple[int, bytes]:
+    """A file's place, its name and how to check it -> its place, and its report, pickled."""
+    return index, pickle.dumps(verify.check_one((storage.from_bytes(name), rules)))
+
+
+def _write(reports: Iterable[tuple[int, bytes]], uri: str) -> None:
+    storage.write_atomic(uri, pickle.dumps([(index, pickle.loads(report)) for index, report in reports]))
 
 
 def _temp_location(on: engine.Engine) -> str:

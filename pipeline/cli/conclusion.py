@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 from pipeline import report
-from pipeline.cli import messages, summary
+from pipeline.cli import messages, streams, summary
 from pipeline.cli.flags import failures_allowed
 from pipeline.manifest import Manifest
+from pipeline.output import history
 
 OK, FAILED = 0, 1
 
@@ -33,21 +32,11 @@ def conclude(
       directory, manifest, computed_s, elapsed_s, kept: as `summary.summary`.
     """
     made = _report(flags, names, directory)
-    with last_words():
-        print(summary.summary(directory, manifest, computed_s, elapsed_s, kept, made), flush=True)
-    return _verdict(flags.max_failures, directory, manifest)
-
-
-@contextmanager
-def last_words() -> Iterator[None]:
-    """The work is done: that nobody can be told (a closed pipe, a full device) is no failure."""
-    try:
-        yield
-    except OSError:
-        # What is left in the buffer would fail again when the process ends.
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+    print(summary.summary(directory, manifest, computed_s, elapsed_s, kept, made), flush=True)
+    status = _verdict(flags.max_failures, directory, manifest)
+    if lost := streams.unwritten(sys.stdout) + streams.unwritten(sys.stderr):
+        history.note_unprinted(directory, lost)
+    return status
 
 
 def _report(flags: argparse.Namespace, names: Mapping[int, str], directory: str) -> str:

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import atexit
 import faulthandler
-import io
 import logging
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NoReturn
 
+from pipeline.cli import streams
 from pipeline.engines import worker_processes
 
 CRASHED = 1
 """Python's exit status after an exception that nobody caught."""
-UNWRITTEN = 120
-"""Python's exit status where what was printed could not be written to the end."""
 LATEST_END_S = 60.0
 """A process that was to stop ends after so long, whatever it hangs in, and says where that was. Storage that fails is
 tried again for half of it."""
@@ -82,7 +80,7 @@ def _write_nowhere(descriptors: Sequence[int]) -> None:
 
 
 def run(program: Callable[[], int]) -> NoReturn:
-    """Runs a program, ends the process with the status that it returns.
+    """Runs a program, ends the process with the status that it returns, whatever its standard streams are.
 
     Threads are waited for as always, and the exit functions called that the program registered. What Python does after
     that is left out: it takes modules and objects apart when the threads that serve them are already stopped. A command
@@ -91,12 +89,14 @@ def run(program: Callable[[], int]) -> NoReturn:
     """
     global _owns_process
     _owns_process = True
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # as standard error: a terminal may know only ASCII
+    streams.prepare()
     status = CRASHED
 
     def leave() -> None:
-        os._exit(status if _flushed() else UNWRITTEN)
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(status)
 
     atexit.register(leave)  # the first that is registered is called last
     try:
@@ -106,13 +106,3 @@ def run(program: Callable[[], int]) -> NoReturn:
             status = end.code or 0
         raise
     sys.exit(status)
-
-
-def _flushed() -> bool:
-    try:
-        for stream in (sys.stdout, sys.stderr):
-            if stream is not None:
-                stream.flush()
-    except (OSError, ValueError):
-        return False
-    return True

@@ -10,6 +10,7 @@ import logging
 import time
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from typing import Any
@@ -118,6 +119,13 @@ class Log:
         self._run.pieces.append(piece)
         with explained(self._directory, "noting what the piece took"):
             storage.write_atomic(self._uri, json.dumps(asdict(self._run), indent=1).encode())
+
+
+def note_unprinted(directory: str, text: str) -> None:
+    """Keeps what a finished run could not print, in `_state/unprinted.log`. That it cannot be kept is no failure."""
+    line = f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%SZ} could not be printed:\n{text.rstrip()}\n"
+    with suppress(OSError):
+        storage.write_atomic(join(directory, f"{STATE}/unprinted.log"), line.encode("utf-8", "backslashreplace"))
 
 
 def worked(result: Any) -> dict[str, float]:
