@@ -7,9 +7,10 @@ MODULES := pipeline vggish_core
 CODE := $(MODULES) tests benchmarks examples setup.py
 # A stamp: the weights and kernels that tests take for granted are in their cache.
 WEIGHTS := $(or $(VGGISH_CACHE),.pytest_cache/vggish)/.prepared-$(subst /,-,$(VENV))
-# A process a core, with one thread for BLAS; the tests of a module stay together, since they share what is costly to make,
-# and come in the order of tests/conftest.py.
-PYTEST := OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+# A process more than cores, since some always wait, with one thread for BLAS; the tests of a module stay together, since
+# they share what is costly to make, and come in the order of tests/conftest.py.
+WORKERS := $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
+PYTEST := OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 # What the full tests are repeated with, where it is there.
 OTHER_PYTHONS := 3.10 3.12 3.13
 

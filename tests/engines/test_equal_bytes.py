@@ -34,7 +34,13 @@ def plain(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return output
 
 
-@pytest.mark.parametrize("engine", ENGINES, indirect=True)
+# Its parts, the job service and the pool of workers, are those of two others.
+FULL = {"jobs-external"}
+
+
+@pytest.mark.parametrize(
+    "engine", [pytest.param(name, marks=pytest.mark.full if name in FULL else ()) for name in ENGINES], indirect=True
+)
 def test_same_bytes_as_a_plain_local_run(
     engine: Running, plain: Path, corpus: Corpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
