@@ -16,8 +16,8 @@ NAMES = ("Dog", "Rain", "Siren", "Piano", "Laughter", "Thunder", "Drill", "Clapp
 NOT_EMBEDDED = ("too short", "notes")
 
 
-def furnish(folder: Path, example_audio: Path) -> None:
-    """Fills an empty folder."""
+def furnish(folder: Path, example_audio: Path, raw: bool = True) -> None:
+    """Fills an empty folder, with raw embeddings beside the others only if they are wanted."""
     (folder / "recordings").mkdir()
     (folder / "clips").mkdir()
     made = [path for path in sorted(example_audio.rglob("*.*")) if path.stem not in NOT_EMBEDDED]
@@ -35,7 +35,7 @@ def furnish(folder: Path, example_audio: Path) -> None:
     (folder / "eval_segments.csv").write_text(header + "\n".join(rows))
     (folder / "clips.csv").write_text("\n".join(manifest) + "\n")
     records = folder / "audioset" / "bal_train"
-    for output, flags in ((records, []), (folder / "raw", ["--embeddings", "raw"])):
+    for output, flags in ((records, []), *([(folder / "raw", ["--embeddings", "raw"])] if raw else [])):
         flags += ["--manifest", "clips.csv", "--num_shards", "2", "--output", str(output), *STANDIN]
         done = command.run("pipeline.run", *flags, cwd=folder)
         assert done.status == 0, done.err

@@ -58,9 +58,7 @@ def whole(audio: Path, python: Path, folder: Path, pattern: str) -> Path:
     return folder / "whole"
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.ci if "slurm" in name else pytest.mark.full) for name in SCHEDULERS]
-)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.full) for name in SCHEDULERS])
 def test_scripts(name: str, audio: Path, python: Path, tmp_path: Path) -> None:
     variable, environment = SCHEDULERS[name]
     script = ["bash", str(EXAMPLES / name.split()[0])]

@@ -166,10 +166,10 @@ def _runs_here(line: str) -> bool:
 
 
 @pytest.fixture(scope="module")
-def furnished(standin_weights: Path, example_audio: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that holds what the commands name."""
+def furnished(standin_weights: Path, example_audio: Path, full: bool, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that holds what the commands name; README's name no raw embeddings."""
     folder = tmp_path_factory.mktemp("furnished")
-    furnish(folder, example_audio)
+    furnish(folder, example_audio, full)
     return folder
 
 

@@ -189,7 +189,7 @@ def test_killed_with_the_network_itself(audio: Path, tmp_path: Path) -> None:
     assert outputs.content(tmp_path / "out") == outputs.content(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, *(pytest.param(each, marks=pytest.mark.ci) for each in OTHERS)])
+@pytest.mark.parametrize("number", [signal.SIGTERM, *(pytest.param(each, marks=pytest.mark.full) for each in OTHERS)])
 def test_stopped_in_order(audio: Path, tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     output, temporary = tmp_path / "out", tmp_path / "tmp"
     temporary.mkdir()

@@ -69,7 +69,7 @@ def outcomes(said: str) -> dict[str, str]:
     return dict(re.findall(r"^\S+::(\w+) (PASSED|FAILED|SKIPPED|ERROR)", said, re.M))
 
 
-@pytest.mark.ci
+@pytest.mark.full
 def test_without_a_network_they_say_what_they_need_in_a_line(tmp_path: Path) -> None:
     status, said = released("-m", "pytest", *TESTS, url="http://127.0.0.1:9", cache=tmp_path / "cache")
     assert status == 0, said

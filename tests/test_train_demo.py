@@ -43,7 +43,7 @@ def test_frozen_vggish_stays_and_the_classifier_learns(
     assert not [name for name in names if "Adam" in name or "power" in name]
 
 
-@pytest.mark.ci
+@pytest.mark.full
 def test_fine_tuned_vggish_is_taken_by_the_embedder(
     before: dict[str, np.ndarray], made_clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -40,10 +40,8 @@ def wait_for(what: Callable[[], object], process: subprocess.Popen[str], seconds
         time.sleep(0.02)
 
 
-OTHERS = [pytest.param(name, marks=pytest.mark.full) for name in ("prism-external", "jobs-external")]
-
-
-@pytest.mark.parametrize("engine", ["jobs-process", *OTHERS], indirect=True)
+@pytest.mark.full  # of a worker process of ours tests/test_worker_processes.py says the same
+@pytest.mark.parametrize("engine", ["jobs-process", "prism-external", "jobs-external"], indirect=True)
 def test_a_killed_worker_ends_the_run_and_the_next_one_continues(
     engine: Running, recordings: Path, tmp_path: Path
 ) -> None:

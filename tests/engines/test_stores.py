@@ -70,6 +70,7 @@ def test_audio_manifest_weights_and_output_in_a_store(
     assert not [name for name in found if "staged" in name or "plan" in name or "lock" in name]
 
 
+@pytest.mark.parametrize("store", [pytest.param("gs", marks=pytest.mark.full), "s3"], indirect=True)
 def test_prism_reads_and_writes_stores(store: Store, audio: Path, locally: dict[str, bytes]) -> None:
     if not binaries.prism().exists():
         pytest.skip("Prism is not built: make prism builds it where there is Go")
