@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import front_end, loader, network, report, small, whole
+from benchmarks import front_end, loader, network, report, segments, small, whole
 from benchmarks.measure import Row
 
 os.environ.setdefault("NO_GCE_CHECK", "true")  # Beam would ask the network whether this is a cloud machine
@@ -32,11 +32,12 @@ class Counts:
     seeds: int
     training_steps: int
     records: int
+    hours: tuple[float, ...]
     scale: whole.Scale
 
 
-FULL = Counts(5, 10, 1024, 256, 3, 40, 5000, whole.Scale(5, 600, 60, 6000, 1024))
-QUICK = Counts(1, 2, 128, 64, 1, 0, 1000, whole.Scale(1, 24, 3, 48, 128, ("winograd",), warm_up=False))
+FULL = Counts(5, 10, 1024, 256, 3, 40, 5000, (1, 3), whole.Scale(5, 600, 60, 6000, 1024))
+QUICK = Counts(1, 2, 128, 64, 1, 0, 1000, (), whole.Scale(1, 24, 3, 48, 128, ("winograd",), warm_up=False))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -83,11 +84,26 @@ def _groups(folder: Path, counts: Counts) -> dict[str, Callable[[], list[Row]]]:
         whole.WHOLE: lambda: whole.speed_rows(folder, checkpoint(), pca(), scale),
         whole.WORKERS: lambda: whole.worker_rows(folder, checkpoint(), scale),
         whole.MEMORY: lambda: whole.memory_rows(folder, scale),
+        segments.GROUP: lambda: segments.rows(folder, min(3, rounds), counts.hours),
     }
 
 
-GROUPS = ("help", "records", "loader", "front_end", "embedder", "bfloat16", "distance", "whole", "workers", "memory")
-QUICK_GROUPS = tuple(name for name in GROUPS if name != "workers")  # eight processes for one row
+GROUPS = (
+    "help",
+    "records",
+    "loader",
+    "front_end",
+    "embedder",
+    "bfloat16",
+    "distance",
+    "whole",
+    "workers",
+    "memory",
+    "segments",
+)
+QUICK_GROUPS = tuple(
+    name for name in GROUPS if name not in ("workers", "segments")
+)  # eight processes for one row; an hour
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -13,8 +13,9 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from pipeline.decoding import decoders
 from pipeline.decoding.orders import Job
+from pipeline.inputs import plan_file
 from pipeline.settings import Decoding, FrontEnd
-from pipeline.types import Ending, ExampleBlock, Extracted, Failure, Reading
+from pipeline.types import Ending, ExampleBlock, Extracted, Failure, Reading, ReadingRef
 
 
 class LookAhead:
@@ -101,7 +102,9 @@ class ExtractDoFn(beam.DoFn):
         self._give_up()  # of a bundle that failed, if any
         self._ahead = LookAhead(self._pool, self._depth)
 
-    def process(self, element: Reading | Extracted) -> Iterator[Extracted]:
+    def process(self, element: Reading | ReadingRef | Extracted) -> Iterator[Extracted]:
+        if isinstance(element, ReadingRef):
+            element = plan_file.load(element)
         if not isinstance(element, Reading):
             yield element
             return

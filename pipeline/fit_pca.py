@@ -19,9 +19,8 @@ import numpy as np
 
 from pipeline import storage
 from pipeline.cli import ending
-from pipeline.cli.beam_flags import check_beam_flags
 from pipeline.cli.command import Parser, run_command
-from pipeline.cli.flags import FlagError
+from pipeline.cli.flags import FlagError, check_beam_flags
 from pipeline.dataset import matching_files
 from pipeline.engines import engine
 from pipeline.training import provenance

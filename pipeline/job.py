@@ -8,21 +8,22 @@ Every piece is one graph and one commit, so that at any moment all but the curre
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from pipeline import plan, storage
 from pipeline.decoding import decoders
 from pipeline.engines import engine, worker_processes
 from pipeline.inputs import plan_file
 from pipeline.inputs.corpus import Work
-from pipeline.inputs.plan_file import Item
 from pipeline.manifest import Manifest
 from pipeline.output import commit, history, partials, staged
 from pipeline.output.layout import PLAN, explained, join
 from pipeline.output.staged import ShardResult
 from pipeline.settings import Job
-from pipeline.types import Clip, Drop, Failure
+from pipeline.types import Clip, Drop, Failure, Reading
 
 PIECE_S = 120.0
 """How long a piece is meant to take."""
@@ -128,7 +129,7 @@ def run_piece(
     directory = job.output.directory
     clips = [item for item in items if isinstance(item, Clip)]
     readings = plan.readings(clips, None, job.decoding.segment_seconds, job.front_end.hop_frames)
-    elements: list[Item] = [*readings, *(item for item in items if not isinstance(item, Clip))]
+    elements: list[Reading | Failure | Drop] = [*readings, *(item for item in items if not isinstance(item, Clip))]
     with explained(directory, "writing the plan"):
         parts = plan_file.write(join(directory, PLAN), elements, name=attempt)
     result = engine.run(
@@ -151,12 +152,35 @@ def pieces(work: Work, num_shards: int, pace: Pace, whole: bool) -> Iterator[Seq
     """Work -> what each piece does, in the order of the output; the pace may change between pieces."""
     items: list[Clip | Failure | Drop] = [*work.clips, *work.failures, *map(Drop, work.drops)]
     items.sort(key=lambda item: plan.place_of(clip_of(item), num_shards))
+    if whole:
+        if items:
+            yield items
+        return
+    units = _units(items)
     start = 0
-    while start < len(items):
-        costs = (_cost(items[index]) for index in range(start, len(items)))
-        count = len(items) if whole else plan.piece_length(costs, pace.budget_bytes)
-        yield items[start : start + count]
+    while start < len(units):
+        costs = (sum(map(_cost, units[index])) for index in range(start, len(units)))
+        count = plan.piece_length(costs, pace.budget_bytes)
+        yield list(chain.from_iterable(units[start : start + count]))
         start += count
+
+
+def _units(items: Sequence[Clip | Failure | Drop]) -> list[Sequence[Clip | Failure | Drop]]:
+    """Items in order -> what is done in one piece: the clips of a recording that has very many of them, or an item.
+
+    A piece that has only some of them would have to decode what lies between.
+    """
+    counts = Counter(item.uri for item in items if isinstance(item, Clip) and item.cut)
+    units: list[Sequence[Clip | Failure | Drop]] = []
+    together: dict[str, list[Clip | Failure | Drop]] = {}
+    for item in items:
+        if not (isinstance(item, Clip) and item.cut and counts[item.uri] > plan.CLIPS_OF_A_READING):
+            units.append((item,))
+        elif item.uri in together:
+            together[item.uri].append(item)
+        else:
+            units.append(together.setdefault(item.uri, [item]))
+    return units
 
 
 def clip_of(item: Clip | Failure | Drop) -> Clip:

@@ -1,4 +1,4 @@
-"""The command's flags: light, so that --help and flag errors come at once; Beam's are `pipeline.cli.beam_flags`'."""
+"""The command's flags: light, so that --help and flag errors come at once; Beam's are its own."""
 
 from __future__ import annotations
 

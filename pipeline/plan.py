@@ -24,10 +24,13 @@ SPLIT_BYTES_PER_S = 8000
 they are shorter than that, or speech at 8 kHz packed below its 8 bits a sample; one decoder streams those."""
 
 NEAR_S = 60.0
-"""Cut clips of one file that are no further apart are decoded in one pass: decoding a minute costs 0.03 to 0.15 s, as
-does opening a file."""
+"""Cut clips of one file that seeks exactly, and that are no further apart, are decoded in one pass: decoding a minute
+costs 0.03 to 0.15 s, as does opening a file."""
 CLIPS_OF_A_READING = 64
-"""At most; a reading has to fit into an element of 64 KB."""
+"""At most, of a file that seeks exactly; such a reading fits into an element of 64 KB."""
+CLIPS_OF_A_RECORDING = 100_000
+"""At most, in a reading of another file, or of one that nothing is known of yet. What lies before a clip has to be
+decoded on the way to it, so that there is one pass for all: a worker's memory bounds it."""
 
 BELIEVED_BYTES_PER_S = 50
 """A header that promises more than a second for so many bytes is not planned by: it may be wrong, and one decoder that
@@ -121,13 +124,22 @@ def needs_probe(clip: Clip, segment_seconds: float) -> bool:
     return clip.size_bytes > SPLIT_BYTES_PER_S * segment_seconds
 
 
+def is_scattered(reading: Reading, segment_seconds: float) -> bool:
+    """Whether a reading would be several if its file seeks exactly: that is worth while to ask, too."""
+    if compression.kind_of(reading.uri) is not None or not all(segment.clip.cut for segment in reading.segments):
+        return False
+    groups = _near([segment.clip for segment in reading.segments], segment_seconds)
+    return next(groups, None) is not None and next(groups, None) is not None
+
+
 def split(
     reading: Reading, probe: Probe | None, segment_seconds: float, hop_frames: int = params.EXAMPLE_HOP_FRAMES
 ) -> Iterator[Reading]:
     """A reading and what its file's header says, if it says anything -> the same segments, long ones as parts."""
     clips = [segment.clip for segment in reading.segments]
     size_bytes = max(clip.size_bytes for clip in clips)
-    if probe is None or probe.frames / probe.sample_rate_hz > size_bytes / BELIEVED_BYTES_PER_S:
+    believed = probe is not None and probe.frames / probe.sample_rate_hz <= size_bytes / BELIEVED_BYTES_PER_S
+    if probe is None or not believed or not probe.seekable:
         yield reading
         return
     yield from readings(clips, {reading.uri: probe}, segment_seconds, hop_frames)
@@ -155,7 +167,9 @@ def readings(
     segment_seconds: float = 600.0,
     hop_frames: int = params.EXAMPLE_HOP_FRAMES,
 ) -> Iterator[Reading]:
-    """Clips -> what is decoded in one pass: a file, a part of a long one, or clips of one recording that are near.
+    """Clips -> what is decoded in one pass: a file, a part of a long one, or clips of one recording.
+
+    Clips of one recording come together, unless it is known to seek exactly: then those do that are near each other.
 
     Args:
       clips: any order; readings come in the order of their first clips.
@@ -181,7 +195,8 @@ def readings(
                 for other in by_recording.pop(clip.uri)
                 if len(_split(other, probe, segment_examples, hop_frames)) == 1
             ]
-            for group in _near(whole, segment_seconds):
+            groups = _near(whole, segment_seconds) if probe is not None and probe.seekable else _in_one_pass(whole)
+            for group in groups:
                 yield Reading(clip.uri, tuple(Segment(other) for other in group))
 
 
@@ -193,6 +208,13 @@ def _split(clip: Clip, probe: Probe | None, segment_examples: int, hop_frames: i
     if clip.end_s is not None:
         duration_s = min(duration_s, clip.end_s - clip.start_s)
     return segments_of(clip, examples_in(duration_s, hop_frames), segment_examples)
+
+
+def _in_one_pass(clips: list[Clip]) -> Iterator[list[Clip]]:
+    """Cut clips of one file -> as few groups as may be, ascending in time."""
+    ordered = sorted(clips, key=lambda clip: (clip.start_s, clip.key))
+    for begin in range(0, len(ordered), CLIPS_OF_A_RECORDING):
+        yield ordered[begin : begin + CLIPS_OF_A_RECORDING]
 
 
 def _near(clips: list[Clip], segment_seconds: float) -> Iterator[list[Clip]]:

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from pipeline import options
 from pipeline.cli import asked, ending
-from pipeline.cli.beam_flags import check_beam_flags
-from pipeline.cli.flags import FlagError
+from pipeline.cli.flags import FlagError, check_beam_flags
 from pipeline.engines import template
 from pipeline.files import scratch, stores
 

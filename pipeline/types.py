@@ -72,6 +72,20 @@ class Reading:
 
 
 @dataclass(frozen=True)
+class ReadingRef:
+    """A reading of so many segments that only its place in the plan travels (`pipeline.inputs.plan_file.load`).
+
+    Attributes:
+      part: URI of the plan's file.
+      offset_bytes, size_bytes: of the reading's line in it.
+    """
+
+    part: str
+    offset_bytes: int
+    size_bytes: int
+
+
+@dataclass(frozen=True)
 class Probe:
     """What the header of an audio file says.
 

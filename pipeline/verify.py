@@ -178,7 +178,7 @@ def _checker(flags: Namespace, beam_flags: Sequence[str]) -> Checker:
             raise unknown_flag(beam_flags[0], list(parser()._option_string_actions))
         return partial(check_files, jobs=flags.jobs or os.cpu_count() or 1)
     from pipeline.checking import transforms
-    from pipeline.cli.beam_flags import check_beam_flags
+    from pipeline.cli.flags import check_beam_flags
     from pipeline.engines import engine
 
     check_beam_flags(beam_flags)

@@ -25,11 +25,11 @@ from apache_beam.typehints import typehints
 
 from pipeline.extract import ExtractDoFn
 from pipeline.transforms import EmbedDoFn
-from pipeline.types import Drop, Embedding, Ending, Failure, Reading
+from pipeline.types import Drop, Embedding, Ending, Failure, Reading, ReadingRef
 
 MAX_ELEMENT_BYTES = 64_000
 """Of what crosses a shuffle."""
-REFERENCES = {Reading, Failure, Drop}
+REFERENCES = {Reading, ReadingRef, Failure, Drop}
 OUTCOMES = {Embedding, Ending, Failure, Drop}
 KINDS = {
     common_urns.primitives.IMPULSE.urn: "impulse",

@@ -21,7 +21,7 @@ import pytest
 
 import vggish_core
 from pipeline import options, reasons
-from pipeline.cli import beam_flags
+from pipeline.cli.flags import check_beam_flags
 from tests import command
 from tests.command import REPOSITORY, STANDIN
 from tests.docs_house import furnish
@@ -207,4 +207,4 @@ def test_commands_are_understood(block: Block) -> None:
             assert importlib.util.find_spec(module), line
             if module == "pipeline.run" and "..." not in line:
                 _, rest = options.parse(arguments)
-                beam_flags.check_beam_flags(rest)
+                check_beam_flags(rest)

@@ -11,8 +11,7 @@ import sys
 import pytest
 
 from pipeline import options
-from pipeline.cli import beam_flags
-from pipeline.cli.flags import FlagError, failures_allowed, hop_seconds, positive_float, positive_int
+from pipeline.cli.flags import FlagError, check_beam_flags, failures_allowed, hop_seconds, positive_float, positive_int
 
 GOOD = ["--input", "audio/**", "--output", "out"]
 
@@ -62,15 +61,13 @@ def test_unusable_flags_are_named_with_value_and_remedy(argv: list[str], words: 
 )
 def test_a_flag_nobody_knows_gets_the_nearest_one(rest: list[str], words: list[str]) -> None:
     with pytest.raises(FlagError) as error:
-        beam_flags.check_beam_flags(rest, options.names())
+        check_beam_flags(rest, options.names())
     for word in words:
         assert word in str(error.value)
 
 
 def test_beam_flags_pass() -> None:
-    beam_flags.check_beam_flags(
-        ["--direct_num_workers", "2", "--direct_running_mode=multi_threading", "--project", "p"]
-    )
+    check_beam_flags(["--direct_num_workers", "2", "--direct_running_mode=multi_threading", "--project", "p"])
 
 
 @pytest.mark.parametrize(("limit", "clips", "allowed"), [("5%", 400, 20), ("0", 400, 0), ("7", 3, 7), ("0.5%", 399, 1)])
@@ -101,7 +98,7 @@ def test_help_has_an_example_of_each_use_that_parses(about: str) -> None:
     words = shlex.split(command[0].replace("\\\n", " "))
     assert words[:3] == ["python", "-m", "pipeline.run"]
     _, rest = options.parse(words[3:])
-    beam_flags.check_beam_flags(rest)
+    check_beam_flags(rest)
 
 
 def test_help_imports_neither_tensorflow_nor_beam() -> None:

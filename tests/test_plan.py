@@ -114,7 +114,8 @@ def test_readings_hold_every_segment_of_every_clip_once(
     for reading in plan.readings(clips, probes, most):
         starts = [segment.clip.start_s for segment in reading.segments]
         assert starts == sorted(starts)
-        assert 1 <= len(starts) <= plan.CLIPS_OF_A_READING
+        probe = probes.get(reading.uri)
+        assert 1 <= len(starts) <= (plan.CLIPS_OF_A_READING if probe and probe.seekable else len(clips))
         assert len(starts) == 1 or all(segment.clip.cut and segment.count == 1 for segment in reading.segments)
         for segment in reading.segments:
             assert segment.clip.uri == reading.uri
@@ -129,17 +130,40 @@ def cut(start: float, end: float | None, uri: str = "a.mp3") -> Clip:
     return Clip(f"{uri} {start}", uri, start, end, cut=True, size_bytes=10**6)
 
 
-def grouped(*clips: Clip, most: float = 600.0) -> list[list[float]]:
-    return [[segment.clip.start_s for segment in reading.segments] for reading in plan.readings(clips, {}, most)]
+def grouped(*clips: Clip, most: float = 600.0, seekable: bool = True) -> list[list[float]]:
+    probes = {clip.uri: Probe(16_000 * 300, 16_000, seekable) for clip in clips}
+    return [[segment.clip.start_s for segment in reading.segments] for reading in plan.readings(clips, probes, most)]
 
 
-def test_near_clips_of_one_recording_are_decoded_in_one_pass() -> None:
+def test_near_clips_of_a_recording_that_seeks_are_decoded_in_one_pass() -> None:
     assert grouped(cut(70, 80), cut(0, 10), cut(141, 150)) == [[0, 70], [141]]
     assert grouped(cut(0, 100), cut(10, 20), cut(150, 160)) == [[0, 10, 150]]  # near the longest, not the last
     assert grouped(*(cut(10.0 * i, 10.0 * i + 10) for i in range(6)), most=30) == [[0, 10, 20], [30, 40, 50]]
     assert grouped(cut(0, None), cut(5, 10)) == [[0], [5]]
     assert [len(group) for group in grouped(*(cut(i, i + 1) for i in range(100)))] == [64, 36]
     assert grouped(cut(0, 10), cut(0, 10, "b.mp3"), Clip("c", "a.mp3")) == [[0], [0], [0]]
+
+
+def test_all_clips_of_another_recording_are_decoded_in_one_pass() -> None:
+    clips = [cut(i * 100.0, i * 100.0 + 90) for i in range(200)]
+    for probes in ({}, {"a.mp3": Probe(16_000 * 20_000, 16_000, False)}):
+        (reading,) = plan.readings([*clips[50:], *clips[:50]], probes, 600)
+        assert [segment.clip for segment in reading.segments] == clips
+        assert list(plan.split(reading, probes.get("a.mp3"), 600)) == [reading]
+    assert plan.is_scattered(reading, 600)
+    seeks = Probe(16_000 * 20_000, 16_000, True)
+    parts = list(plan.split(reading, seeks, 600))
+    assert [segment.clip for part in parts for segment in part.segments] == clips
+    assert len(parts) == 34
+    assert not plan.is_scattered(parts[0], 600)
+    assert list(plan.split(reading, None, 600)) == [reading]
+    assert not plan.is_scattered(next(plan.readings([cut(0, 10, "a.mp3.gz"), cut(500, 510, "a.mp3.gz")])), 600)
+
+
+def test_readings_hold_as_many_clips_as_memory_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "CLIPS_OF_A_RECORDING", 10)
+    readings = plan.readings([cut(i, i + 1) for i in range(25)])
+    assert [len(reading.segments) for reading in readings] == [10, 10, 5]
 
 
 def test_a_long_seekable_file_is_split_and_others_are_not() -> None:

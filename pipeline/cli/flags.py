@@ -1,4 +1,7 @@
-"""What all commands' flags have in common: parser, values, the one error about them. Imports nothing heavy."""
+"""What all commands' flags have in common: parser, values, the one error about them, and whether Beam knows the rest.
+
+Imports nothing heavy, Beam not before its flags are looked at.
+"""
 
 from __future__ import annotations
 
@@ -60,6 +63,26 @@ def unknown_flag(argument: str, known: Sequence[str], of: str = "this command") 
     if near:
         return FlagError(f"{name} is no flag of {of}; did you mean {near[0]}?", f"Write {near[0]}")
     return FlagError(f"{name} is no flag of {of}", "--help lists this command's flags")
+
+
+def check_beam_flags(rest: Sequence[str], ours: Sequence[str] = ()) -> None:
+    """Raise `FlagError` for an argument that neither this command nor Beam knows, or a value that Beam does not take.
+
+    Args:
+      rest: what the command's own parser left over.
+      ours: the command's flags, to suggest the nearest one.
+    """
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    parser = Parser(prog="pipeline.run", add_help=False, allow_abbrev=False)
+    for cls in PipelineOptions.__subclasses__():
+        cls._add_argparse_args(parser)  # the same call that Beam makes to build its own parser
+    try:
+        _, unknown = parser.parse_known_args(list(rest))
+    except FlagError as error:
+        raise FlagError(f"{error.found} (Beam's flag)", error.remedy) from error
+    if unknown:
+        raise unknown_flag(unknown[0], [*ours, *parser._option_string_actions], "this command or of Beam")
 
 
 def positive_int(text: str) -> int:

@@ -17,7 +17,7 @@ import numpy as np
 from pipeline import storage
 from pipeline.decoding import protocol
 from pipeline.decoding.opening import Progress, open_file
-from pipeline.decoding.stretch import Examples, Result, Source, Stretch, min_known
+from pipeline.decoding.stretch import Examples, Result, Source, Stretch, begin, ends_split_clip, min_known
 from pipeline.settings import FrontEnd
 from pipeline.types import Probe, Reading
 from vggish_core.audio import AudioError, AudioReader, GapError, open_audio
@@ -133,23 +133,17 @@ class _Pass:
             if self._cuts():
                 audio.content_sum = None
             audio.close_gaps = self._front_end.damaged == "keep" and not self._cuts()
-            source = Source(audio.sample_rate_hz, audio.channels, audio.format, frames, audio.lead)
-            stretches = []
-            for position in tuple(self.left):
-                stretch = Stretch(position, self._reading.segments[position], source, self._front_end)
-                if (refusal := stretch.refusal()) is None:
-                    stretches.append(stretch)
-                else:
-                    yield self._over(refusal)
-            self._look_at_sum(audio, [stretch for stretch in stretches if stretch.ends_split_clip()])
-            yield from self._read(audio, stretches)
+            self._source = Source(audio.sample_rate_hz, audio.channels, audio.format, frames, audio.lead)
+            self._look_at_sum(audio)
+            yield from self._read(audio)
 
-    def _look_at_sum(self, audio: AudioReader, of: list[Stretch]) -> None:
+    def _look_at_sum(self, audio: AudioReader) -> None:
         """Decode the whole file, if its sum is to be found and a split clip ends here: no other part sees all of it.
 
         Other damage is left to the parts that it concerns.
         """
-        if not of or audio.content_sum is None or not audio.seekable_exactly:
+        ends = any(ends_split_clip(self._reading.segments[position]) for position in self.left)
+        if not ends or audio.content_sum is None or not audio.seekable_exactly:
             return
         try:
             for _ in audio.blocks(BLOCK_FRAMES):
@@ -176,24 +170,34 @@ class _Pass:
                 for item in results:
                     yield item if isinstance(item, Examples) else self._over(item)
 
-    def _read(self, audio: AudioReader, stretches: list[Stretch]) -> Iterator[Item]:
-        """Samples to whom they belong: each is decoded once, however many stretches it is part of."""
-        waiting = deque(sorted(stretches, key=lambda stretch: stretch.begin))
+    def _read(self, audio: AudioReader) -> Iterator[Item]:
+        """Samples to whom they belong: each is decoded once, however many stretches it is part of.
+
+        Stretches are made when they are reached: each holds memory, and there may be thousands.
+        """
+        hop = self._front_end.hop_frames
+        begins = {position: begin(self._reading.segments[position], self._source, hop) for position in self.left}
+        waiting = deque(sorted(self.left, key=begins.__getitem__))
         reading = self._stretches
         while waiting or reading:
-            if not reading:
+            while waiting and (not reading or begins[waiting[0]] <= audio.position):
+                stretch = self._stretch(waiting.popleft())
+                if (refusal := stretch.refusal()) is not None:
+                    yield self._over(refusal)
+                    continue
                 # It counts as being read from here on: what is skipped on the way to it is skipped for it.
-                yield self._start(waiting[0])
-                self._go_to(audio, waiting[0].begin)
-                yield from self._take_up(waiting.popleft(), audio)
-            while waiting and waiting[0].begin <= audio.position:
-                yield self._start(waiting[0])
-                yield from self._take_up(waiting.popleft(), audio)
+                yield self._start(stretch)
+                if not reading:
+                    self._go_to(audio, stretch.begin)
+                yield from self._take_up(stretch, audio)
+            if not reading:
+                continue
             self._progress()
             # Up to where a stretch begins or ends: what is wrong with a block is wrong with all that are being read.
-            stop = min_known(*(stretch.end for stretch in reading), *(stretch.begin for stretch in waiting))
+            nearest = begins[waiting[0]] if waiting else None
+            stop = min_known(*(stretch.end for stretch in reading), nearest)
             try:
-                block = _next_block(audio, stop) if reading else np.empty((0, audio.channels), np.float32)
+                block = _next_block(audio, stop)
             except GapError as gap:
                 for stretch in tuple(reading):
                     yield self._drop(stretch, gap)
@@ -209,6 +213,9 @@ class _Pass:
                     if not isinstance(item, Examples):
                         reading.remove(stretch)
                         break
+
+    def _stretch(self, position: int) -> Stretch:
+        return Stretch(position, self._reading.segments[position], self._source, self._front_end)
 
     def _take_up(self, stretch: Stretch, audio: AudioReader) -> Iterator[Item]:
         """From here on samples are the stretch's; unless it begins where packets are missing."""

@@ -16,8 +16,9 @@ from apache_beam.utils.windowed_value import WindowedValue
 from pipeline import plan
 from pipeline.decoding import decoders
 from pipeline.decoding.orders import Probing
+from pipeline.inputs import plan_file
 from pipeline.settings import Decoding, FrontEnd
-from pipeline.types import Failure, Reading
+from pipeline.types import Failure, Reading, ReadingRef
 
 
 class Splitter:
@@ -35,29 +36,32 @@ class Splitter:
         self._segment_seconds = segment_seconds
         self._hop_frames = hop_frames
         self._depth = depth
-        self._asked: deque[tuple[Reading, Probing]] = deque()
+        self._asked: deque[tuple[Reading | ReadingRef, Reading, Probing]] = deque()
 
-    def push(self, reading: Reading) -> Iterator[Reading]:
+    def push(self, element: Reading | ReadingRef) -> Iterator[Reading | ReadingRef]:
         """A reading -> what is ready: itself if it is short, else parts of those that were pushed before."""
-        if not any(plan.needs_probe(segment.clip, self._segment_seconds) for segment in reading.segments):
-            yield reading
+        reading = plan_file.load(element) if isinstance(element, ReadingRef) else element
+        long = any(plan.needs_probe(segment.clip, self._segment_seconds) for segment in reading.segments)
+        if not (long or plan.is_scattered(reading, self._segment_seconds)):
+            yield element
             return
-        self._asked.append((reading, self._pool.probe(reading.uri)))
+        self._asked.append((element, reading, self._pool.probe(reading.uri)))
         yield from self._take(self._depth)
 
-    def drain(self) -> Iterator[Reading]:
+    def drain(self) -> Iterator[Reading | ReadingRef]:
         """The rest."""
         yield from self._take(0)
 
     def close(self) -> None:
         """Give up what was not taken."""
         while self._asked:
-            self._asked.popleft()[1].close()
+            self._asked.popleft()[2].close()
 
-    def _take(self, keep: int) -> Iterator[Reading]:
+    def _take(self, keep: int) -> Iterator[Reading | ReadingRef]:
         while len(self._asked) > keep:
-            reading, probing = self._asked.popleft()
-            yield from plan.split(reading, probing.result(), self._segment_seconds, self._hop_frames)
+            element, reading, probing = self._asked.popleft()
+            for part in plan.split(reading, probing.result(), self._segment_seconds, self._hop_frames):
+                yield element if part is reading else part
 
 
 class SplitDoFn(beam.DoFn):
@@ -84,8 +88,8 @@ class SplitDoFn(beam.DoFn):
         depth = 2 * self._pool.decoding.processes
         self._splitter = Splitter(self._pool, self._decoding.segment_seconds, self._front_end.hop_frames, depth)
 
-    def process(self, element: Reading | Failure) -> Iterator[Reading | Failure]:
-        if not isinstance(element, Reading):
+    def process(self, element: Reading | ReadingRef | Failure) -> Iterator[Reading | ReadingRef | Failure]:
+        if not isinstance(element, Reading | ReadingRef):
             yield element
             return
         assert self._splitter is not None

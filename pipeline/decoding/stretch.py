@@ -12,7 +12,7 @@ from pipeline.decoding import protocol
 from pipeline.decoding.protocol import MAX_BLOCK_EXAMPLES
 from pipeline.plan import MOST_S, examples_in
 from pipeline.settings import FrontEnd
-from pipeline.types import Segment
+from pipeline.types import Clip, Segment
 from vggish_core import examples, params
 
 TOLERANCE_S = 0.02
@@ -45,6 +45,25 @@ class Source:
     lead: int = 0
 
 
+def ends_split_clip(segment: Segment) -> bool:
+    """Whether it is the last of several segments."""
+    return 0 < segment.index == segment.count - 1
+
+
+def begin(segment: Segment, source: Source, hop_frames: int) -> int:
+    """The first frame of the file that a segment's stretch looks at."""
+    start, _ = examples.input_range(source.sample_rate_hz, hop_frames, segment.first_example)
+    return _origin(segment.clip, source)[0] + start
+
+
+def _origin(clip: Clip, source: Source) -> tuple[int, float]:
+    """A clip -> the frame at which it starts, and by how many seconds the sound starts after it."""
+    if not clip.cut:
+        return 0, 0.0
+    frame = _frame(clip.start_s, source.sample_rate_hz) - source.lead
+    return max(0, frame), -frame / source.sample_rate_hz
+
+
 class Stretch:
     """One segment on its way from samples to examples.
 
@@ -68,9 +87,7 @@ class Stretch:
         self._skip_short = front_end.short_clips == "skip"
         self._pad = front_end.short_clips == "pad" and segment.count == 1
         self._lead = source.lead if clip.cut else 0
-        self._origin = _frame(clip.start_s, rate) - self._lead if clip.cut else 0
-        self._late_s = -self._origin / rate
-        self._origin = max(0, self._origin)
+        self._origin, self._late_s = _origin(clip, source)
         self._duration_s: float | None = None
         self._clip_stop: int | None = None
         self._limit = segment.examples
@@ -90,10 +107,6 @@ class Stretch:
         self._held: deque[np.ndarray] = deque()
         self._held_count = 0
         self._made = 0
-
-    def ends_split_clip(self) -> bool:
-        """Whether it is the last of several segments."""
-        return 0 < self._segment.index == self._segment.count - 1
 
     def refusal(self) -> protocol.Failed | None:
         """The failure that is plain before a sample is read, if there is one."""

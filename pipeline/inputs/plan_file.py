@@ -13,14 +13,19 @@ from itertools import islice
 from typing import Any
 
 from pipeline import storage
-from pipeline.types import Clip, Drop, Failure, Reading, Segment
+from pipeline.types import Clip, Drop, Failure, Reading, ReadingRef, Segment
 
 LINES_OF_A_PART = 10_000
+REFERRED_BYTES = 50_000
+"""A reading of a longer line travels as a reference: elements stay below 64 KB."""
 
-Item = Reading | Failure | Drop
+Item = Reading | ReadingRef | Failure | Drop
+"""What a plan's file gives; `ReadingRef`s stand for long readings."""
 
 
-def write(directory: str, items: Iterable[Item], lines: int = LINES_OF_A_PART, name: str = "part") -> list[str]:
+def write(
+    directory: str, items: Iterable[Reading | Failure | Drop], lines: int = LINES_OF_A_PART, name: str = "part"
+) -> list[str]:
     """Items -> the URIs of JSON-lines files that hold them, up to `lines` a file, called NAME-00000.jsonl and so on."""
     storage.mkdirs(directory)
     iterator = iter(items)
@@ -35,15 +40,33 @@ def write(directory: str, items: Iterable[Item], lines: int = LINES_OF_A_PART, n
 def read(uri: str) -> Iterator[Item]:
     """The URI of a part -> its items."""
     with storage.open_read(uri) as file:
-        for line in file.read().decode().splitlines():
+        lines = file.read().splitlines(keepends=True)
+    offset = 0
+    for line in lines:
+        if len(line) > REFERRED_BYTES and line.startswith(_READING):
+            yield ReadingRef(uri, offset, len(line))
+        else:
             yield _decode(json.loads(line))
+        offset += len(line)
 
 
-def _encode(item: Item) -> str:
+def load(ref: ReadingRef) -> Reading:
+    """A reference -> the reading."""
+    with storage.open_read(ref.part) as file:
+        file.seek(ref.offset_bytes)
+        reading = _decode(json.loads(file.read(ref.size_bytes)))
+    assert isinstance(reading, Reading)
+    return reading
+
+
+_READING = b'{"kind": "Reading"'
+
+
+def _encode(item: Reading | Failure | Drop) -> str:
     return json.dumps({"kind": type(item).__name__, **asdict(item)})
 
 
-def _decode(fields: dict[str, Any]) -> Item:
+def _decode(fields: dict[str, Any]) -> Reading | Failure | Drop:
     kind = fields.pop("kind")
     if kind == "Reading":
         return Reading(fields["uri"], tuple(_segments(fields["segments"], fields["uri"])))
