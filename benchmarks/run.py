@@ -101,9 +101,9 @@ GROUPS = (
     "memory",
     "segments",
 )
-QUICK_GROUPS = tuple(
-    name for name in GROUPS if name not in ("workers", "segments")
-)  # eight processes for one row; an hour
+LONG_GROUPS = {"workers", "segments"}
+"""Eight processes for one row; hours of audio."""
+QUICK_GROUPS = tuple(name for name in GROUPS if name not in LONG_GROUPS)
 
 
 def _parser() -> argparse.ArgumentParser:

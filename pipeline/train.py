@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 import sys
 import time
@@ -33,13 +34,17 @@ from pipeline.training import provenance
 from pipeline.training.data import Classes, Clips, load_clips, read_classes
 from pipeline.training.metrics import Ranking, rank
 from pipeline.training.report import METRICS, PLOT, write_metrics, write_plot
-from pipeline.training.saved_model import DESCRIPTION, NETWORK, Description, save_network
+from pipeline.training.resume import HISTORY
+from pipeline.training.saved_model import DESCRIPTION, NETWORK, NETWORK_DRAFT, Description, save_network
 
 if TYPE_CHECKING:
     from pipeline.training.fitting import Fitting
 
 MAX_FRAMES = 60
 """Longer clips are trained on in stretches of so many frames, others in every epoch."""
+_WRITTEN = "|".join(map(re.escape, (DESCRIPTION, METRICS, PLOT, HISTORY)))
+_DRAFT = re.compile(rf"({_WRITTEN})\.[0-9a-f]{{8}}\.tmp|{re.escape(NETWORK_DRAFT)}")
+"""A file of a model's folder that was being written when its training was killed."""
 DEFAULTS: dict[str, dict[str, Any]] = {
     "attention": {"epochs": 16, "learning_rate": 1e-3, "mixup": 1.0},
     "logistic": {"epochs": 40, "learning_rate": 1e-2, "mixup": 0.0},
@@ -50,7 +55,7 @@ def train(flags: Namespace) -> Ranking:
     """The command's flags -> a model's folder; returns how well it ranks the eval records.
 
     Raises:
-      FlagError, RecordError, ClassesError, ModelError: what is unusable, and what to do.
+      FlagError, RecordError, SourceError, ClassesError, ModelError: what is unusable, and what to do.
     """
     began = time.monotonic()
     folder = Path(flags.model)
@@ -198,7 +203,7 @@ def _open_folder(folder: Path, description: Description, overwrite: bool) -> Non
     """
     if folder.exists() and overwrite and (folder / DESCRIPTION).exists():
         shutil.rmtree(folder)
-    if folder.exists() and any(".tmp" not in path.name for path in folder.iterdir()):
+    if folder.exists() and any(not _DRAFT.fullmatch(path.name) for path in folder.iterdir()):
         if (folder / NETWORK).exists():
             raise FlagError(f"--model {folder} holds a trained model", "Name another folder, or give --overwrite")
         if not (folder / DESCRIPTION).exists():
@@ -209,8 +214,9 @@ def _open_folder(folder: Path, description: Description, overwrite: bool) -> Non
             raise FlagError(f"--model {folder} holds a training of other data or flags", "Continue it, or --overwrite")
         print(f"continuing the training in {folder}")
     folder.mkdir(parents=True, exist_ok=True)
-    for path in folder.glob("*.tmp*"):  # what was being written when it was killed
-        path.unlink()
+    for path in folder.iterdir():
+        if _DRAFT.fullmatch(path.name):
+            path.unlink()
     description.save(folder)
 
 

@@ -106,6 +106,25 @@ def flipped(data: bytes) -> bytes:
     return data[:place] + b"\x05" + data[place + 1 :]
 
 
+def test_a_folder_with_files_of_somebody_s_is_left_alone(train_here: TrainHere, tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "thesis.tmp").write_text("precious")
+    status, said = train_here()
+    assert status == 2
+    assert "holds other files" in said
+    assert (tmp_path / "model" / "thesis.tmp").read_text() == "precious"
+
+
+def test_drafts_of_a_killed_training_are_no_obstacle(train_here: TrainHere, tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    drafts = [tmp_path / "model" / name for name in ("model.json.0123abcd.tmp", "model.keras.tmp.keras")]
+    for draft in drafts:
+        draft.write_text("half")
+    status, said = train_here(epochs="1")
+    assert status == 0, said
+    assert not any(draft.exists() for draft in drafts)
+
+
 def test_a_damaged_state_costs_an_epoch(train_here: TrainHere, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
@@ -185,7 +204,7 @@ def test_a_full_disk_is_told_and_the_same_command_continues(
         pytest.skip("nothing can be mounted here: root may")
     owner = "pipeline.training.resume.save" if at == "resume.save" else "pipeline.train.save_network"
     write = resume.save if at == "resume.save" else saved_model.save_network
-    filler = model / "filler.tmp"
+    filler = model / "model.json.ffffffff.tmp"
 
     def on_a_full_disk(*arguments: Any) -> None:
         with filler.open("wb", buffering=0) as file, suppress(OSError):

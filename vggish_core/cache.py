@@ -8,11 +8,10 @@ import tempfile
 from functools import lru_cache
 from pathlib import Path
 
+_log = logging.getLogger(__name__)
+
 CACHE_VARIABLE = "VGGISH_CACHE"
 """Environment variable that names the cache directory; else it is the user's."""
-
-
-_log = logging.getLogger(__name__)
 
 
 def cache_directory() -> Path:

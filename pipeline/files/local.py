@@ -41,7 +41,7 @@ def why_not_a_folder(path: str) -> str:
     return "" if os.access(place, os.W_OK | os.X_OK) else f"{place} may not be written to"
 
 
-KINDS = ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"))
+_KINDS = ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"))
 
 
 def why_not_a_file(path: str) -> str:
@@ -52,7 +52,7 @@ def why_not_a_file(path: str) -> str:
         return ""
     if stat.S_ISREG(mode):
         return ""
-    return next((name for test, name in KINDS if test(mode)), "a device")
+    return next((name for test, name in _KINDS if test(mode)), "a device")
 
 
 def look_alike(path: str) -> str:

@@ -18,7 +18,6 @@ from pipeline.training.classifiers import multi_label_loss
 from pipeline.training.data import Clips
 from pipeline.training.metrics import rank
 
-HISTORY = "history.jsonl"
 RESUME = "resume"
 ROWS_OF_A_PREDICTION = 4096
 """Frames that are scored in one call: bounds memory for long clips."""
@@ -254,9 +253,9 @@ def scores(model: keras.Model, clips: Clips) -> np.ndarray:
 
 def read_history(folder: Path) -> list[dict[str, Any]]:
     """A folder -> what `fit` wrote down, one entry an epoch."""
-    path = folder / HISTORY
+    path = folder / resume.HISTORY
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def _write_history(folder: Path, lines: list[dict[str, Any]]) -> None:
-    storage.write_atomic(str(folder / HISTORY), "".join(json.dumps(line) + "\n" for line in lines).encode())
+    storage.write_atomic(str(folder / resume.HISTORY), "".join(json.dumps(line) + "\n" for line in lines).encode())

@@ -18,6 +18,8 @@ import numpy as np
 
 from pipeline import storage
 
+HISTORY = "history.jsonl"
+"""In a model's folder, for people; a training continues from its states."""
 KEPT = 2
 """Files that stay: should the last be damaged, there is the one before."""
 _PARTS = ("weights", "optimizer", "best")

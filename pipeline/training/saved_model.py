@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 DESCRIPTION = "model.json"
 NETWORK = "model.keras"
+NETWORK_DRAFT = f"{NETWORK}.tmp.keras"
+"""Keras goes by the end of a file's name."""
 FORMAT_VERSION = 1
 
 
@@ -98,7 +100,7 @@ def save_network(model: keras.Model, folder: Path) -> None:
     Raises:
       OSError: there is no space, say.
     """
-    draft = folder / f"{NETWORK}.tmp.keras"  # Keras goes by the name's end
+    draft = folder / NETWORK_DRAFT
     try:
         model.save(draft)
         with draft.open("rb+") as file:
