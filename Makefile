@@ -55,7 +55,7 @@ format: install
 
 weights: $(WEIGHTS)
 
-$(WEIGHTS): $(STAMP) tests/prepare.py $(wildcard vggish_core/*.py)
+$(WEIGHTS): $(STAMP) tests/prepare.py $(shell find vggish_core -name "*.py")
 	$(BIN)/python -m tests.prepare
 	@touch $@
 

@@ -17,7 +17,7 @@ def rows(folder: Path, rounds: int, clips: int) -> list[Row]:
     """A row a format, each of `clips` clips of 10 s; products of matrices on one thread, as in a decoder process."""
     from threadpoolctl import threadpool_limits
 
-    from vggish_core.examples import wavfile_to_examples
+    from vggish_core.features.examples import wavfile_to_examples
 
     result = []
     for index, name in enumerate(corpus.FORMATS):

@@ -23,7 +23,7 @@ Variables = dict[str, np.ndarray]
 
 def rate_rows(checkpoint: Path, rounds: int, count: int) -> list[Row]:
     """`Embedder.embed` on `count` examples in one call, both kernels, against `Session.run` in batches of 64."""
-    from vggish_core.model import Embedder
+    from vggish_core.network.model import Embedder
 
     examples = made_examples(count)
     with BareSession(checkpoint) as bare:
@@ -47,9 +47,9 @@ def rate_rows(checkpoint: Path, rounds: int, count: int) -> list[Row]:
 
 def bfloat16_rows(checkpoint: Path, pca: Path, rounds: int, count: int) -> list[Row]:
     """--precision bfloat16 against direct float32; none where the processor has no bfloat16."""
-    from vggish_core.model import Embedder
-    from vggish_core.postprocess import Postprocessor
-    from vggish_core.processor import UnsupportedProcessorError
+    from vggish_core.codegen.processor import UnsupportedProcessorError
+    from vggish_core.network.model import Embedder
+    from vggish_core.network.postprocess import Postprocessor
 
     examples = made_examples(count)
     try:
@@ -71,8 +71,8 @@ def distance_rows(folder: Path, count: int, seeds: int, training_steps: int) -> 
 
     Bytes are those after a PCA fitted to the float64 embeddings of these examples.
     """
-    from vggish_core import standin
-    from vggish_core.checkpoints import read_variables, write_checkpoint
+    from vggish_core.network.checkpoints import read_variables, write_checkpoint
+    from vggish_core.weights import standin
 
     result = []
     for seed in SEEDS[:seeds]:
@@ -86,9 +86,9 @@ def distance_rows(folder: Path, count: int, seeds: int, training_steps: int) -> 
 
 
 def _distances(name: str, variables: Variables, count: int) -> list[Row]:
-    from vggish_core.model import Embedder
-    from vggish_core.postprocess import Postprocessor, whitening, write_pca_params
-    from vggish_core.slim import SlimNetwork
+    from vggish_core.network.model import Embedder
+    from vggish_core.network.postprocess import Postprocessor, whitening, write_pca_params
+    from vggish_core.network.slim import SlimNetwork
 
     examples = made_examples(count)
     exact = float64_embeddings(variables, examples)
@@ -135,7 +135,7 @@ def _train(checkpoint: Path, folder: Path, steps: int) -> Path:
 
 def made_examples(count: int) -> np.ndarray:
     """Examples float32 [count, 96, 64] of varied made sounds."""
-    from vggish_core.synthetic import synthetic_examples
+    from vggish_core.features.synthetic import synthetic_examples
 
     distinct = synthetic_examples(min(count, 256), seed=5)
     return np.ascontiguousarray(np.resize(distinct, (count, *distinct.shape[1:])))

@@ -20,7 +20,7 @@ class BareSession:
     """
 
     def __init__(self, checkpoint: str | os.PathLike[str]) -> None:
-        from vggish_core.slim import define_vggish_slim, load_vggish_slim_checkpoint, tf1
+        from vggish_core.network.slim import define_vggish_slim, load_vggish_slim_checkpoint, tf1
 
         with tf1.Graph().as_default() as graph:
             self._embedding = define_vggish_slim()

@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _groups(folder: Path, counts: Counts) -> dict[str, Callable[[], list[Row]]]:
-    from vggish_core import standin
+    from vggish_core.weights import standin
 
     def weights(name: str) -> Path:
         return standin.files() / name

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.measure import Row, interleaved, python, ratios, row, spent
-from pipeline import shards
+from pipeline.output import shards
 from pipeline.settings import Output
-from pipeline.types import Clip, Embedding, Ending, Outcome
+from pipeline.types import Clip, Embedding, Outcome, SegmentEnd
 
 HELP, RECORDS = "help", "records"
 HELP_BAR, RECORDS_BAR = 0.5, 0.5
@@ -42,7 +42,7 @@ def record_rows(folder: Path, rounds: int, clips: int) -> list[Row]:
 
 def write_with_tensorflow(values: np.ndarray, path: Path) -> None:
     """Embeddings uint8 [clips, k, 128] -> AudioSet records, as a loop with TensorFlow writes them."""
-    from vggish_core.slim import tf
+    from vggish_core.network.slim import tf
 
     feature = tf.train.Feature
     with tf.io.TFRecordWriter(str(path)) as writer:
@@ -64,7 +64,7 @@ def _outcomes(values: np.ndarray) -> Sequence[Outcome]:
     for index, embedding in enumerate(values):
         clip = Clip(_id(index), f"/audio/{index}.flac", end_s=10.0, labels=(1, 2), size_bytes=1, version="1")
         result.append(Embedding(clip, 0, 0, embedding))
-        result.append(Ending(clip, 0, 1, len(embedding), 10.0, 44100, 2, "FLAC/PCM_16"))
+        result.append(SegmentEnd(clip, 0, 1, len(embedding), 10.0, 44100, 2, "FLAC/PCM_16"))
     return result
 
 

@@ -108,8 +108,8 @@ def _speed_rows(kernel: str, costs: dict[str, list[Spent]], scale: Scale) -> lis
 
 def original_loop(paths: Sequence[Path], session: BareSession, pca: Path, output: Path) -> None:
     """The original code looped over files, its session kept open: file by file, one `Session.run` each, one record."""
-    from vggish_core.postprocess import Postprocessor
-    from vggish_core.slim import tf
+    from vggish_core.network.postprocess import Postprocessor
+    from vggish_core.network.slim import tf
 
     postprocessor = Postprocessor(pca)
     with tf.io.TFRecordWriter(str(output)) as writer:

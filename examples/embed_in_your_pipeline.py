@@ -17,8 +17,7 @@ import apache_beam as beam
 from apache_beam.io import WriteToText, fileio
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipeline import EmbedAudio
-from pipeline.dataset import dequantize
+from pipeline import EmbedAudio, dequantize
 from pipeline.types import Embedding, Failure
 
 

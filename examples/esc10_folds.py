@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pipeline import predict, run, train
-from vggish_core import standin
+from vggish_core.weights import standin
 
 FOLDS = (1, 2, 3, 4, 5)
 

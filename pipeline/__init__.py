@@ -1,28 +1,106 @@
 """Audio corpora to VGGish embedding data sets, on Apache Beam.
 
-`python -m pipeline.run` is the command, `pipeline.EmbedAudio` the same within a Beam pipeline of yours;
-docs/design.md says where everything lives. Importing the package loads neither Beam nor TensorFlow.
+`embed_corpus` makes a data set, `EmbedAudio` embeds within a Beam pipeline of yours, `load_dataset` reads data sets;
+`python -m pipeline.run` is the command. Importing the package loads neither Beam nor TensorFlow: names are resolved
+when they are first used.
 """
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipeline.embed_audio import EmbedAudio
+    from pipeline.checking.verify import verify_output
+    from pipeline.corpus.sources import find_corpus
+    from pipeline.errors import JobError, UserError
+    from pipeline.output.dataset import dequantize, frame_starts, load_dataset
+    from pipeline.output.manifest import Manifest
+    from pipeline.output.manifest import read as read_manifest
+    from pipeline.output.parquet import from_parquet, to_parquet
+    from pipeline.output.records import Record, read_records, to_sequence_example
+    from pipeline.output.records import parse as parse_record
+    from pipeline.reporting.report import write as write_report
+    from pipeline.running.embed_audio import EmbedAudio
+    from pipeline.running.embed_corpus import embed_corpus
+    from pipeline.running.progress import Progress
+    from pipeline.settings import Decoding, FrontEnd, Job, Model, Output, Update
+    from pipeline.types import Clip, Corpus
 
     __version__: str
 
-__all__ = ["EmbedAudio", "__version__"]
+_PLACES = {
+    "Clip": "types.Clip",
+    "Corpus": "types.Corpus",
+    "Decoding": "settings.Decoding",
+    "EmbedAudio": "running.embed_audio.EmbedAudio",
+    "FrontEnd": "settings.FrontEnd",
+    "Job": "settings.Job",
+    "JobError": "errors.JobError",
+    "Manifest": "output.manifest.Manifest",
+    "Model": "settings.Model",
+    "Output": "settings.Output",
+    "Progress": "running.progress.Progress",
+    "Record": "output.records.Record",
+    "Update": "settings.Update",
+    "UserError": "errors.UserError",
+    "dequantize": "output.dataset.dequantize",
+    "embed_corpus": "running.embed_corpus.embed_corpus",
+    "find_corpus": "corpus.sources.find_corpus",
+    "frame_starts": "output.dataset.frame_starts",
+    "from_parquet": "output.parquet.from_parquet",
+    "load_dataset": "output.dataset.load_dataset",
+    "parse_record": "output.records.parse",
+    "read_manifest": "output.manifest.read",
+    "read_records": "output.records.read_records",
+    "to_parquet": "output.parquet.to_parquet",
+    "to_sequence_example": "output.records.to_sequence_example",
+    "verify_output": "checking.verify.verify_output",
+    "write_report": "reporting.report.write",
+}
+
+__all__ = [
+    "Clip",
+    "Corpus",
+    "Decoding",
+    "EmbedAudio",
+    "FrontEnd",
+    "Job",
+    "JobError",
+    "Manifest",
+    "Model",
+    "Output",
+    "Progress",
+    "Record",
+    "Update",
+    "UserError",
+    "__version__",
+    "dequantize",
+    "embed_corpus",
+    "find_corpus",
+    "frame_starts",
+    "from_parquet",
+    "load_dataset",
+    "parse_record",
+    "read_manifest",
+    "read_records",
+    "to_parquet",
+    "to_sequence_example",
+    "verify_output",
+    "write_report",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "__version__":  # of setup.py, as it was installed
+    if name == "__version__":  # as it was installed
         from importlib.metadata import version
 
         return version("vggish-pipeline")
-    if name != "EmbedAudio":
+    if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from pipeline.embed_audio import EmbedAudio
+    module, _, attribute = _PLACES[name].rpartition(".")
+    return getattr(importlib.import_module(f"{__name__}.{module}"), attribute)
 
-    return EmbedAudio
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PLACES})

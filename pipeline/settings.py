@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from pipeline.output.layout import ARRAY, STAGED
 from pipeline.types import Damaged, EmbeddingKind, RecordFormat, ShortClips
+from vggish_core import params
 
+PIECE_S = 120.0
+"""How long a piece is meant to take: on this machine, what is done is committed so often."""
 FEATURES_VERSION = 3
 """Raised by whoever changes code in a way that changes bytes: outputs of another version are not a cache."""
 
@@ -25,7 +28,7 @@ class FrontEnd:
       damaged: whether a file that is damaged or cut off fails its clips, or what decodes of it is kept.
     """
 
-    hop_seconds: float = 0.96
+    hop_seconds: float = params.EXAMPLE_HOP_SECONDS
     short_clips: ShortClips = "skip"
     max_duration_seconds: float | None = None
     damaged: Damaged = "fail"
@@ -47,7 +50,7 @@ class Decoding:
       segment_seconds: longer recordings in formats that seek exactly are decoded in parts of at most so much audio.
     """
 
-    processes: int = 2
+    processes: int = 0
     timeout_s: float = 120.0
     memory_mb: int = 1024
     segment_seconds: float = 600.0
@@ -58,7 +61,7 @@ class Model:
     """Which network and how it is computed.
 
     Attributes:
-      checkpoint, pca_params: name, path or URI, as given.
+      checkpoint, pca_params: name ("released", "standin"), path or URI, as given.
       checkpoint_name, pca_name: what to show for them.
       checkpoint_sha256, pca_sha256: of the files that these stood for at submission.
       precision: "float32" or "bfloat16".
@@ -69,8 +72,8 @@ class Model:
         bytes.
     """
 
-    checkpoint: str
-    pca_params: str
+    checkpoint: str = "released"
+    pca_params: str = "released"
     checkpoint_name: str = ""
     pca_name: str = ""
     checkpoint_sha256: str = ""
@@ -79,7 +82,7 @@ class Model:
     convolutions: str = "winograd"
     embeddings: EmbeddingKind = "quantized"
     batch_size: int = 64
-    threads: int = 1
+    threads: int = 0
 
 
 @dataclass(frozen=True)
@@ -88,29 +91,24 @@ class Output:
 
     Attributes:
       directory: local path or URI.
-      num_shards: N of `embeddings-00000-of-0000N.tfrecord`.
+      num_shards: N of `embeddings-00000-of-0000N.tfrecord`; 0: as many as the output has, or by the corpus' size.
       record_format: "audioset" or "youtube8m".
       array: True: several commands compute shards of their own (`--task`); what they write waits for the last of them.
     """
 
     directory: str
-    num_shards: int
+    num_shards: int = 0
     record_format: RecordFormat = "audioset"
     array: bool = False
-
-    @property
-    def staging(self) -> str:
-        """Where workers write, below the directory."""
-        return ARRAY if self.array else STAGED
 
 
 @dataclass(frozen=True)
 class Job:
     """A whole job."""
 
-    front_end: FrontEnd
-    model: Model
     output: Output
+    model: Model = field(default_factory=Model)
+    front_end: FrontEnd = field(default_factory=FrontEnd)
     decoding: Decoding = field(default_factory=Decoding)
 
     def deciding(self) -> dict[str, Any]:
@@ -131,3 +129,33 @@ class Job:
     def fingerprint(self) -> str:
         """sha256 over `deciding()`."""
         return hashlib.sha256(json.dumps(self.deciding(), sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Update:
+    """What becomes of what an output holds already.
+
+    Attributes:
+      overwrite: all of it is replaced.
+      retry_failed: clips that failed in earlier runs are tried again.
+      prune: records of clips that the corpus no longer holds are dropped.
+    """
+
+    overwrite: bool = False
+    retry_failed: bool = False
+    prune: bool = False
+
+
+def checked_hop(seconds: float) -> float:
+    """A hop in seconds -> the same in its shortest decimal form.
+
+    Raises:
+      ValueError: it is not a multiple of 0.01, the log-mel frames' own hop.
+
+    >>> checked_hop(0.1 + 0.2)
+    0.3
+    """
+    frames = seconds * 100
+    if not 0.5 < frames < math.inf or abs(frames - round(frames)) > 1e-6:
+        raise ValueError(f"{seconds} is not a multiple of 0.01 s, the hop of log-mel frames")
+    return round(frames) / 100

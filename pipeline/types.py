@@ -1,15 +1,18 @@
 """What travels between the steps of the pipeline: small immutable values, no behaviour.
 
-Sizes decide the design (docs/design.md): a `Reading` is some 200 bytes and may cross a shuffle, an `ExampleBlock` holds
-24 KB an example and never does, an `Embedding` holds 128 bytes (quantized) or 512 (float32) an example.
+Sizes decide the design (docs/design.md): a `DecodeRequest` is some 200 bytes and may cross a shuffle, an
+`ExampleBlock` holds 24 KB an example and never does, an `Embedding` holds 128 bytes (quantized) or 512 (float32) an
+example.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 ClipKey = tuple[str, float, float]
 """(id, start in s, end in s or -1 for "to the file's end"): what makes a record unique, and its order."""
@@ -64,7 +67,7 @@ class Segment:
 
 
 @dataclass(frozen=True)
-class Reading:
+class DecodeRequest:
     """Segments of one file that are decoded in one pass, ascending in time."""
 
     uri: str
@@ -72,12 +75,12 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class ReadingRef:
-    """A reading of so many segments that only its place in the plan travels (`pipeline.inputs.plan_file.load`).
+class DecodeRequestRef:
+    """A request of so many segments that only its place in the plan travels (`pipeline.corpus.plan_file.load`).
 
     Attributes:
       part: URI of the plan's file.
-      offset_bytes, size_bytes: of the reading's line in it.
+      offset_bytes, size_bytes: of the request's line in it.
     """
 
     part: str
@@ -92,7 +95,7 @@ class Probe:
     Attributes:
       frames: samples of each channel.
       sample_rate_hz: in Hz.
-      seekable: whether seeking gives exactly the samples that reading would.
+      seekable: whether seeking gives exactly the samples that request would.
     """
 
     frames: int
@@ -127,7 +130,7 @@ class Embedding:
 
 
 @dataclass(frozen=True)
-class Ending:
+class SegmentEnd:
     """The end of a segment that was read without fault: what its embeddings must add up to.
 
     Attributes:
@@ -174,19 +177,36 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Drop:
+class Removal:
     """A clip that the corpus no longer holds: what its shard has of it is left out."""
 
     clip: Clip
 
 
-Extracted = ExampleBlock | Ending | Failure
+@dataclass(frozen=True)
+class Corpus:
+    """The inputs, as they were found.
+
+    Attributes:
+      clips: to embed; every key once.
+      failures: of rows and files that cannot be embedded, whatever they hold.
+      names: display names of classes, by index, as far as the inputs give them.
+    """
+
+    clips: Sequence[Clip]
+    failures: Sequence[Failure] = ()
+    names: Mapping[int, str] = field(default_factory=dict)
+
+
+Extracted = ExampleBlock | SegmentEnd | Failure
 """What a decoder gives for a segment: blocks and one ending, or (possibly after some blocks) one failure."""
 
-Outcome = Embedding | Ending | Failure | Drop
+Outcome = Embedding | SegmentEnd | Failure | Removal
 """What reaches the shard writer."""
 
 RecordFormat = Literal["audioset", "youtube8m"]
 EmbeddingKind = Literal["quantized", "pca", "raw"]
 ShortClips = Literal["skip", "pad", "fail"]
 Damaged = Literal["fail", "keep"]
+SegmentAudio = Literal["whole", "cut"]
+DuplicateIds = Literal["stop", "fail"]

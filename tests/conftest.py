@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from pipeline.files import scratch
+from pipeline.storage import scratch
 from tests.in_process import decoders_stay, embed_here, summed_examples  # noqa: F401 - fixtures
 from tests.made_audio import made_formats  # noqa: F401
 from tests.made_clips import made_clips  # noqa: F401
@@ -74,6 +74,6 @@ def example_audio(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def standin_weights() -> Path:
     """The folder of the stand-in files: `vggish_model.ckpt` and `vggish_pca_params.npz`."""
-    from vggish_core import standin
+    from vggish_core.weights import standin
 
     return standin.files()

@@ -23,14 +23,14 @@ from apache_beam.runners.portability.fn_api_runner import translations
 from apache_beam.transforms import core, util
 from apache_beam.typehints import typehints
 
-from pipeline.extract import ExtractDoFn
-from pipeline.transforms import EmbedDoFn
-from pipeline.types import Drop, Embedding, Ending, Failure, Reading, ReadingRef
+from pipeline.decoding.extract import ExtractDoFn
+from pipeline.running.transforms import EmbedDoFn
+from pipeline.types import DecodeRequest, DecodeRequestRef, Embedding, Failure, Removal, SegmentEnd
 
 MAX_ELEMENT_BYTES = 64_000
 """Of what crosses a shuffle."""
-REFERENCES = {Reading, ReadingRef, Failure, Drop}
-OUTCOMES = {Embedding, Ending, Failure, Drop}
+REFERENCES = {DecodeRequest, DecodeRequestRef, Failure, Removal}
+OUTCOMES = {Embedding, SegmentEnd, Failure, Removal}
 KINDS = {
     common_urns.primitives.IMPULSE.urn: "impulse",
     common_urns.primitives.FLATTEN.urn: "flatten",

@@ -55,7 +55,7 @@ def embed_here(decoders_stay: None, monkeypatch: pytest.MonkeyPatch, capfd: pyte
     """The command as a function; it writes no report unless it is told to."""
     for name, function in CHEAP_NETWORK.items():
         monkeypatch.setattr(models, name, function)
-    monkeypatch.setattr("pipeline.embed._workers", {})
+    monkeypatch.setattr("pipeline.embedding.embed._workers", {})
 
     def embed(output: Path, *flags: str | Path) -> Done:
         capfd.readouterr()
@@ -72,4 +72,4 @@ def summed_examples(decoders_stay: None, monkeypatch: pytest.MonkeyPatch) -> Non
 
     for owner, name, value in interrupted_run.replacements(lambda line: None):
         monkeypatch.setattr(owner, name, value)
-    monkeypatch.setattr("pipeline.embed._workers", {})
+    monkeypatch.setattr("pipeline.embedding.embed._workers", {})

@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import embed, job, run
-from pipeline.array_jobs import task_state
-from pipeline.embedding import models
-from pipeline.output import commit, partials
-from pipeline.types import Clip, Ending, Extracted
+from pipeline import run
+from pipeline.embedding import embed, models
+from pipeline.output import commit, partial_rows, task_state
+from pipeline.running import job
+from pipeline.types import Clip, Extracted, SegmentEnd
 
 FLAGS = ["--checkpoint", "standin", "--pca_params", "standin", "--progress", "off", "--report", "off"]
 """Of every such run; where the weights would be is not looked at."""
@@ -36,11 +36,11 @@ def values_of(examples: np.ndarray) -> np.ndarray:
 
 def replacements(note: Callable[[str], None]) -> list[tuple[object, str, Any]]:
     """What to replace in the pipeline: (owner, name, value)."""
-    push, run_piece, commit_shards = embed.Session.push, job.run_piece, commit.commit
+    push, run_piece, commit_shards = embed.EmbeddingStream.push, job.run_piece, commit.commit
     hold = task_state.hold
 
-    def noted_push(self: embed.Session, item: Extracted) -> Any:
-        if isinstance(item, Ending):
+    def noted_push(self: embed.EmbeddingStream, item: Extracted) -> Any:
+        if isinstance(item, SegmentEnd):
             note(f"clip {item.clip.id}")
         return push(self, item)
 
@@ -69,10 +69,10 @@ def replacements(note: Callable[[str], None]) -> list[tuple[object, str, Any]]:
         (models, "load", lambda model, check=False: models.finished(network)),
         (models, "resolve_checkpoint", lambda model: model),
         (models, "resolve_pca", lambda model: model),
-        (embed.Session, "push", noted_push),
+        (embed.EmbeddingStream, "push", noted_push),
         (job, "run_piece", noted_piece),
         (commit, "commit", noted_commit),
-        (partials, "ROWS_OF_A_PART", int(os.environ.get("TEST_ROWS_OF_A_PART", partials.ROWS_OF_A_PART))),
+        (partial_rows, "ROWS_OF_A_PART", int(os.environ.get("TEST_ROWS_OF_A_PART", partial_rows.ROWS_OF_A_PART))),
         (job.Pace, "learn", lambda self, cost_bytes, seconds: None),
     ]
 

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import shards
-from pipeline.manifest import Manifest
-from pipeline.output import commit, resume
+from pipeline.corpus.plan import shard_of
+from pipeline.output import commit, resume, shards
+from pipeline.output.manifest import Manifest
 from pipeline.output.staged import ShardResult
-from pipeline.plan import shard_of
 from pipeline.settings import FrontEnd, Job, Model, Output
-from pipeline.types import Clip, Drop, Embedding, EmbeddingKind, Ending, Failure, Outcome, RecordFormat
+from pipeline.types import Clip, Embedding, EmbeddingKind, Failure, Outcome, RecordFormat, Removal, SegmentEnd
 
 WIDTH = 128
 
@@ -27,7 +26,7 @@ def job(
 ) -> Job:
     """A job that writes to a directory."""
     model = Model("standin", "standin", checkpoint_sha256="c" * 64, pca_sha256="p" * 64, embeddings=embeddings)
-    return Job(FrontEnd(hop_seconds), model, Output(str(directory), num_shards, record_format))
+    return Job(Output(str(directory), num_shards, record_format), model, FrontEnd(hop_seconds))
 
 
 def clip(number: int, version: str = "1") -> Clip:
@@ -44,9 +43,9 @@ def values_of(item: Clip, kind: EmbeddingKind = "quantized") -> np.ndarray:
     return rng.normal(size=shape).astype(np.float32)
 
 
-def ending(item: Clip, examples: int, segment: int = 0, segments: int = 1) -> Ending:
+def ending(item: Clip, examples: int, segment: int = 0, segments: int = 1) -> SegmentEnd:
     """The ending of a segment of so many examples and half a second more."""
-    return Ending(item, segment, segments, examples, examples * 0.96 + 0.5, 44100, 2, "WAV/PCM_16")
+    return SegmentEnd(item, segment, segments, examples, examples * 0.96 + 0.5, 44100, 2, "WAV/PCM_16")
 
 
 def outcomes_of(item: Clip, kind: EmbeddingKind = "quantized") -> list[Outcome]:
@@ -64,7 +63,7 @@ def stage(of: Job, manifest: Manifest, clips: Iterable[Clip], drops: Sequence[Cl
     """Clips -> the staged shards that they fall into."""
     by_shard: dict[int, list[Outcome]] = {}
     items: list[Outcome] = [out for item in clips for out in outcomes_of(item, of.model.embeddings)]
-    for item in [*items, *map(Drop, drops)]:
+    for item in [*items, *map(Removal, drops)]:
         by_shard.setdefault(shard_of(item.clip.id, of.output.num_shards), []).append(item)
     attempt = commit.attempt_name(manifest)
     return [shards.write_shard(of.output, index, found, attempt) for index, found in sorted(by_shard.items())]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.output.assemble import AssemblyError, assemble
-from pipeline.types import Clip, Drop, Embedding, Ending, Failure, Outcome
+from pipeline.types import Clip, Embedding, Failure, Outcome, Removal, SegmentEnd
 from tests.outputs import ending
 
 CLIP = Clip("a", "/a.wav", labels=(1,))
@@ -75,8 +75,8 @@ def test_a_lost_piece_is_an_error_that_names_the_clip(case: tuple[list[Outcome],
     lost = data.draw(st.sampled_from(items))
     rest = [item for item in items if item is not lost]
     covered = {i for item in rest if isinstance(item, Embedding) for i in _span(item)}
-    endings = {item.segment for item in rest if isinstance(item, Ending)}
-    if len(covered) == case[1] and len(endings) == next(i.segments for i in items if isinstance(i, Ending)):
+    endings = {item.segment for item in rest if isinstance(item, SegmentEnd)}
+    if len(covered) == case[1] and len(endings) == next(i.segments for i in items if isinstance(i, SegmentEnd)):
         assert len(assemble(rest)) == 1  # the piece had arrived twice
     elif rest:
         with pytest.raises(AssemblyError, match=r"'a', 0\.0, -1\.0"):
@@ -115,7 +115,7 @@ def test_an_ending_without_examples_needs_a_failure() -> None:
 def test_results_are_sorted_by_key_and_drops_are_passed_over() -> None:
     clips = [Clip("b", "/b"), Clip("a", "/a", 10.0, 20.0), Clip("a", "/a", 2.0, 30.0), Clip("a", "/a")]
     items: list[Outcome] = [Failure(clip, "extract", "corrupt", "") for clip in clips]
-    assert [r.entry.key for r in assemble([*items, Drop(Clip("c", "/c"))])] == sorted(clip.key for clip in clips)
+    assert [r.entry.key for r in assemble([*items, Removal(Clip("c", "/c"))])] == sorted(clip.key for clip in clips)
 
 
 def test_the_end_is_the_planned_one_or_the_decoded_duration() -> None:

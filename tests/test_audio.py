@@ -15,8 +15,8 @@ import soundfile
 from tests import made_audio
 from tests.made_audio import encode, tone, video, write
 from vggish_core.audio import AudioError, AudioReader, open_audio
-from vggish_core.audio_ffmpeg import FFmpegReader
-from vggish_core.audio_source import NamelessFile, Opened
+from vggish_core.audio.ffmpeg import FFmpegReader
+from vggish_core.audio.source import NamelessFile, OpenedFile
 
 # Every file of ../shared/data/audio/formats: what its reader says and how many sample frames there are, or the reason.
 OUTCOMES: dict[str, tuple[str, int, int, int] | str] = {
@@ -102,7 +102,7 @@ def test_real_files(real_formats: Path, esc10: Path, tmp_path: Path):
 
 def through_ffmpeg(path: Path) -> FFmpegReader:
     file = path.open("rb")
-    return FFmpegReader(Opened(file, NamelessFile(file), owned=True), unrecognised="not_audio")
+    return FFmpegReader(OpenedFile(file, NamelessFile(file), owned=True), unrecognised="not_audio")
 
 
 @pytest.mark.parametrize("made", made_audio.FILES, ids=lambda made: made.name)

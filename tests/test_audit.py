@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from pipeline import run, verify
+from pipeline import run
 from pipeline.checking import audit
+from pipeline.cli import verify
 from pipeline.output.layout import OutputError
+from pipeline.output.records import parse, to_sequence_example
 from pipeline.output.tfrecord import read_tfrecord, write_tfrecord
-from pipeline.records import parse, to_sequence_example
 from tests import command, interrupted_run
 
 pytestmark = pytest.mark.usefixtures("summed_examples")
@@ -93,10 +94,10 @@ def test_other_weights_are_refused_with_both_sums(corpus: Path, tmp_path: Path, 
 
 
 def test_the_seed_decides_which(corpus: Path, tmp_path: Path) -> None:
-    from pipeline.checking import promises
+    from pipeline.checking import expectations
 
     out = str(tmp_path / "out")
-    manifest = promises.read(out).manifest
+    manifest = expectations.read(out).manifest
     drawn = [[entry.id for entry in audit.choose(out, manifest, 4, seed)] for seed in range(20)]
     assert drawn[3] == [entry.id for entry in audit.choose(out, manifest, 4, 3)]
     assert {len(ids) for ids in drawn} == {4}

@@ -13,8 +13,8 @@ import pytest
 import soundfile
 
 from examples import make_audio
-from pipeline.dataset import dequantize
-from pipeline.records import read_records
+from pipeline.output.dataset import dequantize
+from pipeline.output.records import read_records
 from tests.command import REPOSITORY, embed, run
 from vggish_core import weights
 

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import verify
+from pipeline.checking import verify
+from pipeline.cli import verify as verify_command
 from pipeline.output import commit, resume
 from pipeline.output.layout import OutputError
 from tests import outputs
@@ -28,7 +29,7 @@ Prepare = Callable[[Path], object]
 def prove(directory: Path) -> None:
     """Every byte that the manifest promises is there, whatever happened."""
     report = verify.verify_output(str(directory))
-    assert verify.fault_lines(report) == []
+    assert verify_command.fault_lines(report) == []
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.dataset import Batch, RecordError, dequantize, frame_starts, load_dataset, read_records
-from pipeline.records import to_sequence_example, write_tfrecord
+from pipeline.output.dataset import Batch, RecordError, dequantize, frame_starts, load_dataset, read_records
+from pipeline.output.records import to_sequence_example, write_tfrecord
 from pipeline.types import RecordFormat
-from vggish_core.postprocess import Postprocessor
+from vggish_core.network.postprocess import Postprocessor
 
 
 def write(path: Path, records: list[bytes]) -> str:

@@ -23,14 +23,14 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.corpus.plan import examples_in
 from pipeline.decoding import decode, opening, protocol
-from pipeline.decoding.stretch import Examples
-from pipeline.files import compression
-from pipeline.plan import examples_in
+from pipeline.decoding.segment_decoder import Examples
 from pipeline.settings import FrontEnd
-from pipeline.types import Clip, Reading, Segment
+from pipeline.storage import compression
+from pipeline.types import Clip, DecodeRequest, Segment
 from vggish_core.audio import AudioError
-from vggish_core.examples import num_examples, waveform_to_examples, wavfile_to_examples
+from vggish_core.features.examples import num_examples, waveform_to_examples, wavfile_to_examples
 from vggish_core.subprocesses import PACKAGES
 
 RATE = 16000
@@ -70,7 +70,7 @@ def read(uri: str | Path, segments: Iterable[Segment | Clip], front_end: FrontEn
     """Read; checks that blocks are small, in order, between start and end, and that endings add up."""
     segments = [Segment(s) if isinstance(s, Clip) else s for s in segments]
     results = [Result() for _ in segments]
-    for item in decode.read(Reading(str(uri), tuple(segments)), front_end or FrontEnd(), lambda: None):
+    for item in decode.read(DecodeRequest(str(uri), tuple(segments)), front_end or FrontEnd(), lambda: None):
         result = results[item.segment]
         assert result.outcome is None
         if isinstance(item, protocol.Started):

@@ -15,10 +15,10 @@ import numpy as np
 import psutil
 import pytest
 
+from pipeline.decoding.decoder_client import Decoder, DecoderStartError
 from pipeline.decoding.decoders import DecoderPool, PoolClosedError, kept, release_pool, shared_pool
-from pipeline.decoding.handle import Decoder, DecoderStartError
 from pipeline.settings import Decoding, FrontEnd
-from pipeline.types import Clip, Ending, ExampleBlock, Extracted, Failure, Reading, Segment
+from pipeline.types import Clip, DecodeRequest, ExampleBlock, Extracted, Failure, Segment, SegmentEnd
 from vggish_core.subprocesses import PACKAGES
 
 HOSTILE = (sys.executable, "-m", "tests.hostile.decoder")
@@ -26,8 +26,8 @@ DECODING = Decoding(processes=2, timeout_s=60.0, memory_mb=64)
 IMPATIENT = Decoding(processes=2, timeout_s=2.0)
 
 
-def reading(*ids: str, uri: str = "file") -> Reading:
-    return Reading(uri, tuple(Segment(Clip(id, uri)) for id in ids))
+def request(*ids: str, uri: str = "file") -> DecodeRequest:
+    return DecodeRequest(uri, tuple(Segment(Clip(id, uri)) for id in ids))
 
 
 @pytest.fixture(scope="module")
@@ -59,14 +59,14 @@ def outcomes(items: Iterable[Extracted]) -> dict[str, str]:
             counts[clip_id] = first + len(item.examples)
         else:
             assert item.clip.id not in result
-            if isinstance(item, Ending):
+            if isinstance(item, SegmentEnd):
                 assert item.examples == counts.get(item.clip.id, 0)
-            result[item.clip.id] = f"{item.examples} examples" if isinstance(item, Ending) else item.reason
+            result[item.clip.id] = f"{item.examples} examples" if isinstance(item, SegmentEnd) else item.reason
     return result
 
 
 def test_results_come_in_order_and_add_up(pool: DecoderPool) -> None:
-    assert outcomes(pool.submit(reading("3", "100", "0", "65"))) == {
+    assert outcomes(pool.submit(request("3", "100", "0", "65"))) == {
         "3": "3 examples",
         "100": "100 examples",
         "0": "0 examples",
@@ -76,10 +76,10 @@ def test_results_come_in_order_and_add_up(pool: DecoderPool) -> None:
 
 def test_an_ending_has_what_the_decoder_said_and_the_segment_is_the_pool_s_own(pool: DecoderPool) -> None:
     segment = Segment(Clip("2", "file", 1.5, labels=(3, 7)), index=1, count=4)
-    block, ending = pool.submit(Reading("file", (segment,)))
+    block, ending = pool.submit(DecodeRequest("file", (segment,)))
     assert isinstance(block, ExampleBlock)
     assert block.segment is segment
-    assert ending == Ending(segment.clip, 1, 4, 2, 1.92, 16000, 1, "WAV/PCM_16", False)
+    assert ending == SegmentEnd(segment.clip, 1, 4, 2, 1.92, 16000, 1, "WAV/PCM_16", False)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_a_fault_costs_its_own_clip_and_no_neighbour(
 ) -> None:
     pool = impatient if reason == "timed_out" else pool
     hostile = f"70 {verb}"
-    jobs = [pool.submit(reading(*ids)) for ids in (["500"], [hostile, "5", "6"], ["7"], ["8"])]
+    jobs = [pool.submit(request(*ids)) for ids in (["500"], [hostile, "5", "6"], ["7"], ["8"])]
     results = [list(job) for job in jobs]
     assert outcomes(results[0]) == {"500": "500 examples"}
     assert outcomes(results[1]) == {hostile: reason, "5": "5 examples", "6": "6 examples"}
@@ -115,23 +115,23 @@ def test_a_fault_costs_its_own_clip_and_no_neighbour(
 
 
 def test_a_fault_before_any_segment_is_the_file_s(pool: DecoderPool) -> None:
-    assert outcomes(pool.submit(reading("1", "2", uri="segfault"))) == {"1": "crashed", "2": "crashed"}
+    assert outcomes(pool.submit(request("1", "2", uri="segfault"))) == {"1": "crashed", "2": "crashed"}
 
 
 def test_segments_that_overlap_at_a_fault_are_tried_alone_and_nothing_comes_twice(pool: DecoderPool) -> None:
-    got = outcomes(pool.submit(reading("130", "70 segfault", "200", uri="together")))
+    got = outcomes(pool.submit(request("130", "70 segfault", "200", uri="together")))
     assert got == {"130": "130 examples", "70 segfault": "crashed", "200": "200 examples"}
 
 
 @pytest.mark.ci
 def test_a_reading_is_given_up_after_two_time_outs(impatient: DecoderPool) -> None:
-    got = outcomes(impatient.submit(reading("1 hang", "2 hang", "3", "4 hang")))
+    got = outcomes(impatient.submit(request("1 hang", "2 hang", "3", "4 hang")))
     assert got == {"1 hang": "timed_out", "2 hang": "timed_out", "3": "timed_out", "4 hang": "timed_out"}
 
 
 @pytest.mark.ci
 def test_time_that_the_consumer_takes_is_not_the_decoder_s(impatient: DecoderPool) -> None:
-    job = impatient.submit(reading("2000"))
+    job = impatient.submit(request("2000"))
     first = next(job)
     time.sleep(1.5 * IMPATIENT.timeout_s)
     assert outcomes([first, *job]) == {"2000": "2000 examples"}
@@ -140,11 +140,11 @@ def test_time_that_the_consumer_takes_is_not_the_decoder_s(impatient: DecoderPoo
 @pytest.mark.ci
 def test_progress_without_results_is_progress(impatient: DecoderPool) -> None:
     """It takes longer than the time-out, and nothing comes meanwhile but signs of life."""
-    assert outcomes(impatient.submit(reading("1 slow"))) == {"1 slow": "1 examples"}
+    assert outcomes(impatient.submit(request("1 slow"))) == {"1 slow": "1 examples"}
 
 
 def test_a_queue_holds_a_bounded_number_of_examples(pool: DecoderPool) -> None:
-    job = pool.submit(reading("5000"))
+    job = pool.submit(request("5000"))
     wait_for(lambda: job.results._examples >= 256)
     time.sleep(0.3)
     assert job.results._examples <= 256 + 64
@@ -152,7 +152,7 @@ def test_a_queue_holds_a_bounded_number_of_examples(pool: DecoderPool) -> None:
 
 
 def test_chatter_of_decoders_goes_nowhere_and_blocks_nothing(pool: DecoderPool, capfd: pytest.CaptureFixture) -> None:
-    assert outcomes(pool.submit(reading("1 chatter", "2"))) == {"1 chatter": "1 examples", "2": "2 examples"}
+    assert outcomes(pool.submit(request("1 chatter", "2"))) == {"1 chatter": "1 examples", "2": "2 examples"}
     assert capfd.readouterr() == ("", "")
 
 
@@ -162,7 +162,7 @@ def test_consumers_that_drain_their_oldest_reading_do_not_block_each_other(pool:
     got: dict[int, list[dict[str, str]]] = {}
 
     def consume(number: int) -> None:
-        jobs = [pool.submit(reading("600", f"{400 + i}")) for i in range(3)]
+        jobs = [pool.submit(request("600", f"{400 + i}")) for i in range(3)]
         got[number] = [outcomes(job) for job in jobs]
 
     threads = [threading.Thread(target=consume, args=(i,), daemon=True) for i in range(consumers)]
@@ -176,7 +176,7 @@ def test_consumers_that_drain_their_oldest_reading_do_not_block_each_other(pool:
 
 @pytest.mark.parametrize("give_up", ["close", "forget"])
 def test_an_abandoned_reading_frees_its_decoder(pool: DecoderPool, give_up: str) -> None:
-    jobs = [pool.submit(reading("100000")) for _ in range(4)]  # more than there are decoders
+    jobs = [pool.submit(request("100000")) for _ in range(4)]  # more than there are decoders
     for job in jobs[:2]:
         next(job)
     if give_up == "close":
@@ -185,15 +185,15 @@ def test_an_abandoned_reading_frees_its_decoder(pool: DecoderPool, give_up: str)
     else:
         del jobs, job
         gc.collect()
-    assert outcomes(pool.submit(reading("3"))) == {"3": "3 examples"}
+    assert outcomes(pool.submit(request("3"))) == {"3": "3 examples"}
 
 
 def test_an_abandoned_reading_that_hangs_frees_its_decoder_before_the_time_out() -> None:
     with DecoderPool(FrontEnd(), Decoding(processes=1, timeout_s=1000), HOSTILE) as pool:
-        job = pool.submit(reading("1 hang"))
+        job = pool.submit(request("1 hang"))
         next(job)
         job.close()
-        assert outcomes(pool.submit(reading("3"))) == {"3": "3 examples"}
+        assert outcomes(pool.submit(request("3"))) == {"3": "3 examples"}
 
 
 def test_processes_are_started_when_there_is_work_reused_and_replaced_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,24 +205,24 @@ def test_processes_are_started_when_there_is_work_reused_and_replaced_in_time(mo
         started.append(self.pid)
 
     monkeypatch.setattr(Decoder, "__init__", counting)
-    monkeypatch.setattr("pipeline.decoding.slot.READINGS_A_PROCESS", 4)
+    monkeypatch.setattr("pipeline.decoding.worker_slot.READINGS_A_PROCESS", 4)
     with DecoderPool(FrontEnd(), DECODING, HOSTILE) as pool:
         assert started == []
         for _ in range(4):
-            list(pool.submit(reading("1")))
+            list(pool.submit(request("1")))
         assert len(started) <= 2  # one after the other: usually 1
         for _ in range(8):
-            list(pool.submit(reading("1")))
+            list(pool.submit(request("1")))
         assert len(started) >= 2
     assert not any(psutil.pid_exists(pid) for pid in started)
 
 
 def test_a_process_that_dies_idle_costs_nothing(pool: DecoderPool) -> None:
-    list(pool.submit(reading("1")))
+    list(pool.submit(request("1")))
     for child in decoder_children():
         child.kill()
         child.wait()
-    assert outcomes(pool.submit(reading("1", "2"))) == {"1": "1 examples", "2": "2 examples"}
+    assert outcomes(pool.submit(request("1", "2"))) == {"1": "1 examples", "2": "2 examples"}
 
 
 @pytest.mark.parametrize(
@@ -236,13 +236,13 @@ def test_decoders_that_do_not_start_are_an_error_that_says_why(command: list[str
     with DecoderPool(FrontEnd(), DECODING, command) as pool:
         for _ in range(2):
             with pytest.raises(DecoderStartError, match=message):
-                list(pool.submit(reading("1")))
+                list(pool.submit(request("1")))
 
 
 def test_closing_ends_processes_threads_and_waiting_consumers() -> None:
     before = threading.active_count()
     pool = DecoderPool(FrontEnd(), DECODING, HOSTILE)
-    jobs = [pool.submit(reading("1 hang")), pool.submit(reading("100000")), pool.submit(reading("3"))]
+    jobs = [pool.submit(request("1 hang")), pool.submit(request("100000")), pool.submit(request("3"))]
     next(jobs[0])
     next(jobs[1])
     errors: list[BaseException] = []
@@ -261,7 +261,7 @@ def test_closing_ends_processes_threads_and_waiting_consumers() -> None:
     with pytest.raises(PoolClosedError):
         list(jobs[2])
     with pytest.raises(PoolClosedError):
-        pool.submit(reading("1"))
+        pool.submit(request("1"))
     assert threading.active_count() == before
 
 
@@ -270,10 +270,10 @@ def test_a_shared_pool_lives_as_long_as_its_last_user() -> None:
     second = shared_pool(FrontEnd(), DECODING)
     assert first is second
     release_pool(first)
-    first.submit(reading("x")).close()
+    first.submit(request("x")).close()
     release_pool(second)
     with pytest.raises(PoolClosedError):
-        first.submit(reading("x"))
+        first.submit(request("x"))
     third = shared_pool(FrontEnd(), DECODING)
     assert third is not first
     release_pool(third)
@@ -283,26 +283,26 @@ def test_shared_pools_are_kept_with_their_processes_for_those_who_follow() -> No
     with kept():
         with kept():
             first = shared_pool(FrontEnd(), Decoding(processes=1))
-            list(first.submit(reading("1")))
+            list(first.submit(request("1")))
             (child,) = decoder_children("pipeline.decoding.process")
             release_pool(first)
         again = shared_pool(FrontEnd(), Decoding(processes=1))
         assert again is first
-        list(again.submit(reading("1")))
+        list(again.submit(request("1")))
         assert decoder_children("pipeline.decoding.process") == [child]
         still_used = shared_pool(FrontEnd(), DECODING)
         release_pool(again)
     assert not child.is_running()
     with pytest.raises(PoolClosedError):
-        first.submit(reading("1"))
-    still_used.submit(reading("x")).close()
+        first.submit(request("1"))
+    still_used.submit(request("x")).close()
     release_pool(still_used)
 
 
 def test_a_forked_process_does_not_keep_decoders_alive() -> None:
     others = {child.pid for child in decoder_children()}
     with DecoderPool(FrontEnd(), DECODING, HOSTILE) as pool:
-        list(pool.submit(reading("1")))
+        list(pool.submit(request("1")))
         (child,) = [child for child in decoder_children() if child.pid not in others]
         fork = os.fork()
         if fork == 0:

@@ -17,7 +17,7 @@ import pytest
 
 from pipeline.decoding import protocol
 from pipeline.settings import FrontEnd
-from pipeline.types import Clip, Reading, Segment
+from pipeline.types import Clip, DecodeRequest, Segment
 from vggish_core.subprocesses import PACKAGES
 
 LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits are Linux's")
@@ -39,7 +39,7 @@ def process(
         theirs.close()
         connection = Connection(ours.detach())
         try:
-            connection.send(protocol.Session(FrontEnd(), memory_mb, timeout_s, "/"))
+            connection.send(protocol.DecoderSettings(FrontEnd(), memory_mb, timeout_s, "/"))
             assert isinstance(protocol.receive(connection), protocol.Ready)
             yield child, connection, log
         finally:
@@ -49,7 +49,7 @@ def process(
 
 
 def ask(connection: Connection, clip_id: str) -> None:
-    connection.send(Reading("file", (Segment(Clip(clip_id, "file")),)))
+    connection.send(DecodeRequest("file", (Segment(Clip(clip_id, "file")),)))
 
 
 def test_it_imports_neither_beam_nor_tensorflow() -> None:

@@ -20,7 +20,8 @@ from typing import Any
 import pytest
 
 import vggish_core
-from pipeline import options, reasons
+from pipeline import reasons
+from pipeline.cli import options
 from pipeline.cli.flags import check_beam_flags
 from tests import command
 from tests.command import REPOSITORY, STANDIN

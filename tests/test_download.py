@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from vggish_core.download import DownloadError, NoAnswerError, download
+from vggish_core.weights.download import DownloadError, NoAnswerError, download
 
 CONTENT = bytes(range(256)) * 8192  # 2 MiB
 MD5 = hashlib.md5(CONTENT).hexdigest()

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.embed import Batcher, Session, Worker
+from pipeline.embedding.embed import Batcher, EmbeddingStream, Worker
 from pipeline.output.assemble import assemble
-from pipeline.types import Clip, Embedding, Ending, ExampleBlock, Failure, Outcome, Segment
+from pipeline.types import Clip, Embedding, ExampleBlock, Failure, Outcome, Segment, SegmentEnd
 
 
 def marked(count: int, first: int) -> np.ndarray:
@@ -26,20 +26,20 @@ def index_of(examples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.repeat(examples[:, :1, 0], 128, axis=1), np.isfinite(examples[:, 0, 0])
 
 
-def stream(blocks_of_clips: list[list[int]]) -> list[ExampleBlock | Ending]:
-    items: list[ExampleBlock | Ending] = []
+def stream(blocks_of_clips: list[list[int]]) -> list[ExampleBlock | SegmentEnd]:
+    items: list[ExampleBlock | SegmentEnd] = []
     for number, counts in enumerate(blocks_of_clips):
         clip, first = Clip(id=f"clip{number}", uri="x.wav"), 0
         for count in counts:
             items.append(ExampleBlock(Segment(clip), first, marked(count, first)))
             first += count
-        items.append(Ending(clip, 0, 1, first, float(first), 16000, 1, "WAV/PCM_16"))
+        items.append(SegmentEnd(clip, 0, 1, first, float(first), 16000, 1, "WAV/PCM_16"))
     return items
 
 
 def run(items: list, batch_size: int, threads: int) -> tuple[list[Outcome], list[int]]:
     sizes: list[int] = []
-    session = Session(Worker(index_of, batch_size, threads), lambda rows, _: sizes.append(rows))
+    session = EmbeddingStream(Worker(index_of, batch_size, threads), lambda rows, _: sizes.append(rows))
     outcomes = [outcome for item in items for outcome in session.push(item)]
     return outcomes + list(session.finish()), sizes
 
@@ -79,7 +79,7 @@ def test_a_fault_of_the_network_is_raised() -> None:
     def broken(examples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         raise RuntimeError("no such kernel")
 
-    session = Session(Worker(broken, 2, 1))
+    session = EmbeddingStream(Worker(broken, 2, 1))
     list(session.push(stream([[2]])[0]))
     with pytest.raises(RuntimeError, match="no such kernel"):
         list(session.finish())

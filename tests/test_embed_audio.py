@@ -20,14 +20,15 @@ from apache_beam.transforms.window import FixedWindows, TimestampedValue
 import pipeline
 from examples import make_audio
 from pipeline import EmbedAudio, run
+from pipeline.corpus.ids import id_of
 from pipeline.decoding import decoders
-from pipeline.embedding import models, whole_clips
-from pipeline.inputs.ids import id_of
-from pipeline.records import read_records
+from pipeline.embedding import models
+from pipeline.output.records import read_records
+from pipeline.running import whole_clips
 from pipeline.settings import Decoding, FrontEnd, Model
 from pipeline.types import Clip, Embedding, Failure
 from tests.in_process import CHEAP_NETWORK, digests
-from vggish_core.examples import waveform_to_examples
+from vggish_core.features.examples import waveform_to_examples
 from vggish_core.weights import WeightsError
 
 RATE = 16000
@@ -80,7 +81,7 @@ def check(elements: list[Any], embedded: Iterable[Row], failed: Iterable[Row] = 
 def cheap_network(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, function in CHEAP_NETWORK.items():
         monkeypatch.setattr(models, name, function)
-    monkeypatch.setattr("pipeline.embed._workers", {})
+    monkeypatch.setattr("pipeline.embedding.embed._workers", {})
 
 
 @pytest.fixture(scope="module")
@@ -283,7 +284,7 @@ def test_an_element_that_is_no_audio_is_shown(element: Any) -> None:
         ({"short_clips": "drop"}, "short_clips is 'drop'"),
         ({"precision": "float16"}, "precision is 'float16'"),
         ({"precision": "bfloat16", "convolutions": "winograd"}, "convolutions is 'winograd', .*: direct"),
-        ({"hop_seconds": 0.123}, "hop_seconds: '0.123' is not a multiple of 0.01 s"),
+        ({"hop_seconds": 0.123}, "hop_seconds: 0.123 is not a multiple of 0.01 s"),
         ({"threads": -1}, "threads is -1, not a number above 0"),
         ({"max_duration_seconds": 0}, "max_duration_seconds is 0"),
     ],

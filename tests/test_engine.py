@@ -6,27 +6,28 @@ import pytest
 from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
 
 from pipeline.cli import messages
-from pipeline.cli.flags import FlagError
-from pipeline.engines import engine
+from pipeline.errors import FlagError
+from pipeline.machine import cores
+from pipeline.running.engines import runners
 
 
 @pytest.mark.parametrize("name", ["DirectRunner", "directrunner", "FnApiRunner"])
 def test_the_direct_runner_is_the_in_process_one(name: str) -> None:
-    chosen = engine.choose(name, [])
+    chosen = runners.choose(name, [])
     assert (chosen.runner, chosen.local, chosen.workers) == ("FnApiRunner", True, 1)
     assert chosen.options().view_as(StandardOptions).runner == "FnApiRunner"
 
 
 def test_worker_processes_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "cores", lambda: 8)
+    monkeypatch.setattr(runners, "cores", lambda: 8)
     processes = ["--direct_running_mode", "multi_processing", "--direct_num_workers"]
-    assert engine.cores_a_worker(engine.choose("DirectRunner", [*processes, "2"])) == 4
-    assert engine.cores_a_worker(engine.choose("DirectRunner", [*processes, "0"])) == 1
-    assert engine.cores_a_worker(engine.choose("DirectRunner", ["--direct_num_workers", "2"])) == 8
+    assert runners.cores_a_worker(runners.choose("DirectRunner", [*processes, "2"])) == 4
+    assert runners.cores_a_worker(runners.choose("DirectRunner", [*processes, "0"])) == 1
+    assert runners.cores_a_worker(runners.choose("DirectRunner", ["--direct_num_workers", "2"])) == 8
 
 
 def test_other_runners_keep_their_name_and_flags() -> None:
-    chosen = engine.choose("PrismRunner", ["--prism_location", "prism"])
+    chosen = runners.choose("PrismRunner", ["--prism_location", "prism"])
     assert (chosen.runner, chosen.local) == ("PrismRunner", False)
     assert chosen.options().get_all_options()["prism_location"] == "prism"
     assert chosen.options().view_as(DirectOptions).direct_num_workers == 1
@@ -34,23 +35,23 @@ def test_other_runners_keep_their_name_and_flags() -> None:
 
 def test_a_runner_beam_does_not_have_is_refused() -> None:
     with pytest.raises(FlagError, match=r"'FlinkRuner'.*FlinkRunner"):
-        engine.choose("FlinkRuner", [])
+        runners.choose("FlinkRuner", [])
 
 
 def test_errors_of_steps_are_told_without_the_engines_words() -> None:
     said = "a: no space. Make some."
-    assert engine.told(OSError(f"{said} [while running 'Write/Shard']")) == said
+    assert runners.told(OSError(f"{said} [while running 'Write/Shard']")) == said
     text = f'Traceback (most recent call last):\n  File "x.py", line 1\npipeline.output.layout.OutputError: {said}'
-    assert engine.told(RuntimeError(text + " [while running 'W']\n")) == said
-    assert engine.told(KeyError()) == "KeyError"
+    assert runners.told(RuntimeError(text + " [while running 'W']\n")) == said
+    assert runners.told(KeyError()) == "KeyError"
 
 
 def test_portable_engines_get_what_suits_them() -> None:
     def chosen(runner: str, *flags: str) -> tuple[str, bool, int]:
-        on = engine.choose(runner, flags)
-        return on.environment, on.in_pieces, engine.cores_a_worker(on)
+        engine = runners.choose(runner, flags)
+        return engine.environment, engine.in_pieces, runners.cores_a_worker(engine)
 
-    here = engine.cores()
+    here = cores()
     assert chosen("DirectRunner") == ("", True, here)
     assert chosen("PrismRunner", "--prism_location", "p") == ("LOOPBACK", True, here)
     assert chosen("PortableRunner", "--job_endpoint", "localhost:8099") == ("LOOPBACK", True, here)
@@ -62,17 +63,17 @@ def test_portable_engines_get_what_suits_them() -> None:
 
 
 def test_dataflow_gets_one_worker_process_a_machine_unless_told_otherwise() -> None:
-    assert engine.choose("DataflowRunner", []).arguments == ("--experiments", engine.ONE_PROCESS)
+    assert runners.choose("DataflowRunner", []).arguments == ("--experiments", runners.ONE_PROCESS)
     given = ("--experiments", "use_multiple_sdk_containers")
-    assert engine.choose("DataflowRunner", given).arguments == given
+    assert runners.choose("DataflowRunner", given).arguments == given
 
 
 def test_what_was_chosen_is_told_in_a_line() -> None:
-    prism = engine.choose("PrismRunner", ["--prism_location", "p"])
+    prism = runners.choose("PrismRunner", ["--prism_location", "p"])
     assert prism.announced(2, 4, 120.0) == (
         "PrismRunner (LOOPBACK): one process with 2 decoders, 4 threads and one model; committed about every 120 s"
     )
-    flink = engine.choose("FlinkRunner", ["--environment_type", "EXTERNAL"])
+    flink = runners.choose("FlinkRunner", ["--environment_type", "EXTERNAL"])
     assert flink.announced(0, 0, 120.0) == (
         "FlinkRunner (EXTERNAL): each process with as many decoders, as many threads as it has cores and one model; "
         "one job, committed at its end"
@@ -80,6 +81,6 @@ def test_what_was_chosen_is_told_in_a_line() -> None:
 
 
 def test_a_lost_worker_is_told_with_what_to_do() -> None:
-    error = engine.WorkerLostError("PrismRunner", "SDK worker disconnected")
+    error = runners.WorkerLostError("PrismRunner", "SDK worker disconnected")
     assert messages.parts(error) == (error.found, error.remedy)
     assert "Run the same command again" in error.remedy

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from examples import esc10_folds
-from pipeline.records import read_records
+from pipeline.output.records import read_records
 from tests import made_clips
 from tests.command import STANDIN, embed, failures, manifest, run, shard_bytes
 

@@ -15,15 +15,15 @@ from tests import made_audio
 from tests.reference_data import FOLDER, part
 from vggish_core import params
 from vggish_core.audio import AudioError
-from vggish_core.examples import (
+from vggish_core.features.examples import (
     ExampleStream,
     input_range,
     num_examples,
     waveform_to_examples,
     wavfile_to_examples,
 )
-from vggish_core.ratio import Ratio
-from vggish_core.waveforms import mix_down
+from vggish_core.features.ratio import Ratio
+from vggish_core.features.waveforms import mix_down
 
 RATES = [8000, 16000, 22050, 28800, 44100, 48000]
 

@@ -15,33 +15,33 @@ from apache_beam.testing import test_pipeline
 from apache_beam.testing.util import assert_that, equal_to
 
 from pipeline.decoding import decoders
+from pipeline.decoding.decoder_client import COMMAND
 from pipeline.decoding.decoders import DecoderPool, PoolClosedError
-from pipeline.decoding.handle import COMMAND
-from pipeline.extract import ExtractDoFn, LookAhead, extract
+from pipeline.decoding.extract import ExtractDoFn, LookAhead, extract
 from pipeline.settings import Decoding, FrontEnd
-from pipeline.types import Clip, Ending, ExampleBlock, Extracted, Failure, Reading, Segment
-from vggish_core.examples import waveform_to_examples
+from pipeline.types import Clip, DecodeRequest, ExampleBlock, Extracted, Failure, Segment, SegmentEnd
+from vggish_core.features.examples import waveform_to_examples
 
 HOSTILE = (sys.executable, "-m", "tests.hostile.decoder")
 RATE = 16000
 
 
-def reading(clip_id: str, uri: str = "file") -> Reading:
-    return Reading(uri, (Segment(Clip(clip_id, uri)),))
+def request(clip_id: str, uri: str = "file") -> DecodeRequest:
+    return DecodeRequest(uri, (Segment(Clip(clip_id, uri)),))
 
 
 def summary(item: Extracted) -> tuple[str, str]:
     """An item, without its arrays."""
     if isinstance(item, ExampleBlock):
         return item.segment.clip.id, f"{len(item.examples)} from {item.first_example}"
-    return item.clip.id, f"ended, {item.examples}" if isinstance(item, Ending) else item.reason
+    return item.clip.id, f"ended, {item.examples}" if isinstance(item, SegmentEnd) else item.reason
 
 
 @pytest.mark.parametrize("lookahead", [0, 1, 10])
 def test_results_come_in_the_order_of_the_readings(lookahead: int) -> None:
     ids = ["100", "1 segfault", "0", "2"]
     with DecoderPool(FrontEnd(), Decoding(2, 60.0, 256), HOSTILE) as pool:
-        got = [summary(item) for item in extract(pool, map(reading, ids), lookahead)]
+        got = [summary(item) for item in extract(pool, map(request, ids), lookahead)]
     assert got == [
         ("100", "64 from 0"),
         ("100", "36 from 64"),
@@ -57,23 +57,23 @@ def test_results_come_in_the_order_of_the_readings(lookahead: int) -> None:
 def test_the_next_readings_are_submitted_before_the_first_is_over() -> None:
     taken: list[str] = []
 
-    def source() -> Iterator[Reading]:
+    def source() -> Iterator[DecodeRequest]:
         for clip_id in ("1", "2", "3", "4", "5"):
             taken.append(clip_id)
-            yield reading(clip_id)
+            yield request(clip_id)
 
     with DecoderPool(FrontEnd(), Decoding(2, 60.0, 256), HOSTILE) as pool:
         items = extract(pool, source(), lookahead=2)
         next(items)
         assert taken == ["1", "2", "3"]
         items.close()  # the rest is given up, and its decoders are free
-        assert [summary(item)[1] for item in pool.submit(reading("3"))] == ["3 from 0", "ended, 3"]
+        assert [summary(item)[1] for item in pool.submit(request("3"))] == ["3 from 0", "ended, 3"]
 
 
 def test_readings_that_are_given_up_while_they_are_taken_are_an_error() -> None:
     with DecoderPool(FrontEnd(), Decoding(2, 60.0, 256), HOSTILE) as pool:
         ahead = LookAhead(pool, 0)
-        items = ahead.push(reading("100"))
+        items = ahead.push(request("100"))
         next(items)
         ahead.close()
         with pytest.raises(PoolClosedError, match="given up"):
@@ -97,11 +97,11 @@ def audio(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def test_in_a_pipeline_examples_reach_the_next_step_and_everything_is_counted(audio: dict[str, Path]) -> None:
     earlier = Failure(Clip("earlier", "x"), "plan", "no_row", "said before")
-    readings = [reading(clip_id, str(path)) for clip_id, path in audio.items()]
+    requests = [request(clip_id, str(path)) for clip_id, path in audio.items()]
     pipeline = test_pipeline.TestPipeline(runner="FnApiRunner")
     items = (
         pipeline
-        | beam.Create([*readings, earlier], reshuffle=False)
+        | beam.Create([*requests, earlier], reshuffle=False)
         | beam.ParDo(ExtractDoFn(FrontEnd(), Decoding(processes=2), lookahead=2))
     )
     sums = items | beam.Map(with_sum)
@@ -141,12 +141,12 @@ def test_a_bundle_that_failed_leaves_nothing_behind(audio: dict[str, Path]) -> N
     do_fn = ExtractDoFn(FrontEnd(), Decoding(processes=1), lookahead=1)
     do_fn.setup()
     do_fn.start_bundle()
-    assert list(do_fn.process(reading("long", str(audio["long"])))) == []
-    assert list(do_fn.process(reading("ten", str(audio["ten"]))))
+    assert list(do_fn.process(request("long", str(audio["long"])))) == []
+    assert list(do_fn.process(request("ten", str(audio["ten"]))))
     do_fn.start_bundle()
     assert list(do_fn.finish_bundle()) == []
     do_fn.start_bundle()
-    list(do_fn.process(reading("long", str(audio["long"]))))
+    list(do_fn.process(request("long", str(audio["long"]))))
     do_fn.teardown()
     assert decoders._pools == {}
 
@@ -177,13 +177,13 @@ def peak_memory(path: Path, seconds: int) -> int:
     """Extract a file in a fresh pool -> the largest resident size of its decoder process, in bytes."""
     peak = examples = 0
     with DecoderPool(FrontEnd(), Decoding(processes=1)) as pool:
-        for item in extract(pool, [reading("a", str(path))], 0):
+        for item in extract(pool, [request("a", str(path))], 0):
             if isinstance(item, ExampleBlock):
                 (child,) = [c for c in psutil.Process().children() if COMMAND[-1] in c.cmdline()]
                 peak = max(peak, child.memory_info().rss)
                 examples += len(item.examples)
             else:
-                assert isinstance(item, Ending)
+                assert isinstance(item, SegmentEnd)
                 assert (item.audio_s, item.silent) == (seconds, True)
     assert examples == (seconds * 100 - 2) // 96
     return peak

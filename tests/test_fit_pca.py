@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import dataset, fit_pca
-from pipeline.fit_pca import DegenerateWarning, pca_params
-from pipeline.records import to_sequence_example, write_tfrecord
+from pipeline import fit_pca
+from pipeline.output import dataset
+from pipeline.output.records import to_sequence_example, write_tfrecord
 from pipeline.training import covariance
-from vggish_core.postprocess import PcaError, Postprocessor
+from pipeline.training.pca import DegenerateWarning, pca_params
+from vggish_core.network.postprocess import PcaError, Postprocessor
 
 
 def direct(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

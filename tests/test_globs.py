@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.files.globs import compile_glob
+from pipeline.storage.globs import compile_glob
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,13 @@ import pytest
 import soundfile
 from apache_beam.portability.common_urns import resource_hints
 
-from pipeline import embed, plan, transforms
-from pipeline.embedding import models
-from pipeline.engines import engine
-from pipeline.inputs import plan_file
+from pipeline.corpus import plan, plan_file
+from pipeline.embedding import embed, models
 from pipeline.output import commit, resume
+from pipeline.running import transforms
+from pipeline.running.engines import runners
 from pipeline.settings import Job
-from pipeline.types import Clip, Drop, Embedding, Ending, ExampleBlock, Failure, Reading, ReadingRef
+from pipeline.types import Clip, DecodeRequest, DecodeRequestRef, Embedding, ExampleBlock, Failure, Removal, SegmentEnd
 from tests import graph, outputs
 
 Build = Callable[..., Any]
@@ -35,8 +35,8 @@ OUTLINE = [
 
 def pipeline_of(build: Build = transforms.build, flags: tuple[str, ...] = ()) -> beam.Pipeline:
     """The pipeline that a job constructs, as the command does it."""
-    on = engine.choose("DirectRunner", flags)
-    pipeline = beam.Pipeline(options=on.options(transforms.RESOURCE_HINTS))
+    engine = runners.choose("DirectRunner", flags)
+    pipeline = beam.Pipeline(options=engine.options(transforms.RESOURCE_HINTS))
     build(pipeline, ["plan/part-0.jsonl", "plan/part-1.jsonl"], outputs.job("out"), "attempt")
     return pipeline
 
@@ -161,12 +161,12 @@ def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Build
     def run(build: Build) -> graph.Sizes:
         job = outputs.job(tmp_path / "out", num_shards=2, embeddings="raw")
         opened = resume.start(job.output.directory, job)
-        items = [*plan.readings(clips), listed, Drop(Clip("dropped", ""))]
+        items = [*plan.requests(clips), listed, Removal(Clip("dropped", ""))]
         parts = plan_file.write(str(tmp_path / "plan"), items)
-        on = engine.choose("DirectRunner", [])
+        engine = runners.choose("DirectRunner", [])
         attempt = commit.attempt_name(opened.manifest)
         with graph.encoded_sizes() as sizes:
-            engine.run(on, lambda root: build(root, parts, job, attempt), transforms.RESOURCE_HINTS)
+            runners.run(engine, lambda root: build(root, parts, job, attempt), transforms.RESOURCE_HINTS)
         return sizes
 
     return run
@@ -176,14 +176,14 @@ def test_no_large_element_crosses_a_shuffle(
     measured: Callable[[Build], graph.Sizes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes = measured(transforms.build)
-    assert set(sizes) == {Reading, ReadingRef, Failure, Drop, Embedding, Ending}
+    assert set(sizes) == {DecodeRequest, DecodeRequestRef, Failure, Removal, Embedding, SegmentEnd}
     assert graph.oversized(sizes) == []
     # A reading of near clips is made after the plan was read, of a recording that turns out to seek.
     monkeypatch.setattr(plan_file, "REFERRED_BYTES", 10**9)
     sizes = measured(transforms.build)
-    assert set(sizes) == {Reading, Failure, Drop, Embedding, Ending}
+    assert set(sizes) == {DecodeRequest, Failure, Removal, Embedding, SegmentEnd}
     assert max(sizes[Embedding]) > 64 * 128 * 4  # a full batch of raw embeddings
-    assert max(sizes[Reading]) > 20_000  # as many segments as a reading has
+    assert max(sizes[DecodeRequest]) > 20_000  # as many segments as a reading has
     assert graph.oversized(sizes) == []
 
 

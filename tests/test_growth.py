@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from pipeline import embed, run
+from pipeline import run
+from pipeline.embedding import embed
 from tests import interrupted_run, outputs
 from tests.command import failures, manifest
 
@@ -135,7 +136,7 @@ def test_overwriting_waits_for_nobody(tmp_path: Path, decoded: list[str], capsys
 def test_a_run_whose_lock_was_taken_over_commits_nothing_more(
     tmp_path: Path, decoded: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from pipeline import job
+    from pipeline.running import job
 
     make(tmp_path / "audio", range(12))
     run_piece = job.run_piece

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from pipeline import report
 from pipeline.output import history, resume
 from pipeline.output.layout import OutputError
+from pipeline.reporting import report
 from tests import outputs
 from tests.in_process import Embed
 

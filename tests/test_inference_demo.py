@@ -7,9 +7,9 @@ import pytest
 import soundfile
 
 from vggish_core import command, inference_demo, params
-from vggish_core.examples import waveform_to_examples
-from vggish_core.model import Embedder
-from vggish_core.postprocess import Postprocessor
+from vggish_core.features.examples import waveform_to_examples
+from vggish_core.network.model import Embedder
+from vggish_core.network.postprocess import Postprocessor
 
 STANDIN = ["--checkpoint", "standin", "--pca_params", "standin"]
 

@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from pipeline import verify
+from pipeline.checking import verify
+from pipeline.cli import verify as verify_command
 from pipeline.output.layout import is_history
 from tests import interrupted_run, outputs
 from tests.command import REPOSITORY, embed, processes_of
@@ -105,7 +106,7 @@ def left_over(output: Path) -> list[str]:
 def no_faults(output: Path) -> None:
     if (output / "manifest.json").exists():
         report = verify.verify_output(str(output))
-        assert not report.fault_count, verify.fault_lines(report)
+        assert not report.fault_count, verify_command.fault_lines(report)
 
 
 def computed(lines: list[str]) -> tuple[list[str], list[str], int]:
@@ -318,8 +319,8 @@ def test_a_store_whose_every_third_call_fails(
     from itertools import cycle
 
     from pipeline import run as command
-    from pipeline.files import errors
     from pipeline.output import lock
+    from pipeline.storage import errors
     from tests.memory_store import MemoryStore
 
     for owner, name, value in interrupted_run.replacements(lambda line: None):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline import plan
-from pipeline.inputs.corpus import Work
-from pipeline.job import FIRST_BYTES_PER_S, GROWTH, Pace, pieces
-from pipeline.types import Clip, Drop, Failure
+from pipeline.corpus import plan
+from pipeline.output.work import Work
+from pipeline.running.job import FIRST_BYTES_PER_S, GROWTH, Pace, pieces
+from pipeline.types import Clip, Failure, Removal
 
 
 def test_the_pace_follows_the_last_piece_and_grows_step_by_step() -> None:
@@ -33,7 +33,7 @@ def test_pieces_hold_everything_once_in_the_order_of_the_output() -> None:
     assert len(flat) == 60
     places = [plan.place_of(item if isinstance(item, Clip) else item.clip, 4) for item in flat]
     assert places == sorted(places)
-    assert {type(item) for item in flat} == {Clip, Failure, Drop}
+    assert {type(item) for item in flat} == {Clip, Failure, Removal}
     for piece in found:
         assert sum(isinstance(item, Clip) for item in piece) <= 7
     (whole,) = pieces(work, 4, pace, whole=True)

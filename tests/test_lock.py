@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.array_jobs.tasks import Task
 from pipeline.output import lock
 from pipeline.output.lock import Lock, OutputBusy
+from pipeline.output.tasks import Task
 
 HOLD = (
     "import sys, time; from pipeline.output.lock import Lock;"

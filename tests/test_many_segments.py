@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from pipeline.decoding.decoders import DecoderPool
-from pipeline.inputs.corpus import Work
-from pipeline.job import Pace, pieces
-from pipeline.records import read_records
-from pipeline.types import Clip, Reading
+from pipeline.output.records import read_records
+from pipeline.output.work import Work
+from pipeline.running.job import Pace, pieces
+from pipeline.types import Clip, DecodeRequest
 from tests.command import manifest
 from tests.in_process import Embed
 from tests.made_audio import encode, write
@@ -53,9 +53,9 @@ def test_rows_are_decoded_in_one_pass_to_the_bytes_of_each_alone(
     asked: Counter[str] = Counter()
     submit = DecoderPool.submit
 
-    def counted(pool: DecoderPool, reading: Reading) -> object:
-        asked[Path(reading.uri).name] += 1
-        return submit(pool, reading)
+    def counted(pool: DecoderPool, request: DecodeRequest) -> object:
+        asked[Path(request.uri).name] += 1
+        return submit(pool, request)
 
     monkeypatch.setattr(DecoderPool, "submit", counted)
     starts = [*range(SECONDS - 1, -1, -1)]

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks import reference_front_end as reference
-from vggish_core import mel_features
+from vggish_core.features import mel_features
 
 
 @pytest.fixture(scope="module")

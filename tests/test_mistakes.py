@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from pipeline import fit_pca, parquet, predict, run, train, verify
+from pipeline import fit_pca, parquet, predict, run, train
+from pipeline.cli import verify
 from pipeline.output.lock import Lock
 from tests import command
 from tests.command import STANDIN, embed
@@ -394,7 +395,7 @@ def test_two_runs_at_once(room: Path, tmp_path: Path, capfd: pytest.CaptureFixtu
 def test_bfloat16_on_a_processor_without_it(
     room: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("vggish_core.processor.processor_flags", lambda: frozenset({"avx2"}))
+    monkeypatch.setattr("vggish_core.codegen.processor.processor_flags", lambda: frozenset({"avx2"}))
     flags = ["--input", "audio", "--output", str(tmp_path / "out"), *STANDIN, "--precision", "bfloat16"]
     assert run.main(flags) == 2
     assert capfd.readouterr().err.splitlines() == [

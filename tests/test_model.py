@@ -12,9 +12,11 @@ import pytest
 from benchmarks import reference_front_end
 from benchmarks.reference_model import BareSession, float64_embeddings
 from vggish_core import params
-from vggish_core.checkpoints import VARIABLE_SHAPES, write_checkpoint
-from vggish_core.examples import wavfile_to_examples
-from vggish_core.model import (
+from vggish_core.codegen.processor import UnsupportedProcessorError, processor_flags, require_bfloat16
+from vggish_core.features.examples import wavfile_to_examples
+from vggish_core.features.synthetic import synthetic_examples
+from vggish_core.network.checkpoints import VARIABLE_SHAPES, write_checkpoint
+from vggish_core.network.model import (
     CheckpointError,
     Embedder,
     KernelError,
@@ -23,10 +25,8 @@ from vggish_core.model import (
     load_vggish_slim_checkpoint,
     read_variables,
 )
-from vggish_core.postprocess import Postprocessor
-from vggish_core.processor import UnsupportedProcessorError, processor_flags, require_bfloat16
-from vggish_core.slim import tf1
-from vggish_core.synthetic import synthetic_examples
+from vggish_core.network.postprocess import Postprocessor
+from vggish_core.network.slim import tf1
 
 ROOT = Path(__file__).resolve().parents[1]
 KERNELS = ("direct", "winograd")
@@ -236,7 +236,7 @@ def test_threads_change_no_bits_and_nothing_is_said(
     np.save(tmp_path / "examples.npy", examples[:10])
     code = f"""
 import numpy as np
-from vggish_core.model import Embedder
+from vggish_core.network.model import Embedder
 examples = np.load(r"{tmp_path / "examples.npy"}")
 for kernel in {KERNELS}:
     embedder = Embedder(r"{checkpoint}", convolutions=kernel, threads=1)

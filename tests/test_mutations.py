@@ -9,13 +9,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipeline import records
+from pipeline.decoding.decoder_client import COMMAND
 from pipeline.decoding.decoders import DecoderPool
-from pipeline.decoding.handle import COMMAND
-from pipeline.extract import extract
+from pipeline.decoding.extract import extract
+from pipeline.output import records
 from pipeline.reasons import REASONS
 from pipeline.settings import Decoding, FrontEnd
-from pipeline.types import Clip, Ending, ExampleBlock, Failure, Reading, Segment
+from pipeline.types import Clip, DecodeRequest, ExampleBlock, Failure, Segment, SegmentEnd
 from tests.command import failures, manifest
 from tests.in_process import Embed
 from tests.mutations import mutated, sources
@@ -23,7 +23,7 @@ from tests.mutations import mutated, sources
 DECODING = Decoding(processes=2, timeout_s=30, memory_mb=512)
 
 
-def readings(folder: Path, paths: list[Path], count: int, seed: int) -> Iterator[Reading]:
+def requests(folder: Path, paths: list[Path], count: int, seed: int) -> Iterator[DecodeRequest]:
     """Damaged files, each read when it is needed: whole, and two clips cut from it."""
     for name, data in mutated(paths, count, seed):
         path = folder / name
@@ -33,7 +33,7 @@ def readings(folder: Path, paths: list[Path], count: int, seed: int) -> Iterator
             Clip(f"{name} start", str(path), 0.0, 2.0, cut=True),
             Clip(f"{name} later", str(path), 3.0, 5.0, cut=True),
         ]
-        yield Reading(str(path), tuple(Segment(clip) for clip in clips))
+        yield DecodeRequest(str(path), tuple(Segment(clip) for clip in clips))
 
 
 def run(made_formats: Path, folder: Path, count: int, seed: int) -> tuple[Counter[str], int]:
@@ -43,14 +43,14 @@ def run(made_formats: Path, folder: Path, count: int, seed: int) -> tuple[Counte
     over: set[str] = set()
     largest = 0
     with DecoderPool(FrontEnd(), DECODING) as pool:
-        for item in extract(pool, readings(folder, sources(made_formats), count, seed), lookahead=4):
+        for item in extract(pool, requests(folder, sources(made_formats), count, seed), lookahead=4):
             if isinstance(item, ExampleBlock):
                 assert item.segment.clip.id not in over
                 examples[item.segment.clip.id] += len(item.examples)
                 continue
             assert item.clip.id not in over
             over.add(item.clip.id)
-            if isinstance(item, Ending):
+            if isinstance(item, SegmentEnd):
                 assert item.examples == examples[item.clip.id]
                 counts["ended"] += 1
             elif isinstance(item, Failure):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import records
+from pipeline.output import records
 from tests.command import embed as run_command
 from tests.command import failures, manifest
 from tests.in_process import Embed

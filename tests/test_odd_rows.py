@@ -15,10 +15,9 @@ import soundfile
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from pipeline import plan
-from pipeline.inputs import class_labels
-from pipeline.records import read_records
-from pipeline.sources import SourceError, clips_from_manifest
+from pipeline.corpus import class_labels, plan
+from pipeline.corpus.sources import SourceError, clips_from_manifest
+from pipeline.output.records import read_records
 from pipeline.training.data import read_classes
 from pipeline.types import Clip
 from tests.command import failures, manifest, shard_bytes

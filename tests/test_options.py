@@ -10,8 +10,9 @@ import sys
 
 import pytest
 
-from pipeline import options
-from pipeline.cli.flags import FlagError, check_beam_flags, failures_allowed, hop_seconds, positive_float, positive_int
+from pipeline.cli import options
+from pipeline.cli.flags import check_beam_flags, failures_allowed, hop_seconds, positive_float, positive_int
+from pipeline.errors import FlagError
 
 GOOD = ["--input", "audio/**", "--output", "out"]
 

@@ -12,8 +12,8 @@ from types import FrameType
 import numpy as np
 import pytest
 
-from pipeline.decoding.handle import CancelledError
-from pipeline.decoding.orders import Results
+from pipeline.decoding.decoder_client import CancelledError
+from pipeline.decoding.pending import ResultQueue
 from pipeline.types import Clip, ExampleBlock, Segment
 
 BLOCK = ExampleBlock(Segment(Clip("a", "a")), 0, np.empty((64, 0), np.float32))
@@ -34,7 +34,7 @@ def test_a_signal_at_any_moment_leaves_the_lock_free() -> None:
         interrupted = 0
         until = time.monotonic() + 2
         while time.monotonic() < until:
-            results = Results()
+            results = ResultQueue()
             producer = threading.Thread(target=_put_until_cancelled, args=[results], daemon=True)
             producer.start()
             try:
@@ -54,7 +54,7 @@ def test_a_signal_at_any_moment_leaves_the_lock_free() -> None:
     assert interrupted > 100
 
 
-def _put_until_cancelled(results: Results) -> None:
+def _put_until_cancelled(results: ResultQueue) -> None:
     try:
         while True:
             results.put(BLOCK)

@@ -171,7 +171,7 @@ def test_wheel_brings_all_that_it_needs(built: Path, tmp_path: Path) -> None:
 def test_wheel_and_sdist_run_in_an_empty_environment(empty: Environment, built: Path) -> None:
     with zipfile.ZipFile(package(built, ".whl")) as wheel:
         names = set(wheel.namelist())
-    assert names >= {*DATA, "pipeline/run.py", "vggish_core/model.py"}
+    assert names >= {*DATA, "pipeline/run.py", "vggish_core/network/model.py"}
     assert not [name for name in names if name.startswith(("tests", "benchmarks", "examples"))]
     with tarfile.open(package(built, ".tar.gz")) as sdist:
         names = {name.partition("/")[2] for name in sdist.getnames()}

@@ -19,7 +19,7 @@ def test_derived_values_follow_from_the_originals():
 
 def test_importing_the_package_loads_neither_tensorflow_nor_a_decoder():
     code = (
-        "import sys, vggish_core, vggish_core.params, vggish_core.examples\n"
+        "import sys, vggish_core, vggish_core.params, vggish_core.features.examples\n"
         "print([m for m in ('tensorflow', 'av', 'soundfile', 'numba', 'resampy', 'apache_beam') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -8,8 +8,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.parquet import from_parquet, main, to_parquet
-from pipeline.records import RecordError, read_records, read_tfrecord, to_sequence_example, write_tfrecord
+from pipeline.cli.parquet import main
+from pipeline.output.parquet import from_parquet, to_parquet
+from pipeline.output.records import RecordError, read_records, read_tfrecord, to_sequence_example, write_tfrecord
 from pipeline.types import RecordFormat
 
 

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.embedding import models
-from pipeline.output import partials
-from pipeline.output.partials import PARTIAL, ROWS_OF_A_PART, Parts, Place
+from pipeline.output import partial_rows
+from pipeline.output.partial_rows import PARTIAL, ROWS_OF_A_PART, Parts, Place
 from pipeline.types import Clip, Embedding, ExampleBlock, Segment
 from tests import outputs
 from tests.in_process import Embed
@@ -106,11 +106,11 @@ def test_what_is_stale_is_removed(tmp_path: Path) -> None:
     write(place, 0, ROWS_OF_A_PART, other)
     write(Place(str(tmp_path), "e" * 64), 0, ROWS_OF_A_PART)
     (tmp_path / PARTIAL / "half.part.01234567.tmp").write_bytes(b"half")
-    partials.keep_only(place, [CLIP])
+    partial_rows.keep_only(place, [CLIP])
     assert [path.name[:34] for path in parts_in(tmp_path)] == [place.prefix(CLIP)]
-    partials.remove(place, [other])
+    partial_rows.remove(place, [other])
     assert len(parts_in(tmp_path)) == 1
-    partials.remove(place, [CLIP])
+    partial_rows.remove(place, [CLIP])
     assert list((tmp_path / PARTIAL).iterdir()) == []
 
 
@@ -132,7 +132,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_rows_that_are_there_are_not_embedded_again(
     recording: Path, tmp_path: Path, embed_here: Embed, monkeypatch: pytest.MonkeyPatch, name: str, kind: str
 ) -> None:
-    monkeypatch.setattr(partials, "ROWS_OF_A_PART", ROWS)
+    monkeypatch.setattr(partial_rows, "ROWS_OF_A_PART", ROWS)
     embedded: list[int] = []
     limit = [10**9]
 

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import plan
+from pipeline.corpus import plan
+from pipeline.corpus.plan import Probe
 from pipeline.output import ledger
-from pipeline.plan import Probe
-from pipeline.types import Clip, Ending, Failure, Segment
+from pipeline.output.work import todo
+from pipeline.types import Clip, Failure, Segment, SegmentEnd
 
 PINNED = {
     "": 652,
@@ -33,7 +34,7 @@ def test_shards_are_those_of_all_versions(clip_id: str, shard: int) -> None:
 
 
 def test_shards_are_those_of_all_processes() -> None:
-    code = "from pipeline.plan import shard_of; print([shard_of(str(i), 97) for i in range(50)])"
+    code = "from pipeline.corpus.plan import shard_of; print([shard_of(str(i), 97) for i in range(50)])"
     outputs = {
         subprocess.run(
             [sys.executable, "-c", code], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
@@ -111,14 +112,14 @@ def test_readings_hold_every_segment_of_every_clip_once(
 ) -> None:
     clips, probes = corpus
     found: dict[Clip, list[Segment]] = {clip: [] for clip in clips}
-    for reading in plan.readings(clips, probes, most):
-        starts = [segment.clip.start_s for segment in reading.segments]
+    for request in plan.requests(clips, probes, most):
+        starts = [segment.clip.start_s for segment in request.segments]
         assert starts == sorted(starts)
-        probe = probes.get(reading.uri)
+        probe = probes.get(request.uri)
         assert 1 <= len(starts) <= (plan.CLIPS_OF_A_READING if probe and probe.seekable else len(clips))
-        assert len(starts) == 1 or all(segment.clip.cut and segment.count == 1 for segment in reading.segments)
-        for segment in reading.segments:
-            assert segment.clip.uri == reading.uri
+        assert len(starts) == 1 or all(segment.clip.cut and segment.count == 1 for segment in request.segments)
+        for segment in request.segments:
+            assert segment.clip.uri == request.uri
             found[segment.clip].append(segment)
     for clip, segments in found.items():
         assert [segment.index for segment in segments] == list(range(segments[0].count))
@@ -132,7 +133,7 @@ def cut(start: float, end: float | None, uri: str = "a.mp3") -> Clip:
 
 def grouped(*clips: Clip, most: float = 600.0, seekable: bool = True) -> list[list[float]]:
     probes = {clip.uri: Probe(16_000 * 300, 16_000, seekable) for clip in clips}
-    return [[segment.clip.start_s for segment in reading.segments] for reading in plan.readings(clips, probes, most)]
+    return [[segment.clip.start_s for segment in request.segments] for request in plan.requests(clips, probes, most)]
 
 
 def test_near_clips_of_a_recording_that_seeks_are_decoded_in_one_pass() -> None:
@@ -147,34 +148,34 @@ def test_near_clips_of_a_recording_that_seeks_are_decoded_in_one_pass() -> None:
 def test_all_clips_of_another_recording_are_decoded_in_one_pass() -> None:
     clips = [cut(i * 100.0, i * 100.0 + 90) for i in range(200)]
     for probes in ({}, {"a.mp3": Probe(16_000 * 20_000, 16_000, False)}):
-        (reading,) = plan.readings([*clips[50:], *clips[:50]], probes, 600)
-        assert [segment.clip for segment in reading.segments] == clips
-        assert list(plan.split(reading, probes.get("a.mp3"), 600)) == [reading]
-    assert plan.is_scattered(reading, 600)
+        (request,) = plan.requests([*clips[50:], *clips[:50]], probes, 600)
+        assert [segment.clip for segment in request.segments] == clips
+        assert list(plan.split(request, probes.get("a.mp3"), 600)) == [request]
+    assert plan.is_scattered(request, 600)
     seeks = Probe(16_000 * 20_000, 16_000, True)
-    parts = list(plan.split(reading, seeks, 600))
+    parts = list(plan.split(request, seeks, 600))
     assert [segment.clip for part in parts for segment in part.segments] == clips
     assert len(parts) == 34
     assert not plan.is_scattered(parts[0], 600)
-    assert list(plan.split(reading, None, 600)) == [reading]
-    assert not plan.is_scattered(next(plan.readings([cut(0, 10, "a.mp3.gz"), cut(500, 510, "a.mp3.gz")])), 600)
+    assert list(plan.split(request, None, 600)) == [request]
+    assert not plan.is_scattered(next(plan.requests([cut(0, 10, "a.mp3.gz"), cut(500, 510, "a.mp3.gz")])), 600)
 
 
 def test_readings_hold_as_many_clips_as_memory_does(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan, "CLIPS_OF_A_RECORDING", 10)
-    readings = plan.readings([cut(i, i + 1) for i in range(25)])
-    assert [len(reading.segments) for reading in readings] == [10, 10, 5]
+    requests = plan.requests([cut(i, i + 1) for i in range(25)])
+    assert [len(request.segments) for request in requests] == [10, 10, 5]
 
 
 def test_a_long_seekable_file_is_split_and_others_are_not() -> None:
     clip = Clip("a", "a.wav", size_bytes=10**9)
     hour = 3600 * 48000
-    parts = list(plan.readings([clip], {"a.wav": Probe(hour, 48000, True)}, 600))
+    parts = list(plan.requests([clip], {"a.wav": Probe(hour, 48000, True)}, 600))
     assert len(parts) == 6 == parts[0].segments[0].count
-    assert len(list(plan.readings([clip], {"a.wav": Probe(hour, 48000, False)}, 600))) == 1
-    assert len(list(plan.readings([clip], {"a.wav": Probe(600 * 48000, 48000, True)}, 600))) == 1
-    assert len(list(plan.readings([cut(0, 3600, "a.wav")], {"a.wav": Probe(hour, 48000, True)}, 600))) == 6
-    assert len(list(plan.readings([cut(3000, 3600, "a.wav")], {"a.wav": Probe(hour, 48000, True)}, 600))) == 1
+    assert len(list(plan.requests([clip], {"a.wav": Probe(hour, 48000, False)}, 600))) == 1
+    assert len(list(plan.requests([clip], {"a.wav": Probe(600 * 48000, 48000, True)}, 600))) == 1
+    assert len(list(plan.requests([cut(0, 3600, "a.wav")], {"a.wav": Probe(hour, 48000, True)}, 600))) == 6
+    assert len(list(plan.requests([cut(3000, 3600, "a.wav")], {"a.wav": Probe(hour, 48000, True)}, 600))) == 1
 
 
 @pytest.mark.parametrize(
@@ -201,7 +202,7 @@ def test_what_a_clip_costs() -> None:
 
 
 def written(clip: Clip) -> ledger.LedgerEntry:
-    return ledger.written(clip, [Ending(clip, 0, 1, 5, 5.0, 16000, 1, "WAV/PCM_16")])
+    return ledger.written(clip, [SegmentEnd(clip, 0, 1, 5, 5.0, 16000, 1, "WAV/PCM_16")])
 
 
 def failed(clip: Clip, stage: str = "extract", skipped: bool = False) -> ledger.LedgerEntry:
@@ -223,31 +224,31 @@ BASE = Clip("a", "a.wav", labels=(1, 2), size_bytes=10, version="7")
     ],
 )
 def test_what_is_unchanged_is_kept(now: Clip, kept: bool) -> None:
-    found = plan.todo([now], [written(BASE)])
+    found = todo([now], [written(BASE)])
     assert (found.run, found.kept) == (((), 1) if kept else ((now,), 0))
     assert found.gone == ()
 
 
 def test_failed_clips_wait_until_they_are_to_be_tried_again() -> None:
-    assert plan.todo([BASE], [failed(BASE)]).run == ()
-    assert plan.todo([BASE], [failed(BASE)], retry_failed=True).run == (BASE,)
-    assert plan.todo([BASE], [failed(BASE, skipped=True)], retry_failed=True).run == ()
-    assert plan.todo([BASE], [written(BASE)], retry_failed=True).run == ()
+    assert todo([BASE], [failed(BASE)]).run == ()
+    assert todo([BASE], [failed(BASE)], retry_failed=True).run == (BASE,)
+    assert todo([BASE], [failed(BASE, skipped=True)], retry_failed=True).run == ()
+    assert todo([BASE], [written(BASE)], retry_failed=True).run == ()
 
 
 def test_a_clip_that_could_not_be_planned_before_is_embedded_now() -> None:
-    assert plan.todo([BASE], [failed(BASE, stage="find")]).run == (BASE,)
+    assert todo([BASE], [failed(BASE, stage="find")]).run == (BASE,)
 
 
 def test_what_is_gone() -> None:
     other = replace(BASE, id="b")
-    assert plan.todo([BASE], [written(BASE), failed(other)]).gone == (other,)
-    assert plan.todo([BASE], [written(BASE), failed(other)], others={other.key}).gone == ()
+    assert todo([BASE], [written(BASE), failed(other)]).gone == (other,)
+    assert todo([BASE], [written(BASE), failed(other)], others={other.key}).gone == ()
 
 
 def test_a_clip_of_other_times_is_another_clip() -> None:
     now = replace(BASE, start_s=1.0, end_s=2.0)
-    found = plan.todo([now], [written(BASE)])
+    found = todo([now], [written(BASE)])
     assert (found.run, found.kept, found.gone) == ((now,), 0, (BASE,))
 
 

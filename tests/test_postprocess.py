@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.reference_data import part
-from vggish_core.postprocess import PcaError, Postprocessor, whitening, write_pca_params
+from vggish_core.network.postprocess import PcaError, Postprocessor, whitening, write_pca_params
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_a_row_does_not_depend_on_its_neighbours(made: Path, rows: int, at: int,
 OTHER_THREADS = """
 import sys, time
 import numpy as np
-from vggish_core.postprocess import Postprocessor
+from vggish_core.network.postprocess import Postprocessor
 postprocessor = Postprocessor(sys.argv[1])
 raw = np.ones((64, 128), np.float32)
 before = time.process_time() - time.thread_time()

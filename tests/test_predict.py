@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from pipeline import predict, run
-from pipeline.records import Record, read_records, to_sequence_example, write_tfrecord
-from pipeline.training import predictions, provenance
+from pipeline.output import provenance
+from pipeline.output.records import Record, read_records, to_sequence_example, write_tfrecord
+from pipeline.training import predictions
 from pipeline.training.data import Classes
 from pipeline.training.saved_model import NETWORK, Description, load
 

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from pipeline import run
-from pipeline.cli.flags import FlagError
-from pipeline.engines import engine, first_job, preflight, worker_check
+from pipeline.errors import FlagError
+from pipeline.running.engines import first_job, preflight, runners, worker_check
 from pipeline.settings import Model
 from tests.command import STANDIN
 
 
 def look(runner: str, *flags: str) -> None:
-    preflight.look(engine.choose(runner, flags))
+    preflight.look(runners.choose(runner, flags))
 
 
 @pytest.fixture(autouse=True)
@@ -141,7 +141,7 @@ def test_a_worker_like_the_submitter_is_fit(question: dict[str, object], tmp_pat
 
 def test_every_source_file_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What submitter and worker compare: a file changed, moved or added at any depth is other code."""
-    paths = ("pipeline/plan.py", "pipeline/decoding/stretch.py", "vggish_core/model.py")
+    paths = ("pipeline/corpus/plan.py", "pipeline/decoding/segment_decoder.py", "vggish_core/network/model.py")
     for name in paths:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("pass\n")
@@ -150,7 +150,7 @@ def test_every_source_file_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for name in paths:
         (tmp_path / name).write_text("pass  # mended here\n")
         seen.add(digest())
-    (tmp_path / "pipeline" / "plan.py").rename(tmp_path / "pipeline" / "decoding" / "plan.py")
+    (tmp_path / "pipeline" / "corpus" / "plan.py").rename(tmp_path / "pipeline" / "decoding" / "plan.py")
     seen.add(digest())
     assert len(seen) == len(paths) + 2
     (tmp_path / "pipeline" / "notes.txt").write_text("no code")
@@ -185,12 +185,12 @@ def test_a_worker_that_differs_is_unfit(question: dict[str, object], change: dic
             "^worker h",
         ),
         ("ModuleNotFoundError: No module named 'pipeline'", r"lack this package: no module pipeline there.*Install"),
-        ("No module named 'pipeline.engines.worker_check'", "or another version of it"),
+        ("No module named 'pipeline.running.engines.worker_check'", "or another version of it"),
         ("KeyError: 'beam:env:process:v1'", r"cannot start PROCESS workers.*harness_subprocess_python"),
         ("boom", r"could not do a first, small job: boom"),
     ],
 )
 def test_what_an_engine_says_of_its_workers_is_told_plainly(text: str, message: str) -> None:
-    on = engine.Engine("PortableRunner", (), False, 1, "EXTERNAL")
+    engine = runners.Engine("PortableRunner", (), False, 1, "EXTERNAL")
     with pytest.raises(FlagError, match=message):
-        raise first_job._unfit(on, text)
+        raise first_job._unfit(engine, text)

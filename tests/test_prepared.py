@@ -10,8 +10,10 @@ import pytest
 
 from pipeline.embedding import models
 from pipeline.settings import Model
-from vggish_core import prepared, standin, weights
-from vggish_core.winograd import Factors, WinogradNetwork
+from vggish_core import weights
+from vggish_core.network import prepared
+from vggish_core.network.winograd import Factors, WinogradNetwork
+from vggish_core.weights import standin
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +97,7 @@ def test_refusal_and_a_broken_checkpoint_are_told(
 
 @pytest.mark.ci
 def test_a_distant_kernel_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
-    from vggish_core import model
+    from vggish_core.network import model
 
     monkeypatch.setattr(model, "KERNEL_TOLERANCE", 1e-9)
     monkeypatch.setattr(sys, "argv", ["prepared", str(standin.files() / standin.CHECKPOINT_FILE), str(tmp_path)])

@@ -13,7 +13,7 @@ import pytest
 from examples import make_audio
 from tests.command import REPOSITORY
 from tests.reference_data import FOLDER
-from vggish_core.vector_code import AVX512, fuses, register_tile
+from vggish_core.codegen.vector_code import AVX512, fuses, register_tile
 
 PROGRAM = """
 import hashlib, sys
@@ -31,7 +31,7 @@ print(digest.hexdigest())
 """
 NETWORK = """
 import hashlib, sys
-from vggish_core.model import Embedder
+from vggish_core.network.model import Embedder
 from vggish_core import wavfile_to_examples
 
 embedder = Embedder(sys.argv[1])

@@ -8,40 +8,52 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import progress
-from pipeline.engines import watch
+from pipeline.cli import progress
+from pipeline.running import counts
+from pipeline.running import progress as running_progress
+from pipeline.running.engines.runners import Engine
+from pipeline.running.progress import Progress
 
 
 def test_tallies_add_up(tmp_path: Path) -> None:
-    workers = [progress.Tally(str(tmp_path)) for _ in range(3)]
+    workers = [counts.WorkerTally(str(tmp_path)) for _ in range(3)]
     for worker in workers:
         worker.add(clips=2, failed=1, examples=10, audio_s=9.6)
         worker.add(clips=1)
         worker.flush()
-    assert progress.total(str(tmp_path)) == progress.Counts(9, 3, 30, 9.6 * 3)
+    assert counts.total(str(tmp_path)) == counts.Counts(9, 3, 30, 9.6 * 3)
 
 
 def test_a_tally_nobody_looks_at_writes_nothing(tmp_path: Path) -> None:
-    tally = progress.Tally(str(tmp_path / "gone"))
+    tally = counts.WorkerTally(str(tmp_path / "gone"))
     tally.add(clips=1)
-    progress.Tally(None).add(clips=1)
+    counts.WorkerTally(None).add(clips=1)
     assert not list(tmp_path.iterdir())
 
 
-def test_the_line_says_how_far_and_how_long(monkeypatch) -> None:
-    line = progress.ProgressLine(400, progress.Counts, stream=io.StringIO())
+def progress_of(clips: int, done: counts.Counts, stage: str = "embedding", page: str = "") -> Progress:
+    return Progress(clips, done, stage, page)
+
+
+def test_the_line_says_how_far_and_how_long() -> None:
+    line = progress.ProgressLine(stream=io.StringIO())
     line._start = time.monotonic() - 10
-    assert line.line(progress.Counts(100, 3, 1000, 960.0)) == "100 / 400 clips, 3 failed, 96 × real time, 30 s left"
-    assert line.line(progress.Counts()) == "0 / 400 clips, 0 failed, 0 × real time, unknown time left"
+    done = counts.Counts(100, 3, 1000, 960.0)
+    assert line.line(progress_of(400, done)) == ("100 / 400 clips, 3 failed, 96 × real time, embedding, 30 s left")
+    assert line.line(progress_of(400, counts.Counts(), "planning")) == (
+        "0 / 400 clips, 0 failed, 0 × real time, planning, unknown time left"
+    )
 
 
-def test_a_log_gets_plain_lines_at_intervals(monkeypatch) -> None:
+def test_a_log_gets_plain_lines_at_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "LOG_INTERVAL_S", 0.01)
     stream = io.StringIO()
-    with progress.ProgressLine(4, lambda: progress.Counts(clips=2), stream=stream):
-        time.sleep(0.1)
+    with progress.ProgressLine(stream=stream) as line:
+        for _ in range(5):
+            line.show(progress_of(4, counts.Counts(clips=2)))
+            time.sleep(0.02)
     lines = stream.getvalue().splitlines()
-    assert lines
+    assert len(lines) >= 3
     assert all(text.startswith("2 / 4 clips") for text in lines)
 
 
@@ -51,27 +63,44 @@ def test_a_terminal_gets_a_bar() -> None:
             return True
 
     stream = Terminal()
-    with progress.ProgressLine(4, lambda: progress.Counts(clips=3, failed=1), stream=stream):
-        time.sleep(0.05)
+    with progress.ProgressLine(stream=stream) as line:
+        line.show(progress_of(4, counts.Counts(clips=3, failed=1)))
     assert "3 / 4 clips" in stream.getvalue()
     assert "1 failed" in stream.getvalue()
 
 
 def test_off_draws_nothing() -> None:
-    stream = io.StringIO()
-    with progress.ProgressLine(4, progress.Counts, mode="off", stream=stream):
-        time.sleep(0.02)
-    assert stream.getvalue() == ""
+    with progress.ProgressLine("off", io.StringIO()) as line:
+        assert line.off
 
 
-def test_the_line_names_the_stage_and_tells_the_page_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress, "FLUSH_S", 0.01)
-    monkeypatch.setattr(progress, "LOG_INTERVAL_S", 0.02)
-    seen, stream = watch.Watch(), io.StringIO()
-    seen.begin()
-    seen.running(None, "http://localhost:8081/#/job/running")
-    with progress.ProgressLine(4, lambda: progress.Counts(clips=2), stream=stream, watch=seen):
-        time.sleep(0.3)
-    lines = stream.getvalue().splitlines()
-    assert lines.count("The job's page: http://localhost:8081/#/job/running") == 1
-    assert any(text.startswith("2 / 4 clips, 0 failed, 0 × real time, embedding, ") for text in lines)
+def test_the_line_tells_the_page_once() -> None:
+    stream, page = io.StringIO(), "http://localhost:8081/#/job/running"
+    with progress.ProgressLine(stream=stream) as line:
+        for _ in range(3):
+            line.show(progress_of(4, counts.Counts(clips=2), page=page))
+    assert stream.getvalue() == f"The job's page: {page}\n"
+
+
+def test_who_asks_is_told_how_far_a_job_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the tallies of this machine's workers, with the stage and the page, and once more at the end."""
+    monkeypatch.setattr(running_progress, "INTERVAL_S", 0.02)
+    told: list[Progress] = []
+    with running_progress.watched(Engine("FnApiRunner", (), True, 1), 4, told.append) as (engine, tallies):
+        assert engine.watch is not None
+        engine.watch.begin()
+        engine.watch.running(None, "http://localhost:8081/")
+        counts.WorkerTally(tallies).add(clips=2, examples=7)
+        until = time.monotonic() + 20
+        while not (told and told[-1].done.clips == 2) and time.monotonic() < until:
+            time.sleep(0.01)
+        engine.watch.committing()
+    assert Progress(4, counts.Counts(clips=2, examples=7), "embedding", "http://localhost:8081/") in told
+    assert told[-1] == Progress(4, counts.Counts(clips=2, examples=7), "committing", "http://localhost:8081/")
+
+
+def test_nobody_asks() -> None:
+    with running_progress.watched(Engine("FnApiRunner", (), True, 1), 4, None) as (engine, tallies):
+        assert engine.watch is not None
+        assert Path(tallies or "").is_dir()
+    assert not Path(tallies or "gone").exists()

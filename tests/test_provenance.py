@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import manifest, settings
-from pipeline.records import RecordError, to_sequence_example, write_tfrecord
-from pipeline.training import provenance
+from pipeline import settings
+from pipeline.output import manifest, provenance
+from pipeline.output.records import RecordError, to_sequence_example, write_tfrecord
 
 MODEL = settings.Model("my.ckpt", "my.npz", checkpoint_sha256="a" * 64, pca_sha256="b" * 64)
 
@@ -26,7 +26,7 @@ def data_set(directory: Path, job: settings.Job | None, dtype: type = np.uint8) 
 
 
 def job(model: settings.Model = MODEL, hop: float = 0.96, shards: int = 1) -> settings.Job:
-    return settings.Job(settings.FrontEnd(hop_seconds=hop), model, settings.Output("x", shards))
+    return settings.Job(settings.Output("x", shards), model, settings.FrontEnd(hop_seconds=hop))
 
 
 def test_a_manifest_tells(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ tf = import_tensorflow()
 """
 NETWORK = """
 assert "keras" not in sys.modules
-from vggish_core.slim import define_vggish_slim
+from vggish_core.network.slim import define_vggish_slim
 with tf.Graph().as_default():
     define_vggish_slim()
 assert "keras" not in sys.modules

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from pipeline import records
+from pipeline.output import records
 from tests import made_audio
 from tests.command import embed, failures, manifest
 from tests.in_process import Embed, digests
-from vggish_core.examples import waveform_to_examples
+from vggish_core.features.examples import waveform_to_examples
 
 RATE = 8000
 

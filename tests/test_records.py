@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from pipeline.output.records import RecordError, parse, read_records, read_tfrecord, to_sequence_example, write_tfrecord
 from pipeline.output.sequence_example import SequenceExample
-from pipeline.records import RecordError, parse, read_records, read_tfrecord, to_sequence_example, write_tfrecord
 from pipeline.types import RecordFormat
 from tests import small_audioset
 
@@ -233,8 +233,8 @@ def test_the_reader_of_youtube8ms_starter_code_opens_them() -> None:
 
 @pytest.mark.parametrize("empty", [False, True])
 def test_records_without_labels_have_none(tmp_path: Path, empty: bool) -> None:
-    from pipeline.dataset import load_dataset
-    from pipeline.parquet import from_parquet, to_parquet
+    from pipeline.output.dataset import load_dataset
+    from pipeline.output.parquet import from_parquet, to_parquet
 
     message = SequenceExample.FromString(
         to_sequence_example("a", 0.0, 2.0, [3], np.ones((2, 128), np.uint8), "youtube8m")

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import parquet, report, verify
-from pipeline.dataset import load_dataset
-from pipeline.records import Record, RecordError, read_records
+from pipeline import parquet, report
+from pipeline.cli import verify
+from pipeline.output.dataset import load_dataset
+from pipeline.output.records import Record, RecordError, read_records
 from pipeline.training.data import Classes, load_clips
 from tests.reference_data import part
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import manifest as manifests
-from pipeline import report, verify
+from pipeline.checking import verify
 from pipeline.output import history
-from pipeline.records import to_sequence_example, write_tfrecord
-from pipeline.reporting import sample
+from pipeline.output import manifest as manifests
+from pipeline.output.records import to_sequence_example, write_tfrecord
+from pipeline.reporting import report, sample
 from pipeline.types import Clip
 from tests import outputs
 from tests.browser import Browser, chromium

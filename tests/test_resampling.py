@@ -9,9 +9,9 @@ import resampy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vggish_core import filter_bank
-from vggish_core.ratio import Ratio
-from vggish_core.resampling import Resampler, resample
+from vggish_core.features import filter_bank
+from vggish_core.features.ratio import Ratio
+from vggish_core.features.resampling import Resampler, resample
 
 COMMON_RATES = [8000, 11025, 22050, 24000, 32000, 44100, 48000, 88200, 96000, 192000]
 # A few rates of each kind: a short bank, a long one, resampy's rounded clock with up = 4, 5 and 320, resampy itself.

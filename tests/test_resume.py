@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import manifest, verify
-from pipeline.output import commit, resume
+from pipeline.checking import verify
+from pipeline.output import commit, manifest, resume
 from pipeline.output.layout import OutputError
 from pipeline.settings import FrontEnd
 from tests import outputs

@@ -216,7 +216,7 @@ def test_what_cannot_be_run_is_refused_before_the_run(
 
 @pytest.fixture(scope="module")
 def bad_files(standin_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from vggish_core.checkpoints import read_variables, write_checkpoint
+    from vggish_core.network.checkpoints import read_variables, write_checkpoint
 
     folder = tmp_path_factory.mktemp("bad")
     soundfile.write(folder / "one.wav", np.zeros(32000), 16000)

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.files import scratch
+from pipeline.storage import scratch
 from tests.command import REPOSITORY
 
 WAITING = """
 import atexit, os, sys, tempfile
-from pipeline.files import scratch
+from pipeline.storage import scratch
 
 with scratch.temporary_files() as folder:
     left = tempfile.mkdtemp(prefix="beam-pipeline-temp")

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import shards, storage
-from pipeline.output import commit, ledger
+from pipeline import storage
+from pipeline.output import commit, ledger, shards
 from pipeline.output.layout import OutputError
+from pipeline.output.records import read_records
 from pipeline.output.staged import collect
-from pipeline.records import read_records
 from pipeline.types import Clip, Failure
 from tests import outputs
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vggish_core import command, smoke_test
-from vggish_core.postprocess import write_pca_params
+from vggish_core.network.postprocess import write_pca_params
 
 STANDIN = ["--checkpoint", "standin", "--pca_params", "standin"]
 

@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import tempfile
-from argparse import Namespace
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -17,13 +16,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import sources, storage
-from pipeline.inputs.class_labels import ClassLabels, read_class_labels
-from pipeline.inputs.corpus import Corpus
-from pipeline.inputs.ids import id_of
-from pipeline.inputs.rows import read_manifest, read_segments
-from pipeline.records import read_records
-from pipeline.sources import SourceError, clips_from_manifest, clips_from_patterns
+from pipeline import storage
+from pipeline.corpus import sources
+from pipeline.corpus.class_labels import ClassLabels, read_class_labels
+from pipeline.corpus.ids import id_of
+from pipeline.corpus.rows import read_manifest, read_segments
+from pipeline.corpus.sources import SourceError, clips_from_manifest, clips_from_patterns
+from pipeline.output.records import read_records
+from pipeline.types import Corpus
 from tests import small_audioset
 from tests.command import REPOSITORY
 
@@ -37,8 +37,7 @@ COLUMNS = "# YTID, start_seconds, end_seconds, positive_labels\n"
 
 
 def find(*patterns: str | Path, **flags: Any) -> Corpus:
-    none = {"manifest": None, "segments": None, "class_labels": None, "segment_audio": "whole", "duplicate_ids": "stop"}
-    return sources.find(Namespace(input=list(map(str, patterns)), **{**none, **flags}))
+    return sources.find_corpus(list(map(str, patterns)), **flags)
 
 
 Write = Callable[..., Path]
@@ -461,9 +460,7 @@ def test_a_name_in_another_unicode_form_is_pointed_at(write: Write) -> None:
     assert "Cafe\u0301.wav looks alike" in message
 
 
-IDS = (
-    "import sys; from pipeline.sources import *; print(ascii([c.id for c in clips_from_patterns(sys.argv[1:]).clips]))"
-)
+IDS = "import sys, pipeline; print(ascii([clip.id for clip in pipeline.find_corpus(sys.argv[1:]).clips]))"
 
 
 @pytest.mark.parametrize("locale", ["C", "C.UTF-8", "POSIX"])

@@ -12,12 +12,13 @@ import psutil
 import pytest
 import soundfile
 
-from pipeline import plan, verify
+from pipeline.checking import verify
+from pipeline.corpus import plan
 from pipeline.decoding import decode
 from pipeline.decoding.decoders import DecoderPool, PoolClosedError
 from pipeline.decoding.split import SplitDoFn, Splitter
 from pipeline.settings import Decoding, FrontEnd
-from pipeline.types import Clip, Failure, Probe, Reading, Segment
+from pipeline.types import Clip, DecodeRequest, Failure, Probe, Segment
 from tests.command import failures, manifest, shard_bytes
 from tests.in_process import Embed
 from tests.test_decoders import HOSTILE
@@ -34,8 +35,8 @@ EXACT = {
 """Formats that are split: extension -> container and codec."""
 
 
-def whole(uri: str | Path, size_bytes: int = 10_000_000) -> Reading:
-    return Reading(str(uri), (Segment(Clip("a", str(uri), size_bytes=size_bytes)),))
+def whole(uri: str | Path, size_bytes: int = 10_000_000) -> DecodeRequest:
+    return DecodeRequest(str(uri), (Segment(Clip("a", str(uri), size_bytes=size_bytes)),))
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +66,7 @@ def test_hostile_headers_are_not_split_and_harm_nobody(pool: DecoderPool, uri: s
     splitter = Splitter(pool, 600.0, 96, depth=2)
     good = whole(f"{1250 * 96 * 160}")  # 1,250 examples and less than another: two parts
     hostile = whole(uri)
-    parts = [part for reading in (good, hostile, good) for part in splitter.push(reading)]
+    parts = [part for request in (good, hostile, good) for part in splitter.push(request)]
     parts += splitter.drain()
     assert [part.uri for part in parts] == [good.uri, good.uri, hostile.uri, good.uri, good.uri]
     assert parts[2] is hostile
@@ -94,8 +95,8 @@ def test_closing_the_pool_ends_the_wait_for_a_header() -> None:
 def test_short_readings_pass_at_once_and_ask_nothing() -> None:
     with DecoderPool(FrontEnd(), Decoding(processes=1), ["/no/such/decoder"]) as pool:
         splitter = Splitter(pool, 600.0, 96, depth=2)
-        for reading in (whole("a.wav", 4_000_000), whole("a.wav.gz")):
-            assert list(splitter.push(reading)) == [reading]
+        for request in (whole("a.wav", 4_000_000), whole("a.wav.gz")):
+            assert list(splitter.push(request)) == [request]
 
 
 def test_a_promise_that_the_bytes_cannot_hold_is_not_planned_by() -> None:

@@ -21,8 +21,7 @@ import pytest
 import soundfile
 
 from pipeline import storage
-from pipeline.files import compression, errors
-from pipeline.storage import DamagedError, MissingError, StorageError
+from pipeline.storage import DamagedError, MissingError, StorageError, compression, errors
 
 NAMES = [
     "plain.wav",

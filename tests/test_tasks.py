@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from pipeline import verify
-from pipeline.array_jobs import task_end
-from pipeline.array_jobs.tasks import Task
-from pipeline.cli.flags import FlagError
-from pipeline.options import parse
+from pipeline.checking import verify
+from pipeline.cli import verify as verify_command
+from pipeline.cli.options import parse
+from pipeline.corpus.plan import shard_of
+from pipeline.errors import FlagError
 from pipeline.output.lock import Lock
-from pipeline.plan import shard_of
+from pipeline.output.tasks import Task
+from pipeline.running import task_end
 from tests import outputs
 from tests.command import STANDIN, failures, manifest
 from tests.faults import Faults, Killed
@@ -65,7 +66,7 @@ def same(output: Path, whole: Path) -> None:
     left = {str(path.relative_to(output)) for path in output.rglob("*") if path.is_file()}
     assert not {name for name in left if "array" in name or "staged" in name or "task" in name or "lock" in name}
     report = verify.verify_output(str(output))
-    assert not report.fault_count, verify.fault_lines(report)
+    assert not report.fault_count, verify_command.fault_lines(report)
 
 
 def whole_run(embed: Embed, audio: Path, output: Path, *flags: str) -> Path:
@@ -99,7 +100,7 @@ def test_more_tasks_than_shards_and_the_end_asked_for_twice(audio: Path, tmp_pat
     for index in (6, 4, 3, 1, 5, 0):
         assert embed_here(output, "--input", audio, *FLAGS, "--task", f"{index}/7").status == 0
     done = embed_here(output, "--input", audio, *FLAGS, "--task", "finish")
-    assert done.status == 1
+    assert done.status == 2
     assert "not all tasks are done: missing are shard 2 (task 2/7)" in done.err
     assert embed_here(output, "--input", audio, *FLAGS, "--task", "2/7").status == 0
     same(output, whole)
@@ -154,7 +155,7 @@ def test_growth_retry_and_prune(tmp_path: Path, embed_here: Embed) -> None:
     assert outputs.content(output) == before  # readers see the old data set until all is done
     assert not verify.verify_output(str(output)).fault_count
     done = embed_here(output, "--input", audio, *FLAGS, "--task", "1/2")
-    assert done.status == 1
+    assert done.status == 2
     assert "retry_failed is False, the array's is True; prune is False, the array's is True" in done.err
     done = embed_here(output, *flags, "--task", "1/2")
     assert done.status == 0, done.err
@@ -170,7 +171,7 @@ def test_a_task_on_another_corpus_is_refused_with_both_figures(tmp_path: Path, e
     make(audio, range(8, 9))
     for task in ("1/2", "finish"):
         done = embed_here(output, "--input", audio, *FLAGS, "--task", task)
-        assert done.status == 1
+        assert done.status == 2
         assert "clips is 9, the array's is 8; size_bytes is 432396, the array's is 384352; the inputs' ids" in done.err
         assert "run the command once without --task" in done.err
     done = embed_here(output, "--input", audio, "--num_shards", "4", "--task", "1/2")

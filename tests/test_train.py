@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import manifest, settings
-from pipeline.dataset import dequantize
-from pipeline.records import to_sequence_example, write_tfrecord
-from pipeline.sources import SourceError
-from pipeline.train import main, split
+from pipeline import settings
+from pipeline.cli.train import main, split
+from pipeline.corpus.sources import SourceError
+from pipeline.output import manifest
+from pipeline.output.dataset import dequantize
+from pipeline.output.records import to_sequence_example, write_tfrecord
 from pipeline.training.data import Classes, Clips, load_clips, read_classes
 
 FOUR = Classes((0, 1, 2, 3), ("Speech", "Dog, bark", "Rain", "Purr"), ("/m/0", "/m/1", "/m/2", "/m/3"))
@@ -160,7 +161,7 @@ def test_eval_records_made_otherwise_are_refused(
 ) -> None:
     path = write_records(tmp_path / "own" / "embeddings-00000-of-00001.tfrecord", 20, 3)
     model = settings.Model("my.ckpt", "my.npz", checkpoint_sha256="a" * 64, pca_sha256="b" * 64)
-    job = settings.Job(settings.FrontEnd(hop_seconds=0.48), model, settings.Output("x", 1))
+    job = settings.Job(settings.Output("x", 1), model, settings.FrontEnd(hop_seconds=0.48))
     manifest.write(str(tmp_path / "own"), manifest.new(job))
     flags = [*arguments[:2], "--eval", path, *arguments[4:], "--model", str(tmp_path / "m")]
     assert main(flags) == 2
@@ -253,7 +254,7 @@ def test_a_label_without_a_class_is_refused(
 
 
 def test_descriptions_survive(tmp_path: Path) -> None:
-    from pipeline.training import provenance
+    from pipeline.output import provenance
     from pipeline.training.saved_model import Description, ModelError, load, read_description
 
     made = provenance.Provenance("released", dict(provenance.PUBLISHED["audioset"]), {}, "f")

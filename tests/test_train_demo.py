@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from vggish_core import command, train_demo
-from vggish_core.checkpoints import read_variables
-from vggish_core.model import Embedder
-from vggish_core.slim import tf
+from vggish_core.network.checkpoints import read_variables
+from vggish_core.network.model import Embedder
+from vggish_core.network.slim import tf
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from pipeline import fit_pca, report
-from pipeline.records import RecordError, parse, read_records, read_tfrecord, write_tfrecord
+from pipeline.output.records import RecordError, parse, read_records, read_tfrecord, write_tfrecord
 from pipeline.train import main
 from pipeline.training import resume, saved_model
 from pipeline.training.data import Classes, load_clips
@@ -130,7 +130,7 @@ def test_a_damaged_state_costs_an_epoch(train_here: TrainHere, tmp_path: Path, m
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.train.write_metrics", stop)
+        patch.setattr("pipeline.cli.train.write_metrics", stop)
         status, said = train_here()
     assert status == 130
     assert "continues after the last whole epoch" in said
@@ -202,7 +202,7 @@ def test_a_full_disk_is_told_and_the_same_command_continues(
     command = ["mount", "-t", "tmpfs", "-o", "size=10m", "none", str(model)]
     if subprocess.run(command, capture_output=True, check=False).returncode:
         pytest.skip("nothing can be mounted here: root may")
-    owner = "pipeline.training.resume.save" if at == "resume.save" else "pipeline.train.save_network"
+    owner = "pipeline.training.resume.save" if at == "resume.save" else "pipeline.cli.train.save_network"
     write = resume.save if at == "resume.save" else saved_model.save_network
     filler = model / "model.json.ffffffff.tmp"
 
@@ -233,7 +233,7 @@ def test_a_full_disk_is_told_and_the_same_command_continues(
 
 
 def float_records(path: Path, bad: int | None = None) -> str:
-    from pipeline.records import to_sequence_example
+    from pipeline.output.records import to_sequence_example
 
     values = np.random.default_rng(0).normal(size=(20, 3, 128)).astype(np.float32)
     if bad is not None:
@@ -245,7 +245,7 @@ def float_records(path: Path, bad: int | None = None) -> str:
 
 @pytest.fixture
 def no_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.train._fit", lambda *_: pytest.fail("an epoch was begun"))
+    monkeypatch.setattr("pipeline.cli.train._fit", lambda *_: pytest.fail("an epoch was begun"))
 
 
 @pytest.mark.parametrize("which", ["train", "eval"])
@@ -261,7 +261,7 @@ def test_values_that_are_not_finite_are_named(
 
 
 def test_eval_records_without_labels_are_refused(no_epoch: None, train_here: TrainHere, tmp_path: Path) -> None:
-    from pipeline.records import to_sequence_example
+    from pipeline.output.records import to_sequence_example
 
     with (tmp_path / "eval.tfrecord").open("wb") as file:
         write_tfrecord(file, [to_sequence_example("x", 0, 1, [], np.zeros((1, 128), np.uint8))])
@@ -348,7 +348,7 @@ def test_memory_follows_the_number_of_classes(train_here: TrainHere, records: Pa
 
 
 def renumbered(path: Path, indices: tuple[int, ...]) -> Iterator[bytes]:
-    from pipeline.records import to_sequence_example
+    from pipeline.output.records import to_sequence_example
 
     with path.open("rb") as file:
         for record in map(parse, read_tfrecord(file, str(path))):

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from pipeline import embed, plan, transforms
-from pipeline.engines import engine
-from pipeline.inputs import plan_file
+from pipeline.corpus import plan, plan_file
+from pipeline.embedding import embed
 from pipeline.output import commit, resume
+from pipeline.running import transforms
+from pipeline.running.engines import runners
 from pipeline.types import Clip, Failure
 from tests import interrupted_run, outputs
 
@@ -42,9 +43,9 @@ def test_metrics_are_beams_own_and_documented(tmp_path: Path, monkeypatch: pytes
     job = outputs.job(tmp_path / "out", num_shards=2)
     opened = resume.start(job.output.directory, job)
     listed = Failure(Clip("listed", ""), "plan", "no_audio", "a row without audio")
-    parts = plan_file.write(str(tmp_path / "plan"), [*plan.readings(clips), listed])
+    parts = plan_file.write(str(tmp_path / "plan"), [*plan.requests(clips), listed])
     attempt = commit.attempt_name(opened.manifest)
-    result = engine.run(engine.choose("DirectRunner", []), lambda root: transforms.build(root, parts, job, attempt))
+    result = runners.run(runners.choose("DirectRunner", []), lambda root: transforms.build(root, parts, job, attempt))
     counters, distributions = metrics_of(result)
     assert counters.pop("extract/decode_ms") > 0
     batches = counters.pop("embed/batches")

@@ -10,14 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import shards, verify
+from pipeline.checking import verify
 from pipeline.checking.checks import Rules, examples_in
-from pipeline.output import commit, resume
+from pipeline.cli import verify as verify_command
+from pipeline.corpus.plan import shard_of
+from pipeline.output import commit, resume, shards
 from pipeline.output.layout import OutputError
+from pipeline.output.records import parse, to_sequence_example
 from pipeline.output.sequence_example import SequenceExample
 from pipeline.output.tfrecord import read_tfrecord, write_tfrecord
-from pipeline.plan import shard_of
-from pipeline.records import parse, to_sequence_example
 from tests import outputs
 
 CLIPS = [outputs.clip(number) for number in range(60)]
@@ -252,14 +253,14 @@ def test_every_corruption_is_found(
     import re
 
     expected = corrupt(output, random.Random(seed))
-    assert verify.main([str(output)]) == 1
+    assert verify_command.main([str(output)]) == 1
     faults = [line for line in capsys.readouterr().out.splitlines() if line.startswith("FAULT ")]
     assert faults
     assert any(re.search(expected, line) for line in faults), faults
 
 
 def test_a_sound_output_has_no_faults_and_a_table(sound: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert verify.main([str(sound)]) == 0
+    assert verify_command.main([str(sound)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[1:5]] == sorted(path.name for path in sound.glob("embeddings-*"))
     written = json.loads((sound / "manifest.json").read_text())["totals"]["written"]
@@ -275,7 +276,7 @@ def test_a_sound_output_has_no_faults_and_a_table(sound: Path, capsys: pytest.Ca
 @pytest.mark.ci
 def test_the_released_files_have_no_faults(audioset_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """All 42,531 records; shares of 0 and 255 as published for them."""
-    assert verify.main(["--manifest", "none", "--jobs", "1", str(audioset_data / "*.tfrecord")]) == 0
+    assert verify_command.main(["--manifest", "none", "--jobs", "1", str(audioset_data / "*.tfrecord")]) == 0
     out = capsys.readouterr().out
     assert "42,531" in out
     assert "bytes: 9.3% are 0, 8.9% are 255, mean 126.4" in out
@@ -283,7 +284,7 @@ def test_the_released_files_have_no_faults(audioset_data: Path, capsys: pytest.C
 
 def test_files_of_tensorflow_have_no_faults(made_audioset: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """5,700 records; shares of 0 and 255 as NumPy counts them."""
-    assert verify.main(["--manifest", "none", "--jobs", "1", str(made_audioset / "*.tfrecord")]) == 0
+    assert verify_command.main(["--manifest", "none", "--jobs", "1", str(made_audioset / "*.tfrecord")]) == 0
     out = capsys.readouterr().out
     values = np.concatenate([parse(data).values.ravel() for p in made_audioset.glob("*.tfrecord") for data in load(p)])
     zero, full = np.mean(values == 0), np.mean(values == 255)
@@ -300,18 +301,20 @@ def test_files_without_a_manifest_are_checked_by_themselves(
     output: Path, corrupt: Callable[[Path, random.Random], str], found: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pattern = str(output / "embeddings-*")
-    assert verify.main([pattern, "--manifest", "none"]) == 0
+    assert verify_command.main([pattern, "--manifest", "none"]) == 0
     corrupt(output, random.Random(4))
-    assert verify.main([pattern, "--manifest", "none"]) == 1
+    assert verify_command.main([pattern, "--manifest", "none"]) == 1
     assert found in capsys.readouterr().out
 
 
 def test_several_processes_find_the_same(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     narrow_a_frame(output, random.Random(5))
-    alone = verify.fault_lines(verify.verify_output(str(output)))
+    alone = verify_command.fault_lines(verify.verify_output(str(output)))
     monkeypatch.setattr(verify, "SMALL_BYTES", 0)
     assert (
-        verify.fault_lines(verify.verify_output(str(output), check=partial(verify.check_files, jobs=2))) == alone != []
+        verify_command.fault_lines(verify.verify_output(str(output), check=partial(verify.check_files, jobs=2)))
+        == alone
+        != []
     )
 
 
@@ -320,7 +323,7 @@ def test_nothing_to_check_is_exit_status_2(
     tmp_path: Path, arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert verify.main(arguments) == 2
+    assert verify_command.main(arguments) == 2
     assert "error: " in capsys.readouterr().err
 
 
@@ -358,7 +361,7 @@ def test_a_record_of_the_writers_own_making_is_checked_beyond_its_hash(tmp_path:
     wrong = 1 - shard_of(CLIPS[0].id, 2)
     result = shards.write_shard(job.output, wrong, outputs.outcomes_of(CLIPS[0]), commit.attempt_name(opened.manifest))
     commit.commit(str(tmp_path), [result])
-    lines = verify.fault_lines(verify.verify_output(str(tmp_path)))
+    lines = verify_command.fault_lines(verify.verify_output(str(tmp_path)))
     assert any(f"belongs into shard {1 - wrong}" in line for line in lines)
 
 

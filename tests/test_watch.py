@@ -11,8 +11,8 @@ import pytest
 from apache_beam.metrics import Metrics
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipeline.engines import engine, watch
-from pipeline.progress import Counts
+from pipeline.running.counts import Counts
+from pipeline.running.engines import runners, watch
 
 
 class _Counting(beam.DoFn):
@@ -42,10 +42,12 @@ def _graph(root: beam.Pipeline) -> Any:
 def test_counters_of_pieces_add_up(flags: list[str]) -> None:
     seen = watch.Watch(poll_s=0)
     assert seen.stage == "planning"
-    on = engine.Engine(flags[0], (*flags[1:], *(["--environment_type", "LOOPBACK"] if flags[1:] else [])), False, 1)
+    engine = runners.Engine(
+        flags[0], (*flags[1:], *(["--environment_type", "LOOPBACK"] if flags[1:] else [])), False, 1
+    )
     expected = []
     for piece in (1, 2):
-        engine.run(replace(on, watch=seen), _graph)
+        runners.run(replace(engine, watch=seen), _graph)
         assert seen.stage == "embedding"
         expected.append(Counts(3 * piece, piece, 6 * piece, 6.0 * piece))
         assert seen.counts() == expected[-1]

@@ -14,9 +14,9 @@ from typing import BinaryIO
 import numpy as np
 import pytest
 
-from vggish_core import standin, weights
-from vggish_core.postprocess import write_pca_params
-from vggish_core.weights import WeightsError, resolve
+from vggish_core import weights
+from vggish_core.network.postprocess import write_pca_params
+from vggish_core.weights import WeightsError, resolve, standin
 
 NO_SERVER = "http://127.0.0.1:9"
 

@@ -18,9 +18,8 @@ from hypothesis import strategies as st
 from tests import made_audio
 from tests.made_audio import encode, tone, write
 from tests.plain_flac import write_flac
-from vggish_core import mpeg_frames
-from vggish_core.audio import AudioError, open_audio
-from vggish_core.splices import SplicedFile, replaced
+from vggish_core.audio import AudioError, mpeg_frames, open_audio
+from vggish_core.audio.splices import SplicedFile, replaced
 
 RATE = 44100
 SOUND = tone(RATE, 3.0)
@@ -301,7 +300,7 @@ def test_an_mp3_file_s_own_tags_are_no_audio(tmp_path: Path) -> None:
 
 
 def test_frames_of_mpeg_audio(tmp_path: Path) -> None:
-    from vggish_core.audio_source import NamelessFile
+    from vggish_core.audio.source import NamelessFile
 
     content = mp3(tmp_path)
     counted = mpeg_frames.counted(NamelessFile(io.BytesIO(content)))

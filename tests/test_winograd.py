@@ -10,16 +10,17 @@ import pytest
 
 from benchmarks.reference_model import float64_embeddings
 from tests.test_model import ANY, OURS, relative_rms
-from vggish_core import compilation, winograd_transforms
-from vggish_core.checkpoints import VARIABLE_SHAPES, read_variables
-from vggish_core.intrinsics import multiply_tile
-from vggish_core.model import Embedder
-from vggish_core.postprocess import Postprocessor
-from vggish_core.synthetic import synthetic_examples
-from vggish_core.tile_products import SHORT_SUM
-from vggish_core.vector_code import AVX2, AVX512, NEON, SSE, RegisterTile, register_tile
-from vggish_core.winograd import WinogradNetwork
-from vggish_core.winograd_kernels import panels
+from vggish_core.codegen import compilation
+from vggish_core.codegen.intrinsics import multiply_tile
+from vggish_core.codegen.tile_products import SHORT_SUM
+from vggish_core.codegen.vector_code import AVX2, AVX512, NEON, SSE, RegisterTile, register_tile
+from vggish_core.features.synthetic import synthetic_examples
+from vggish_core.network import winograd_transforms
+from vggish_core.network.checkpoints import VARIABLE_SHAPES, read_variables
+from vggish_core.network.model import Embedder
+from vggish_core.network.postprocess import Postprocessor
+from vggish_core.network.winograd import WinogradNetwork
+from vggish_core.network.winograd_kernels import panels
 
 Network = Callable[[np.ndarray], np.ndarray]
 

@@ -18,7 +18,7 @@ import psutil
 import pytest
 import soundfile
 
-from pipeline.engines import engine, worker_processes
+from pipeline.running.engines import runners, worker_processes
 from tests.command import processes_of
 
 PROCESSES = ("--direct_running_mode", "multi_processing", "--direct_num_workers", "2")
@@ -57,19 +57,19 @@ def counts(folder: Path, pid: int) -> list[int]:
 
 
 @pytest.fixture
-def on() -> engine.Engine:
-    return engine.choose("DirectRunner", PROCESSES)
+def engine() -> runners.Engine:
+    return runners.choose("DirectRunner", PROCESSES)
 
 
 @pytest.mark.ci
-def test_graphs_find_the_processes_of_the_one_before(tmp_path: Path, on: engine.Engine) -> None:
+def test_graphs_find_the_processes_of_the_one_before(tmp_path: Path, engine: runners.Engine) -> None:
     folders = [tmp_path / name for name in "abc"]
     with worker_processes.kept():
         for folder in folders[:2]:
             folder.mkdir()
-            engine.run(on, lambda root, folder=folder: graph(root, folder, Process()))
+            runners.run(engine, lambda root, folder=folder: graph(root, folder, Process()))
     folders[2].mkdir()
-    engine.run(on, lambda root: graph(root, folders[2], Process()))
+    runners.run(engine, lambda root: graph(root, folders[2], Process()))
     first, second, third = map(pids, folders)
     assert len(first) == 2
     assert os.getpid() not in first
@@ -83,59 +83,61 @@ def test_graphs_find_the_processes_of_the_one_before(tmp_path: Path, on: engine.
 
 
 def test_processes_work_where_the_user_is_and_find_this_software(
-    tmp_path: Path, on: engine.Engine, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, engine: runners.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "pipeline").mkdir()
     (tmp_path / "pipeline" / "__init__.py").write_text("raise ImportError('the user has a package of that name')")
     monkeypatch.chdir(tmp_path)
-    engine.run(on, lambda root: root | beam.Create(["found"]) | beam.Map(lambda text: Path("here").write_text(text)))
+    runners.run(
+        engine, lambda root: root | beam.Create(["found"]) | beam.Map(lambda text: Path("here").write_text(text))
+    )
     assert (tmp_path / "here").read_text() == "found"
 
 
 @pytest.mark.ci
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # Beam's
-def test_a_process_that_dies_ends_the_job_and_is_replaced(tmp_path: Path, on: engine.Engine) -> None:
+def test_a_process_that_dies_ends_the_job_and_is_replaced(tmp_path: Path, engine: runners.Engine) -> None:
     with worker_processes.kept():
-        with pytest.raises(engine.WorkerLostError, match="worker process of FnApiRunner ended"):
-            engine.run(on, lambda root: graph(root, tmp_path, Kill()))
-        engine.run(on, lambda root: graph(root, tmp_path, Process()))
+        with pytest.raises(runners.WorkerLostError, match="worker process of FnApiRunner ended"):
+            runners.run(engine, lambda root: graph(root, tmp_path, Kill()))
+        runners.run(engine, lambda root: graph(root, tmp_path, Process()))
     assert len(pids(tmp_path)) == 2
 
 
 def test_a_process_that_does_not_even_start_ends_the_job(
-    tmp_path: Path, on: engine.Engine, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, engine: runners.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker_processes, "COMMAND", (sys.executable, "-c", "raise SystemExit(3)"))
-    with pytest.raises(engine.WorkerLostError, match=r"return code 3|Channel closed"):
-        engine.run(on, lambda root: graph(root, tmp_path, Process()))
+    with pytest.raises(runners.WorkerLostError, match=r"return code 3|Channel closed"):
+        runners.run(engine, lambda root: graph(root, tmp_path, Process()))
 
 
 @pytest.mark.ci
 def test_a_failing_step_is_told_and_the_processes_go_on(
-    tmp_path: Path, on: engine.Engine, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, engine: runners.Engine, capfd: pytest.CaptureFixture[str]
 ) -> None:
     class Fail(beam.DoFn):
         def process(self, element: int) -> Iterator[int]:
             raise ValueError("no good")
 
     with worker_processes.kept():
-        engine.run(on, lambda root: graph(root, tmp_path, Process()))
+        runners.run(engine, lambda root: graph(root, tmp_path, Process()))
         before = pids(tmp_path)
         with pytest.raises(Exception, match="no good") as caught:
-            engine.run(on, lambda root: graph(root, tmp_path, Fail()))
-        assert engine.told(caught.value) == "no good"
+            runners.run(engine, lambda root: graph(root, tmp_path, Fail()))
+        assert runners.told(caught.value) == "no good"
         said = capfd.readouterr()
         assert "Traceback" not in said.out + said.err  # the processes' own; the runner's logs are pytest's
         for path in tmp_path.iterdir():
             path.unlink()
-        engine.run(on, lambda root: graph(root, tmp_path, Process()))
+        runners.run(engine, lambda root: graph(root, tmp_path, Process()))
         assert pids(tmp_path) == before
 
 
 def test_processes_end_with_the_one_that_started_them() -> None:
     code = (
         "import sys, time\n"
-        "from pipeline.engines import worker_processes\n"
+        "from pipeline.running.engines import worker_processes\n"
         "print(worker_processes.pool().lend().pid, flush=True)\n"
         "time.sleep(60)\n"
     )

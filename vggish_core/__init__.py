@@ -10,27 +10,27 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vggish_core.audio import AudioError, AudioReader, open_audio
-    from vggish_core.examples import ExampleStream, num_examples, waveform_to_examples, wavfile_to_examples
-    from vggish_core.mel_features import log_mel_spectrogram
-    from vggish_core.model import Embedder, define_vggish_slim, load_vggish_slim_checkpoint
-    from vggish_core.postprocess import Postprocessor
-    from vggish_core.resampling import Resampler, resample
+    from vggish_core.features.examples import ExampleStream, num_examples, waveform_to_examples, wavfile_to_examples
+    from vggish_core.features.mel_features import log_mel_spectrogram
+    from vggish_core.features.resampling import Resampler, resample
+    from vggish_core.network.model import Embedder, define_vggish_slim, load_vggish_slim_checkpoint
+    from vggish_core.network.postprocess import Postprocessor
 
 _MODULES = {
     "AudioError": "audio",
     "AudioReader": "audio",
-    "Embedder": "model",
-    "ExampleStream": "examples",
-    "Postprocessor": "postprocess",
-    "Resampler": "resampling",
-    "define_vggish_slim": "model",
-    "load_vggish_slim_checkpoint": "model",
-    "log_mel_spectrogram": "mel_features",
-    "num_examples": "examples",
+    "Embedder": "network.model",
+    "ExampleStream": "features.examples",
+    "Postprocessor": "network.postprocess",
+    "Resampler": "features.resampling",
+    "define_vggish_slim": "network.model",
+    "load_vggish_slim_checkpoint": "network.model",
+    "log_mel_spectrogram": "features.mel_features",
+    "num_examples": "features.examples",
     "open_audio": "audio",
-    "resample": "resampling",
-    "waveform_to_examples": "examples",
-    "wavfile_to_examples": "examples",
+    "resample": "features.resampling",
+    "waveform_to_examples": "features.examples",
+    "wavfile_to_examples": "features.examples",
 }
 
 __all__ = [

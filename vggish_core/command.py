@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vggish_core import params, standin, weights
+from vggish_core import params, weights
+from vggish_core.weights import standin
 
 UNUSABLE = 2
 """Exit status for flags, weights or files that cannot be used; 1 is a failed program."""
@@ -51,7 +52,7 @@ def examples_of(file: str | Path) -> np.ndarray:
       ValueError: if the file cannot be read or holds less than one example, naming it.
     """
     from vggish_core.audio import AudioError
-    from vggish_core.examples import wavfile_to_examples
+    from vggish_core.features.examples import wavfile_to_examples
 
     try:
         examples = wavfile_to_examples(file)

@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from vggish_core import command, params, synthetic
+from vggish_core import command, params
+from vggish_core.features import synthetic
 
 TONE_SECONDS = 5
 TONE_SAMPLE_RATE = 44100
@@ -43,8 +44,8 @@ def inference_demo(args: argparse.Namespace) -> None:
     checkpoint = command.resolve(args.checkpoint, "checkpoint")
     pca_params = command.resolve(args.pca_params, "pca_params")
 
-    from vggish_core.model import Embedder
-    from vggish_core.postprocess import Postprocessor
+    from vggish_core.network.model import Embedder
+    from vggish_core.network.postprocess import Postprocessor
 
     postprocessor = Postprocessor(pca_params.path)
     postprocessed = postprocessor.postprocess(Embedder(checkpoint.path).embed(examples))
@@ -63,7 +64,7 @@ def examples_of(wav_file: str | None) -> np.ndarray:
     Raises:
       ValueError: if the file cannot be read or holds less than one example.
     """
-    from vggish_core.examples import waveform_to_examples
+    from vggish_core.features.examples import waveform_to_examples
 
     if wav_file is not None:
         return command.examples_of(wav_file)

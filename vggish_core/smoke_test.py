@@ -14,7 +14,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vggish_core import command, params, synthetic
+from vggish_core import command, params
+from vggish_core.features import synthetic
 
 RELATIVE_TOLERANCE = 0.1
 EMBEDDING_MEAN_STD = (0.000657, 0.343)
@@ -48,8 +49,8 @@ def smoke_test(args: argparse.Namespace) -> None:
     print("Log Mel Spectrogram example: ", examples[0])
     _test_resampling()
 
-    from vggish_core.model import Embedder, check_kernel
-    from vggish_core.postprocess import Postprocessor
+    from vggish_core.network.model import Embedder, check_kernel
+    from vggish_core.network.postprocess import Postprocessor
 
     postprocessor = Postprocessor(pca_params.path)
     embedder = Embedder(checkpoint.path)
@@ -71,7 +72,7 @@ def smoke_test(args: argparse.Namespace) -> None:
 
 
 def _examples() -> np.ndarray:
-    from vggish_core.examples import waveform_to_examples
+    from vggish_core.features.examples import waveform_to_examples
 
     examples = waveform_to_examples(synthetic.sine(synthetic.TEST_SECONDS, SAMPLE_RATE), SAMPLE_RATE)
     shape = (synthetic.TEST_SECONDS, params.NUM_FRAMES, params.NUM_BANDS)
@@ -81,7 +82,7 @@ def _examples() -> np.ndarray:
 
 def _test_resampling() -> None:
     """The tone sampled at any rate must look like the tone sampled at 16 kHz, its start and end apart."""
-    from vggish_core.examples import waveform_to_examples
+    from vggish_core.features.examples import waveform_to_examples
 
     tone = synthetic.sine(synthetic.TEST_SECONDS, params.SAMPLE_RATE)
     expected = waveform_to_examples(tone, params.SAMPLE_RATE)[1]

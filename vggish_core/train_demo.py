@@ -22,7 +22,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vggish_core import command, params, synthetic
+from vggish_core import command, params
+from vggish_core.features import synthetic
 
 NUM_UNITS = 100
 SYNTHETIC_CLASSES = ("sine", "constant", "noise")
@@ -100,8 +101,8 @@ class Trainer:
     def __init__(
         self, checkpoint_path: str, num_classes: int, train_vggish: bool, learning_rate: float, seed: int
     ) -> None:
+        from vggish_core.network.slim import define_vggish_slim, load_vggish_slim_checkpoint, tf, tf1
         from vggish_core.quiet import import_slim, without_layer_warnings
-        from vggish_core.slim import define_vggish_slim, load_vggish_slim_checkpoint, tf, tf1
 
         slim = import_slim()
         with tf.Graph().as_default() as graph, without_layer_warnings():
@@ -152,7 +153,7 @@ class Trainer:
 
 def synthetic_batch(random: np.random.RandomState) -> Batch:
     """Five examples of each of the original demo's classes."""
-    from vggish_core.examples import waveform_to_examples
+    from vggish_core.features.examples import waveform_to_examples
 
     time = np.arange(0, SYNTHETIC_SECONDS, 1 / SYNTHETIC_SAMPLE_RATE)
     signals = (

@@ -1,1 +1,1 @@
-"""Behind `pipeline.verify`: what must hold for records and outputs, here or on an engine's workers."""
+"""What must hold for records and outputs, and whether it does; here or on the workers of an engine."""

@@ -13,19 +13,20 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from pipeline import embed, extract, records, storage
-from pipeline.checking import promises
-from pipeline.decoding import decoders
-from pipeline.engines import engine
-from pipeline.manifest import Manifest, arithmetic, processor
-from pipeline.output import assemble, ledger
+from pipeline import storage
+from pipeline.checking import expectations
+from pipeline.corpus.plan import shard_of
+from pipeline.decoding import decoders, extract
+from pipeline.embedding import embed
+from pipeline.machine import cores
+from pipeline.output import assemble, ledger, records
 from pipeline.output.layout import OutputError, join, ledger_name, shard_name
 from pipeline.output.ledger import LedgerEntry
-from pipeline.plan import shard_of
+from pipeline.output.manifest import Manifest, arithmetic, processor
 from pipeline.settings import FEATURES_VERSION, Decoding, FrontEnd, Model
-from pipeline.types import Outcome, Probe, Reading, Segment
-from vggish_core import params, standin, weights
-from vggish_core.weights import Kind
+from pipeline.types import DecodeRequest, Outcome, Probe, Segment
+from vggish_core import params, weights
+from vggish_core.weights import Kind, standin
 
 TOLERATED_S = params.EXAMPLE_WINDOW_SECONDS
 """By which two decoders may take a file for longer or shorter: padding, an encoder's delay."""
@@ -66,7 +67,7 @@ def audit(
       OutputError: there is no manifest, no ledger; the code or the weights are not those of the output.
       WeightsError: the weights are not there.
     """
-    manifest = promises.read(directory, manifest_uri).manifest
+    manifest = expectations.read(directory, manifest_uri).manifest
     if (version := manifest.settings["features_version"]) != FEATURES_VERSION:
         raise OutputError(
             f"{directory} was made by code of features version {version}, this is {FEATURES_VERSION}",
@@ -117,12 +118,12 @@ def compute(
     names = ("hop_seconds", "short_clips", "max_duration_seconds", "damaged")
     front_end = FrontEnd(**{name: settings[name] for name in names})
     worker = embed.shared_worker(model)
-    with decoders.DecoderPool(front_end, Decoding(processes=engine.cores())) as pool:
+    with decoders.DecoderPool(front_end, Decoding(processes=cores())) as pool:
         ahead = extract.LookAhead(pool, depth=0)
         for entry in entries:
             other = pool.probe(entry.uri, otherwise=True)
-            session, outcomes = embed.Session(worker), list[Outcome]()
-            for item in (*ahead.push(Reading(entry.uri, (Segment(entry.clip),))),):
+            session, outcomes = embed.EmbeddingStream(worker), list[Outcome]()
+            for item in (*ahead.push(DecodeRequest(entry.uri, (Segment(entry.clip),))),):
                 outcomes += session.push(item)
             outcomes += session.finish()
             yield assemble.assemble(outcomes)[0], other.result()
@@ -224,7 +225,7 @@ def _model(manifest: Manifest, checkpoint: str, pca_params: str) -> Model:
         embeddings=settings["embeddings"],
         batch_size=settings["batch_size"],
     )
-    return replace(model, threads=engine.cores())
+    return replace(model, threads=cores())
 
 
 def _found(manifest: Manifest, kind: Kind, given: str) -> str:

@@ -12,10 +12,10 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from pipeline import storage
+from pipeline.corpus.plan import shard_of
 from pipeline.output import ledger
-from pipeline.plan import shard_of
+from pipeline.output.records import Record, RecordError, parse, read_tfrecord
 from pipeline.reasons import REASONS
-from pipeline.records import Record, RecordError, parse, read_tfrecord
 from pipeline.types import EmbeddingKind, RecordFormat
 
 FAULTS_SHOWN = 20
@@ -192,7 +192,7 @@ def _same(stored: float | None, exact: float | None) -> bool:
 
 
 def _read_ledger(report: FileReport, rules: Rules) -> list[ledger.LedgerEntry]:
-    tally = ledger.Tally()
+    tally = ledger.LedgerSums()
     entries = []
     with storage.open_read(rules.ledger_uri) as file:
         hashed = _HashedReader(file)

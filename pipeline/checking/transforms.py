@@ -9,13 +9,14 @@ from collections.abc import Iterable, Sequence
 
 import apache_beam as beam
 
-from pipeline import storage, verify
+from pipeline import storage
+from pipeline.checking import verify
 from pipeline.checking.checks import FileReport, Rules
-from pipeline.engines import engine
 from pipeline.output.layout import OutputError
+from pipeline.running.engines import runners
 
 
-def check_files(files: Sequence[tuple[str, Rules]], on: engine.Engine) -> list[FileReport]:
+def check_files(files: Sequence[tuple[str, Rules]], engine: runners.Engine) -> list[FileReport]:
     """Files and their rules -> their reports, in order, from an engine's workers.
 
     The reports, a few kB a file, come back through a file: in a temporary folder of this machine, or below the
@@ -27,9 +28,9 @@ def check_files(files: Sequence[tuple[str, Rules]], on: engine.Engine) -> list[F
     if not files:
         return []
     with tempfile.TemporaryDirectory(prefix="vggish-verify-") as folder:
-        place = folder if on.local else _temp_location(on)
+        place = folder if engine.local else _temp_location(engine)
         uri = storage.join(place, f"verify-{uuid.uuid4().hex}.reports")
-        engine.run(on, lambda root: build(root, files, uri))
+        runners.run(engine, lambda root: build(root, files, uri))
         with storage.open_read(uri) as file:
             reports = dict(pickle.loads(file.read()))  # ours, written a moment ago
         storage.delete(uri)
@@ -56,10 +57,10 @@ def _write(reports: Iterable[tuple[int, bytes]], uri: str) -> None:
     storage.write_atomic(uri, pickle.dumps([(index, pickle.loads(report)) for index, report in reports]))
 
 
-def _temp_location(on: engine.Engine) -> str:
+def _temp_location(engine: runners.Engine) -> str:
     from apache_beam.options.pipeline_options import GoogleCloudOptions
 
-    place = on.options().view_as(GoogleCloudOptions).temp_location
+    place = engine.options().view_as(GoogleCloudOptions).temp_location
     if not place:
-        raise OutputError(f"{on.runner} has no place for the reports", "Name one with --temp_location.")
+        raise OutputError(f"{engine.runner} has no place for the reports", "Name one with --temp_location.")
     return str(place)

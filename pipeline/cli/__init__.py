@@ -1,1 +1,1 @@
-"""Behind `pipeline.run` and the other commands: flags, messages, what is shown and how they end."""
+"""Flags, messages, progress and exit codes: every program's `main`."""

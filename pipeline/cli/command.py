@@ -8,16 +8,11 @@ import sys
 from collections.abc import Callable, Sequence
 
 from pipeline.cli import flags, messages
-from pipeline.cli.flags import FlagError
-from pipeline.files import scratch
-from pipeline.output.layout import OutputError
-from pipeline.output.tfrecord import RecordError
-
-UNUSABLE = 2
-"""Exit status for flags, records or models that cannot be used."""
+from pipeline.errors import OK, exit_code
+from pipeline.storage import scratch
 
 
-class Parser(flags.Parser):
+class ProgramParser(flags.Parser):
     """A parser whose description is a module's docstring, and whose errors are `FlagError`s.
 
     Args:
@@ -34,6 +29,7 @@ class Parser(flags.Parser):
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
+        self.add_argument("--verbose", action="store_true", help="show the traceback of an error")
 
 
 def run_command(
@@ -46,12 +42,13 @@ def run_command(
       argv: the arguments; None: the process's.
       stopped: what Ctrl-C leaves, and how to go on.
     """
+    arguments = sys.argv[1:] if argv is None else argv
     try:
         with scratch.temporary_files():
-            return program(sys.argv[1:] if argv is None else argv) or 0
-    except (FlagError, RecordError, OutputError, ValueError, OSError) as error:
-        messages.show(error)
-        return UNUSABLE
+            return program(arguments) or OK
     except KeyboardInterrupt:
         print(f"\nStopped. {stopped}", file=sys.stderr)
         return 128 + signal.SIGINT
+    except Exception as error:
+        messages.show(error, "--verbose" in arguments)
+        return exit_code(error)

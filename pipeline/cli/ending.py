@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 from pipeline.cli import streams
-from pipeline.engines import worker_processes
+from pipeline.running.engines import worker_processes
 
 CRASHED = 1
 """Python's exit status after an exception that nobody caught."""

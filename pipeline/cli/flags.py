@@ -11,11 +11,12 @@ import re
 from collections.abc import Sequence
 from typing import NoReturn
 
-from pipeline.told import ToldError
+from pipeline.errors import FlagError
+from pipeline.output.tasks import Task
+from pipeline.settings import checked_hop
 
-
-class FlagError(ToldError):
-    """An unusable flag. Exit status 2."""
+FINISH = "finish"
+"""Value of `--task` that commits what all tasks hold."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -106,9 +107,10 @@ def positive_float(text: str) -> float:
 def hop_seconds(text: str) -> float:
     """Text -> a hop in seconds: a multiple of 0.01, the log-mel frames' own hop, in its shortest decimal form."""
     value = positive_float(text)
-    if abs(value * 100 - round(value * 100)) > 1e-6 or round(value * 100) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a multiple of 0.01 s, the hop of log-mel frames")
-    return round(value * 100) / 100
+    try:
+        return checked_hop(value)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error).replace(str(value), repr(text), 1)) from None
 
 
 def share_or_count(text: str) -> str:
@@ -125,3 +127,22 @@ def failures_allowed(limit: str, clips: int) -> int:
     (7, 20)
     """
     return int(float(limit[:-1]) / 100 * clips) if limit.endswith("%") else int(limit)
+
+
+def task(text: str) -> Task | str:
+    """Text -> the task "I/N" with 0 <= I < N, or "finish".
+
+    >>> task("1/3"), task("finish")
+    (Task(index=1, count=3), 'finish')
+    """
+    if text == FINISH:
+        return FINISH
+    found = re.fullmatch(r"(\d+)/(\d*[1-9]\d*)", text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither I/N, 0/3 say, nor finish")
+    index, count = int(found[1]), int(found[2])
+    if index >= count:
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: tasks count from 0, the last one of {count} is {count - 1}/{count}"
+        )
+    return Task(index, count)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
-from pipeline.array_jobs.tasks import task
-from pipeline.cli.flags import hop_seconds, positive_float, positive_int, share_or_count
+from pipeline.cli.flags import hop_seconds, positive_float, positive_int, share_or_count, task
+from pipeline.settings import PIECE_S, Decoding, FrontEnd, Model, Output
+from pipeline.types import Damaged, DuplicateIds, EmbeddingKind, RecordFormat, SegmentAudio, ShortClips
 
 
 def add_input(group: Any) -> None:
@@ -30,13 +31,13 @@ def add_input(group: Any) -> None:
     )
     group.add_argument(
         "--segment_audio",
-        choices=("whole", "cut"),
+        choices=get_args(SegmentAudio),
         default="whole",
         help="rows with times: files hold the whole recording, or just the segment (default: %(default)s)",
     )
     group.add_argument(
         "--duplicate_ids",
-        choices=("stop", "fail"),
+        choices=get_args(DuplicateIds),
         default="stop",
         help="clips of one id and time: stop before any work, or have each of them fail (default: %(default)s)",
     )
@@ -50,14 +51,14 @@ def add_output(group: Any) -> None:
     )
     group.add_argument(
         "--record_format",
-        choices=("audioset", "youtube8m"),
-        default="audioset",
+        choices=get_args(RecordFormat),
+        default=Output.record_format,
         help="the records' keys (default: %(default)s)",
     )
     group.add_argument(
         "--embeddings",
-        choices=("quantized", "pca", "raw"),
-        default="quantized",
+        choices=get_args(EmbeddingKind),
+        default=Model.embeddings,
         help="8-bit as released, floats after the PCA, or the network's own floats (default: %(default)s)",
     )
     group.add_argument(
@@ -89,17 +90,20 @@ def add_model(group: Any) -> None:
     group.add_argument(
         "--checkpoint",
         metavar="NAME|FILE",
-        default="released",
+        default=Model.checkpoint,
         help="released (Google's), standin (random weights, no meaning), a path or URI (default: %(default)s)",
     )
     group.add_argument(
         "--pca_params",
         metavar="NAME|FILE",
-        default="released",
+        default=Model.pca_params,
         help="likewise the PCA's .npz (default: %(default)s)",
     )
     group.add_argument(
-        "--precision", choices=("float32", "bfloat16"), default="float32", help="of the network (default: %(default)s)"
+        "--precision",
+        choices=("float32", "bfloat16"),
+        default=Model.precision,
+        help="of the network (default: %(default)s)",
     )
     group.add_argument(
         "--convolutions",
@@ -114,14 +118,14 @@ def add_policies(group: Any) -> None:
     group.add_argument(
         "--hop_seconds",
         type=hop_seconds,
-        default=0.96,
+        default=FrontEnd.hop_seconds,
         metavar="S",
         help="seconds from one example to the next, in steps of 0.01; 1.0 is YouTube-8M's (default: %(default)s)",
     )
     group.add_argument(
         "--short_clips",
-        choices=("skip", "pad", "fail"),
-        default="skip",
+        choices=get_args(ShortClips),
+        default=FrontEnd.short_clips,
         help="clips under one example of 0.975 s: list as skipped, pad with zeros, or fail (default: %(default)s)",
     )
     group.add_argument(
@@ -132,8 +136,8 @@ def add_policies(group: Any) -> None:
     )
     group.add_argument(
         "--damaged",
-        choices=("fail", "keep"),
-        default="fail",
+        choices=get_args(Damaged),
+        default=FrontEnd.damaged,
         help="clips of damaged or shortened files: fail, or keep what decodes and mark it (default: %(default)s)",
     )
 
@@ -154,14 +158,14 @@ def add_running(group: Any) -> None:
     group.add_argument(
         "--segment_seconds",
         type=positive_float,
-        default=600.0,
+        default=Decoding.segment_seconds,
         metavar="S",
         help="longer WAV, RF64, FLAC, AIFF, CAF, W64 files are embedded in parallel parts (default: %(default)g s)",
     )
     group.add_argument(
         "--piece_seconds",
         type=positive_float,
-        default=120.0,
+        default=PIECE_S,
         metavar="S",
         help="this machine: what is done is committed about so often; a kill costs no more (default: %(default)g s)",
     )
@@ -183,14 +187,14 @@ def add_running(group: Any) -> None:
     group.add_argument(
         "--decode_timeout_seconds",
         type=positive_float,
-        default=120.0,
+        default=Decoding.timeout_s,
         metavar="S",
         help="a decoder without progress for so long is ended (default: %(default)g s)",
     )
     group.add_argument(
         "--decode_memory_mb",
         type=positive_int,
-        default=1024,
+        default=Decoding.memory_mb,
         metavar="MB",
         help="what one file's decoding may allocate (default: %(default)s MB)",
     )

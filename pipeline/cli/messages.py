@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import traceback
+from pathlib import Path
 
-from pipeline.engines import engine
-
-_SENTENCE_ENDS = re.compile(r"\.? *\n|\. (?=[A-Z])")
+from pipeline.errors import UserError
 
 
 def parts(error: BaseException) -> tuple[str, str]:
-    """An error, perhaps one that an engine brought back from a worker -> (what is wrong, what to do or "")."""
-    found = getattr(error, "found", "") or getattr(error, "what", "")
-    remedy = getattr(error, "remedy", "")
-    if found:
-        uri = getattr(error, "uri", "")
-        return (f"{uri}: {found}" if uri else found), remedy
-    # vggish_core's errors, and those that come from workers, are text: a sentence that says what is wrong, then others.
-    found, *rest = _SENTENCE_ENDS.split(engine.told(error), maxsplit=1)
-    return found, rest[0] if rest else ""
+    """An error -> (what is wrong, what to do or "")."""
+    if isinstance(error, UserError):
+        return error.found, error.remedy
+    if isinstance(error, OSError):
+        reason = error.strerror or str(error) or type(error).__name__
+        return (f"{error.filename}: {reason}" if error.filename else reason).removesuffix("."), ""
+    if isinstance(error, MemoryError):
+        return "there is not enough memory", "Use fewer --decoders and --threads, or a larger machine"
+    lines = str(error).strip().splitlines()
+    what = f"{type(error).__name__}: {lines[-1].strip()}" if lines else type(error).__name__
+    return (
+        f"a fault of the program, {what}{_place(error)}",
+        "Run the same command again with --verbose, and report what it shows: it should have said what is wrong",
+    )
+
+
+def _place(error: BaseException) -> str:
+    """Where an error was raised."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
 
 
 def shown(error: BaseException) -> str:

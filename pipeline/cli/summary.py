@@ -6,14 +6,14 @@ import json
 from collections.abc import Iterator, Mapping
 
 from pipeline import storage
-from pipeline.array_jobs.task_run import Part
-from pipeline.array_jobs.tasks import Task, tasks_of
-from pipeline.manifest import Manifest
+from pipeline.formatting import duration
 from pipeline.output.layout import FAILURES, MANIFEST, join
-from pipeline.output.resume import Opened
-from pipeline.progress import duration
+from pipeline.output.manifest import Manifest
+from pipeline.output.resume import OpenedOutput
+from pipeline.output.tasks import Task, tasks_of
 from pipeline.reasons import REASONS
-from vggish_core import standin
+from pipeline.running.task_run import Part
+from vggish_core.weights import standin
 
 
 def summary(
@@ -63,7 +63,7 @@ def task(of: Task, part: Part, elapsed_s: float) -> str:
     return "\n".join(line for line in lines if line)
 
 
-def recovered(opened: Opened) -> Iterator[str]:
+def recovered(opened: OpenedOutput) -> Iterator[str]:
     """What an interrupted run had left, or somebody lost, and what became of it -> lines for the user; mostly none."""
     if opened.finished:
         yield f"The last run was stopped while it committed {_shards(opened.finished)}; that is done now."

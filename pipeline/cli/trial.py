@@ -17,15 +17,19 @@ from pathlib import Path, PurePath
 
 import numpy as np
 
-from pipeline import embed, plan, records, storage
+from pipeline import storage
+from pipeline.corpus import plan
 from pipeline.decoding import decoders
-from pipeline.engines import engine
-from pipeline.inputs.corpus import Work
+from pipeline.embedding import embed
+from pipeline.formatting import duration
+from pipeline.machine import cores
+from pipeline.output import records
 from pipeline.output.layout import explained, join
 from pipeline.output.tfrecord import frame
-from pipeline.progress import duration
+from pipeline.output.work import Work
+from pipeline.running.engines import runners
 from pipeline.settings import Job
-from pipeline.types import Clip, Ending, ExampleBlock, Failure, Reading, Segment
+from pipeline.types import Clip, DecodeRequest, ExampleBlock, Failure, Segment, SegmentEnd
 
 SAMPLE = 32
 EXAMPLES_OF_A_CLIP = 640
@@ -93,23 +97,23 @@ def attempt(job: Job, clips: Sequence[Clip], limit_s: float = SAMPLE_S) -> list[
 
 
 def _attempt(pool: decoders.DecoderPool, worker: embed.Worker, clip: Clip, hop_s: float) -> Trial:
-    reading = pool.submit(Reading(clip.uri, (Segment(clip),)))
+    request = pool.submit(DecodeRequest(clip.uri, (Segment(clip),)))
     failure, ending, blocks, count = None, None, [], 0
     start = time.monotonic()
-    for item in reading:
+    for item in request:
         if isinstance(item, ExampleBlock):
             blocks.append(item.examples)
             count += len(item.examples)
             if count >= EXAMPLES_OF_A_CLIP:
                 break
-        elif isinstance(item, Ending):
+        elif isinstance(item, SegmentEnd):
             ending = item
         else:
             failure = item
     elapsed_s = time.monotonic() - start
     whole = ending is not None or failure is not None
-    decode_s = reading.busy_s if whole and reading.busy_s else elapsed_s
-    reading.close()
+    decode_s = request.busy_s if whole and request.busy_s else elapsed_s
+    request.close()
     if failure is not None:
         return Trial(clip, 0, 0.0, True, decode_s, 0.0, np.empty((0, 128)), failure)
     examples = np.concatenate(blocks)
@@ -118,7 +122,7 @@ def _attempt(pool: decoders.DecoderPool, worker: embed.Worker, clip: Clip, hop_s
         for begin in range(0, count, worker.batch_size)
     ]
     values = np.concatenate([batch.values for batch in batches])
-    whole_batch = embed.Batch(
+    whole_batch = embed.EmbeddedBatch(
         values, np.concatenate([batch.finite for batch in batches]), fsum(batch.seconds for batch in batches)
     )
     (outcome,) = embed.outcomes_of([embed.Span(Segment(clip), 0, count)], whole_batch)
@@ -212,7 +216,7 @@ def _missing_folders(directory: str) -> list[Path]:
     return [folder for folder in (path, *path.parents) if not folder.exists()]
 
 
-def report(job: Job, work: Work, continued: bool, piece_s: float, on: engine.Engine) -> str:
+def report(job: Job, work: Work, continued: bool, piece_s: float, engine: runners.Engine) -> str:
     """What a run would do, after a trial of it -> text. Errors as `try_storage`."""
     start = time.monotonic()
     trials = attempt(job, draw(work.clips))
@@ -221,8 +225,8 @@ def report(job: Job, work: Work, continued: bool, piece_s: float, on: engine.Eng
     data = b"".join(frame(_record(trial, job)) for trial in good) or b"no clip gave a record"
     try_storage(job.output.directory, data)
     total = estimate(work.clips, trials, job)
-    wall_s = total.core_s / engine.cores() / BUSY
-    pieces = max(1, round(wall_s / piece_s)) if on.local and work.clips else 1
+    wall_s = total.core_s / cores() / BUSY
+    pieces = max(1, round(wall_s / piece_s)) if engine.local and work.clips else 1
     touched = {plan.shard_of(clip.id, job.output.num_shards) for clip in work.clips}
     lines = [
         f"clips      {len(work.clips):,} to embed, {work.kept:,} kept, {work.gone:,} no longer among the inputs",
@@ -232,7 +236,7 @@ def report(job: Job, work: Work, continued: bool, piece_s: float, on: engine.Eng
         f"sample     {len(trials):,} clips in {duration(elapsed_s)}; {len(trials) - len(good):,} gave no record",
         *_failures(work, trials),
         f"estimate   {duration(total.audio_s)} of audio; {total.core_s / 3600:,.2f} core-hours, "
-        f"{duration(wall_s)} on this machine's {engine.cores()} cores; {total.output_bytes / 1e6:,.1f} MB of records",
+        f"{duration(wall_s)} on this machine's {cores()} cores; {total.output_bytes / 1e6:,.1f} MB of records",
     ]
     return f"check of {job.output.directory}; nothing was changed\n  " + "\n  ".join(lines)
 

@@ -1,1 +1,1 @@
-"""Behind `pipeline.extract`: processes that decode audio and compute its examples, and their pool."""
+"""Requests -> examples, in processes that may crash, hang or balloon without harm."""

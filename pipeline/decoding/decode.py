@@ -1,4 +1,4 @@
-"""A reading -> the examples, endings and failures of its segments, decoded in one pass in this process.
+"""A request -> the examples, endings and failures of its segments, decoded in one pass in this process.
 
 A clip that is cut out of a recording is processed as a waveform of its own, as if it had been cut into its own file;
 segments of a long clip are computed on the clip's absolute grid (docs/design.md).
@@ -17,9 +17,17 @@ import numpy as np
 from pipeline import storage
 from pipeline.decoding import protocol
 from pipeline.decoding.opening import Progress, open_file
-from pipeline.decoding.stretch import Examples, Result, Source, Stretch, begin, ends_split_clip, min_known
+from pipeline.decoding.segment_decoder import (
+    Examples,
+    Result,
+    SegmentDecoder,
+    Source,
+    begin,
+    ends_split_clip,
+    min_known,
+)
 from pipeline.settings import FrontEnd
-from pipeline.types import Probe, Reading
+from pipeline.types import DecodeRequest, Probe
 from vggish_core.audio import AudioError, AudioReader, GapError, open_audio
 
 BLOCK_FRAMES = 1 << 16
@@ -32,18 +40,18 @@ TRIED_SAMPLES = 1 << 20
 Item = Result | protocol.Started
 
 
-def read(reading: Reading, front_end: FrontEnd, progress: Progress) -> Iterator[Item]:
-    """A reading -> for each segment, named by its position: `Started`, its `Examples`, and `Ended` or `Failed`.
+def read(request: DecodeRequest, front_end: FrontEnd, progress: Progress) -> Iterator[Item]:
+    """A request -> for each segment, named by its position: `Started`, its `Examples`, and `Ended` or `Failed`.
 
     Segments that overlap in time come interleaved. What is wrong with a file fails the segments that were being read
     at that place; those that come later in a file that seeks exactly are read on their own, behind it. A file in which
     seeking fails, for its table of places is damaged say, is read on from its start instead.
     """
-    left = list(range(len(reading.segments)))
+    left = list(range(len(request.segments)))
     started: set[int] = set()
     seeks = True
     while left:
-        attempt = _Pass(reading, left, front_end, progress, seeks)
+        attempt = _Pass(request, left, front_end, progress, seeks)
         try:
             for item in attempt.read():
                 if not isinstance(item, protocol.Started) or item.segment not in started:
@@ -56,7 +64,7 @@ def read(reading: Reading, front_end: FrontEnd, progress: Progress) -> Iterator[
             continue
         except Exception as error:
             reason, message = explain(error)
-            if reason == "missing" and (other := storage.look_alike(reading.uri)):
+            if reason == "missing" and (other := storage.look_alike(request.uri)):
                 message += f"; {other} looks alike, but its name is another Unicode form"
         failed = attempt.active or left  # none: the file could not even be opened
         if not attempt.exact:
@@ -103,7 +111,7 @@ class _SeekError(Exception):
 
 
 class _Pass:
-    """One opening of the file for some segments of a reading.
+    """One opening of the file for some segments of a request.
 
     Attributes:
       left: segments without an outcome.
@@ -112,14 +120,14 @@ class _Pass:
     """
 
     def __init__(
-        self, reading: Reading, positions: list[int], front_end: FrontEnd, progress: Progress, seeks: bool
+        self, request: DecodeRequest, positions: list[int], front_end: FrontEnd, progress: Progress, seeks: bool
     ) -> None:
         self.left = positions
         self.active: list[int] = []
         self.exact = False
-        self._stretches: list[Stretch] = []
+        self._stretches: list[SegmentDecoder] = []
         self._position = 0
-        self._reading = reading
+        self._reading = request
         self._front_end = front_end
         self._progress = progress
         self._seeks = seeks
@@ -153,7 +161,7 @@ class _Pass:
                 raise
 
     def _open(self, stack: ExitStack) -> str | BinaryIO:
-        """The reading's file, as far as it is wanted."""
+        """The request's file, as far as it is wanted."""
         wanted = None if self._cuts() else self._front_end.max_duration_seconds  # clips may lie anywhere in it
         return open_file(self._reading.uri, stack, self._progress, wanted)
 
@@ -178,52 +186,52 @@ class _Pass:
         hop = self._front_end.hop_frames
         begins = {position: begin(self._reading.segments[position], self._source, hop) for position in self.left}
         waiting = deque(sorted(self.left, key=begins.__getitem__))
-        reading = self._stretches
-        while waiting or reading:
-            while waiting and (not reading or begins[waiting[0]] <= audio.position):
+        request = self._stretches
+        while waiting or request:
+            while waiting and (not request or begins[waiting[0]] <= audio.position):
                 stretch = self._stretch(waiting.popleft())
                 if (refusal := stretch.refusal()) is not None:
                     yield self._over(refusal)
                     continue
                 # It counts as being read from here on: what is skipped on the way to it is skipped for it.
                 yield self._start(stretch)
-                if not reading:
+                if not request:
                     self._go_to(audio, stretch.begin)
                 yield from self._take_up(stretch, audio)
-            if not reading:
+            if not request:
                 continue
             self._progress()
             # Up to where a stretch begins or ends: what is wrong with a block is wrong with all that are being read.
             nearest = begins[waiting[0]] if waiting else None
-            stop = min_known(*(stretch.end for stretch in reading), nearest)
+            stop = min_known(*(stretch.end for stretch in request), nearest)
             try:
                 block = _next_block(audio, stop)
             except GapError as gap:
-                for stretch in tuple(reading):
+                for stretch in tuple(request):
                     yield self._drop(stretch, gap)
                 continue
             self._position = audio.position
             damaged = audio.damage if audio.close_gaps else ""
-            for stretch in tuple(reading):
+            for stretch in tuple(request):
                 results = [stretch.push(block, audio.position)] if block is not None else []
                 if block is None or stretch.end == audio.position:
                     results.append(stretch.finish(audio.position, damaged))
                 for item in chain.from_iterable(results):
                     yield item if isinstance(item, Examples) else self._over(item)
                     if not isinstance(item, Examples):
-                        reading.remove(stretch)
+                        request.remove(stretch)
                         break
 
-    def _stretch(self, position: int) -> Stretch:
-        return Stretch(position, self._reading.segments[position], self._source, self._front_end)
+    def _stretch(self, position: int) -> SegmentDecoder:
+        return SegmentDecoder(position, self._reading.segments[position], self._source, self._front_end)
 
-    def _take_up(self, stretch: Stretch, audio: AudioReader) -> Iterator[Item]:
+    def _take_up(self, stretch: SegmentDecoder, audio: AudioReader) -> Iterator[Item]:
         """From here on samples are the stretch's; unless it begins where packets are missing."""
         self._stretches.append(stretch)
         if audio.gap is not None and stretch.begin < audio.position:
             yield self._drop(stretch, audio.gap)
 
-    def _drop(self, stretch: Stretch, fault: AudioError) -> protocol.Ended | protocol.Failed:
+    def _drop(self, stretch: SegmentDecoder, fault: AudioError) -> protocol.Ended | protocol.Failed:
         self._stretches.remove(stretch)
         return self._over(stretch.failed(fault.reason, fault.message))
 
@@ -241,7 +249,7 @@ class _Pass:
                 return
             self._progress()
 
-    def _start(self, stretch: Stretch) -> protocol.Started:
+    def _start(self, stretch: SegmentDecoder) -> protocol.Started:
         self.active.append(stretch.position)
         return protocol.Started(stretch.position)
 

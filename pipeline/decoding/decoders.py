@@ -1,11 +1,11 @@
 """A pool of decoder processes that may crash, hang or balloon: only the segments they were reading are harmed.
 
-A thread a decoder takes the oldest reading, hands it to its process and moves what comes back into the reading's own
-bounded queue. So memory is bounded by the number of readings under way, whatever their length.
+A thread a decoder takes the oldest request, hands it to its process and moves what comes back into the request's own
+bounded queue. So memory is bounded by the number of requests under way, whatever their length.
 
-Why consumers cannot block each other for good, if each takes everything from its oldest reading before it waits for the
-next: readings start in the order of their submission. Take the oldest of all unfinished readings. Everything that was
-submitted before it is finished, so it has a decoder, or gets the next one; and its consumer's older readings are
+Why consumers cannot block each other for good, if each takes everything from its oldest request before it waits for the
+next: requests start in the order of their submission. Take the oldest of all unfinished requests. Everything that was
+submitted before it is finished, so it has a decoder, or gets the next one; and its consumer's older requests are
 finished as well, so that consumer reaches it without waiting, and empties its queue. So it ends; the next is oldest.
 """
 
@@ -20,17 +20,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from pipeline.decoding.handle import COMMAND, CancelledError, Decoder
-from pipeline.decoding.orders import Job, Probing, Results
-from pipeline.decoding.protocol import Question
-from pipeline.decoding.slot import Run, Slot, probe
-from pipeline.engines.engine import cores
+from pipeline.decoding.decoder_client import COMMAND, CancelledError, Decoder
+from pipeline.decoding.pending import PendingProbe, PendingRequest, ResultQueue
+from pipeline.decoding.protocol import ProbeRequest
+from pipeline.decoding.worker_slot import RequestRun, WorkerSlot, probe
+from pipeline.machine import cores
 from pipeline.settings import Decoding, FrontEnd
-from pipeline.types import Reading
+from pipeline.types import DecodeRequest
 
 
 class PoolClosedError(RuntimeError):
-    """The pool was closed while somebody waited for a reading."""
+    """The pool was closed while somebody waited for a request."""
 
 
 class DecoderPool:
@@ -46,31 +46,31 @@ class DecoderPool:
         self.front_end = front_end
         self.decoding = decoding
         self._command = command
-        self._waiting: deque[tuple[Reading | Question, Results]] = deque()
-        self._current: set[Results] = set()
-        self._lock = threading.RLock()  # taken by name: see `Results`
+        self._waiting: deque[tuple[DecodeRequest | ProbeRequest, ResultQueue]] = deque()
+        self._current: set[ResultQueue] = set()
+        self._lock = threading.RLock()  # taken by name: see `ResultQueue`
         self._changed = threading.Condition(self._lock)
         self._closed = False
         self._threads: list[threading.Thread] = []
         self._idle = 0
         _live.add(self)
 
-    def submit(self, reading: Reading) -> Job:
-        """Queue a reading behind all that were submitted before."""
-        job = Job(reading)
-        self._submit(reading, job.results)
+    def submit(self, request: DecodeRequest) -> PendingRequest:
+        """Queue a request behind all that were submitted before."""
+        job = PendingRequest(request)
+        self._submit(request, job.results)
         return job
 
-    def probe(self, uri: str, otherwise: bool = False) -> Probing:
+    def probe(self, uri: str, otherwise: bool = False) -> PendingProbe:
         """Queue a question about the header of a file, likewise: headers are as hostile as what follows them.
 
         `otherwise`: about what the other decoder gives of it.
         """
-        probing = Probing()
-        self._submit(Question(uri, otherwise), probing.results)
+        probing = PendingProbe()
+        self._submit(ProbeRequest(uri, otherwise), probing.results)
         return probing
 
-    def _submit(self, request: Reading | Question, results: Results) -> None:
+    def _submit(self, request: DecodeRequest | ProbeRequest, results: ResultQueue) -> None:
         with self._lock:
             if self._closed:
                 raise PoolClosedError("the decoder pool is closed")
@@ -87,7 +87,7 @@ class DecoderPool:
         with self._lock:
             self._closed = True
             for results in [*(results for _, results in self._waiting), *self._current]:
-                results.end(0.0, PoolClosedError("the decoder pool was closed before this reading's end"))
+                results.end(0.0, PoolClosedError("the decoder pool was closed before this request's end"))
                 results.cancel()
             self._waiting.clear()
             self._changed.notify_all()
@@ -102,12 +102,12 @@ class DecoderPool:
 
     def _serve(self) -> None:
         """A decoder's thread."""
-        slot = Slot(lambda: Decoder(self.front_end, self.decoding, self._command))
+        slot = WorkerSlot(lambda: Decoder(self.front_end, self.decoding, self._command))
         while (task := self._take()) is not None:
             request, results = task
             try:
-                if isinstance(request, Reading):
-                    run = Run(request, slot, results)
+                if isinstance(request, DecodeRequest):
+                    run = RequestRun(request, slot, results)
                     run.read()
                     results.end(run.busy_s)
                 else:
@@ -123,7 +123,7 @@ class DecoderPool:
                     self._current.discard(results)
         slot.end()
 
-    def _take(self) -> tuple[Reading | Question, Results] | None:
+    def _take(self) -> tuple[DecodeRequest | ProbeRequest, ResultQueue] | None:
         with self._lock:
             self._idle += 1
             self._changed.wait_for(lambda: self._waiting or self._closed)

@@ -1,4 +1,4 @@
-"""A reading's file, opened for a decoder: a path, an object, or what a compressed file holds.
+"""A request's file, opened for a decoder: a path, an object, or what a compressed file holds.
 
 A compressed file may hold far more than is wanted of it: it is unpacked as far as the longest clip that is read. All
 decoders of the machine together fill at most half of what is free for temporary files.
@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from typing import Any, BinaryIO, cast
 
 from pipeline import storage
-from pipeline.files import compression
+from pipeline.storage import compression
 from vggish_core.audio import AudioError, open_audio
 
 Progress = Callable[[], None]

@@ -1,4 +1,4 @@
-"""A decoder process: `Reading`s in, their examples, endings and failures out, over a socket; and headers of files.
+"""A decoder process: `DecodeRequest`s in, their examples, ends and failures out, over a socket; headers of files too.
 
 `pipeline.decoding.decoders` starts it as `python -m pipeline.decoding.process FD`, FD being one end of a socket pair.
 It is expendable: what a file does to it concerns that file only. It ends when the socket closes; when a decoder hangs
@@ -21,18 +21,18 @@ from typing import BinaryIO
 
 from pipeline import storage
 from pipeline.decoding import decode, opening, other_route, protocol
-from pipeline.decoding.stretch import Examples
-from pipeline.files import stores
+from pipeline.decoding.segment_decoder import Examples
 from pipeline.settings import FrontEnd
-from pipeline.types import Probe, Reading
-from vggish_core import products
+from pipeline.storage import stores
+from pipeline.types import DecodeRequest, Probe
+from vggish_core.features import products
 
-Read = Callable[[Reading, FrontEnd, decode.Progress], Iterator[decode.Item]]
+Read = Callable[[DecodeRequest, FrontEnd, decode.Progress], Iterator[decode.Item]]
 Ask = Callable[[str, decode.Progress], Probe | None]
 DECODERS = ("soundfile", "av")
 """Imported before the memory limit is set: their libraries take 100 MB of addresses, which is not the file's fault."""
 HEARTBEAT_S = 1.0
-"""Seconds between signs of life while a reading gives nothing else."""
+"""Seconds between signs of life while a request gives nothing else."""
 
 
 class GoneError(Exception):
@@ -43,7 +43,7 @@ def main(read: Read = decode.read, ask: Ask = decode.probe) -> None:
     """Serve one socket until it closes.
 
     Args:
-      read: what becomes of a reading; another function in tests of decoders that misbehave.
+      read: what becomes of a request; another function in tests of decoders that misbehave.
       ask: what becomes of a question about a file's header; likewise.
     """
     connection = Connection(int(sys.argv[1]))
@@ -85,7 +85,7 @@ def _die_with_parent() -> None:
 
 
 def _serve(connection: Connection, read: Read, ask: Ask, log: BinaryIO) -> None:
-    session: protocol.Session = connection.recv()
+    session: protocol.DecoderSettings = connection.recv()
     os.chdir(session.directory)
     for name in DECODERS:
         importlib.import_module(name)
@@ -96,13 +96,13 @@ def _serve(connection: Connection, read: Read, ask: Ask, log: BinaryIO) -> None:
     watchdog = Watchdog(session.timeout_s, log)
     while True:
         try:
-            request: Reading | protocol.Question = connection.recv()
+            request: DecodeRequest | protocol.ProbeRequest = connection.recv()
         except OSError as error:
             raise GoneError from error
         if not storage.is_local(request.uri):
             _import_storage(request.uri, session)
         answer = _Answer(connection, watchdog)
-        if isinstance(request, Reading):
+        if isinstance(request, DecodeRequest):
             answer.send(read(request, session.front_end, answer.progress))
         else:
             answer.send(_probed(other_route.measure if request.otherwise else ask, request.uri, answer.progress))
@@ -195,7 +195,7 @@ def limit_memory(memory_mb: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
 
 
-def _import_storage(uri: str, session: protocol.Session) -> None:
+def _import_storage(uri: str, session: protocol.DecoderSettings) -> None:
     """Import what opens a URI, outside the memory limit: such libraries are large, and not the file's fault."""
     scheme = uri.partition("://")[0]
     if scheme in _imported:

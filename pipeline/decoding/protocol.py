@@ -1,8 +1,8 @@
 """What a pool and its decoder processes say to each other over a socket, and how it is framed.
 
-To the decoder: a `Session` once, then one `Reading` or `Question` after the other. From the decoder: headers, which are
-JSON, so that nothing that a damaged process may send is ever unpickled; a block's header is followed by its examples as
-raw float32. A segment is named by its position in the reading.
+To the decoder: `DecoderSettings` once, then one `DecodeRequest` or `ProbeRequest` after the other. From the decoder:
+headers, which are JSON, so that nothing that a damaged process may send is ever unpickled; a block's header is followed
+by its examples as raw float32. A segment is named by its position in the request.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class ProtocolError(Exception):
 
 
 @dataclass(frozen=True)
-class Session:
+class DecoderSettings:
     """What a decoder process is told first.
 
     Attributes:
@@ -41,7 +41,7 @@ class Session:
       timeout_s: it ends itself if it makes no progress for clearly longer.
       directory: what relative paths are relative to.
       decoders: how many share the disk of temporary files.
-      store_options: Beam's, of object stores (`pipeline.files.stores`).
+      store_options: Beam's, of object stores (`pipeline.storage.stores`).
     """
 
     front_end: FrontEnd
@@ -53,7 +53,7 @@ class Session:
 
 
 @dataclass(frozen=True)
-class Question:
+class ProbeRequest:
     """Asks what a file's header says; the answer is `Probed`, or nothing if the file cannot be opened, and `Done`.
 
     Attributes:
@@ -67,7 +67,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Ready:
-    """The decoder has imported what it needs and waits for a reading."""
+    """The decoder has imported what it needs and waits for a request."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class Probed:
 
 @dataclass(frozen=True)
 class Done:
-    """The reading, or question, is over; it took `busy_s` seconds here, without those of waiting for the consumer."""
+    """The request, or question, is over; it took `busy_s` seconds here, without those of waiting for the consumer."""
 
     busy_s: float
 

@@ -1,4 +1,4 @@
-"""Readings of long files -> readings of their parts, which workers take up in parallel.
+"""Requests of long files -> requests of their parts, which workers take up in parallel.
 
 How long a file is stands in its header, and headers are hostile too: decoder processes read them.
 """
@@ -13,16 +13,15 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
-from pipeline import plan
+from pipeline.corpus import plan, plan_file
 from pipeline.decoding import decoders
-from pipeline.decoding.orders import Probing
-from pipeline.inputs import plan_file
+from pipeline.decoding.pending import PendingProbe
 from pipeline.settings import Decoding, FrontEnd
-from pipeline.types import Failure, Reading, ReadingRef
+from pipeline.types import DecodeRequest, DecodeRequestRef, Failure
 
 
 class Splitter:
-    """Readings go in, and come out as they were or in parts; the next headers are read meanwhile.
+    """Requests go in, and come out as they were or in parts; the next headers are read meanwhile.
 
     Args:
       pool: reads headers.
@@ -36,19 +35,19 @@ class Splitter:
         self._segment_seconds = segment_seconds
         self._hop_frames = hop_frames
         self._depth = depth
-        self._asked: deque[tuple[Reading | ReadingRef, Reading, Probing]] = deque()
+        self._asked: deque[tuple[DecodeRequest | DecodeRequestRef, DecodeRequest, PendingProbe]] = deque()
 
-    def push(self, element: Reading | ReadingRef) -> Iterator[Reading | ReadingRef]:
-        """A reading -> what is ready: itself if it is short, else parts of those that were pushed before."""
-        reading = plan_file.load(element) if isinstance(element, ReadingRef) else element
-        long = any(plan.needs_probe(segment.clip, self._segment_seconds) for segment in reading.segments)
-        if not (long or plan.is_scattered(reading, self._segment_seconds)):
+    def push(self, element: DecodeRequest | DecodeRequestRef) -> Iterator[DecodeRequest | DecodeRequestRef]:
+        """A request -> what is ready: itself if it is short, else parts of those that were pushed before."""
+        request = plan_file.load(element) if isinstance(element, DecodeRequestRef) else element
+        long = any(plan.needs_probe(segment.clip, self._segment_seconds) for segment in request.segments)
+        if not (long or plan.is_scattered(request, self._segment_seconds)):
             yield element
             return
-        self._asked.append((element, reading, self._pool.probe(reading.uri)))
+        self._asked.append((element, request, self._pool.probe(request.uri)))
         yield from self._take(self._depth)
 
-    def drain(self) -> Iterator[Reading | ReadingRef]:
+    def drain(self) -> Iterator[DecodeRequest | DecodeRequestRef]:
         """The rest."""
         yield from self._take(0)
 
@@ -57,15 +56,15 @@ class Splitter:
         while self._asked:
             self._asked.popleft()[2].close()
 
-    def _take(self, keep: int) -> Iterator[Reading | ReadingRef]:
+    def _take(self, keep: int) -> Iterator[DecodeRequest | DecodeRequestRef]:
         while len(self._asked) > keep:
-            element, reading, probing = self._asked.popleft()
-            for part in plan.split(reading, probing.result(), self._segment_seconds, self._hop_frames):
-                yield element if part is reading else part
+            element, request, probing = self._asked.popleft()
+            for part in plan.split(request, probing.result(), self._segment_seconds, self._hop_frames):
+                yield element if part is request else part
 
 
 class SplitDoFn(beam.DoFn):
-    """`Reading`s -> `Reading`s of at most `segment_seconds` each, where files can be split; failures pass unchanged.
+    """`DecodeRequest`s -> the same of at most `segment_seconds` each, where files can be split; failures pass.
 
     Args:
       front_end, decoding: as in a `Job`.
@@ -88,8 +87,10 @@ class SplitDoFn(beam.DoFn):
         depth = 2 * self._pool.decoding.processes
         self._splitter = Splitter(self._pool, self._decoding.segment_seconds, self._front_end.hop_frames, depth)
 
-    def process(self, element: Reading | ReadingRef | Failure) -> Iterator[Reading | ReadingRef | Failure]:
-        if not isinstance(element, Reading | ReadingRef):
+    def process(
+        self, element: DecodeRequest | DecodeRequestRef | Failure
+    ) -> Iterator[DecodeRequest | DecodeRequestRef | Failure]:
+        if not isinstance(element, DecodeRequest | DecodeRequestRef):
             yield element
             return
         assert self._splitter is not None
@@ -97,8 +98,8 @@ class SplitDoFn(beam.DoFn):
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         assert self._splitter is not None
-        for reading in self._splitter.drain():
-            yield WindowedValue(reading, MIN_TIMESTAMP, [GlobalWindow()])
+        for request in self._splitter.drain():
+            yield WindowedValue(request, MIN_TIMESTAMP, [GlobalWindow()])
 
     def _give_up(self) -> None:
         if self._splitter is not None:

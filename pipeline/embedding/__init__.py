@@ -1,1 +1,1 @@
-"""Behind `pipeline.embed` and `pipeline.embed_audio`: models, accelerators, whole clips."""
+"""Examples -> embeddings, in full batches, one model a process."""

@@ -19,7 +19,7 @@ def gpu() -> str:
     """The name of the GPU that TensorFlow computes on in this process; "" if there is none."""
     if sys.platform == "linux" and not any(map(os.path.exists, DEVICES)):
         return ""
-    from vggish_core.slim import tf
+    from vggish_core.network.slim import tf
 
     devices = tf.config.list_physical_devices("GPU")
     if not devices:

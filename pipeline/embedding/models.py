@@ -28,7 +28,7 @@ def resolve_checkpoint(model: Model) -> Model:
     """
     found = weights.resolve(model.checkpoint, "checkpoint", storage.open_read)
     if not (_takes_prepared(model) and _is_prepared(found.sha256)):
-        from vggish_core.checkpoints import CheckpointVariables
+        from vggish_core.network.checkpoints import CheckpointVariables
 
         CheckpointVariables(found.path)
     given = _absolute(model.checkpoint)
@@ -41,7 +41,7 @@ def resolve_pca(model: Model) -> Model:
     Raises:
       WeightsError, PcaError: if they are missing or do not fit.
     """
-    from vggish_core.postprocess import Postprocessor
+    from vggish_core.network.postprocess import Postprocessor
 
     if model.embeddings == "raw":
         return model
@@ -73,7 +73,7 @@ def load(model: Model, check: bool = False) -> EmbedFunction:
       UnsupportedProcessorError: for a precision that this processor does not have.
       KernelError: if the fast kernel is too far from the plain graph.
     """
-    from vggish_core.postprocess import Postprocessor
+    from vggish_core.network.postprocess import Postprocessor
 
     found = weights.resolve(model.checkpoint, "checkpoint", storage.open_read, model.checkpoint_sha256)
     embed = (_prepared(found) if _takes_prepared(model) else None) or _embedder(model, found.path, check)
@@ -106,20 +106,20 @@ def _takes_prepared(model: Model) -> bool:
 
 
 def _is_prepared(sha256: str) -> bool:
-    from vggish_core import prepared
+    from vggish_core.network import prepared
 
     return prepared.is_known(sha256)
 
 
 def _prepared(checkpoint: weights.Weights) -> Callable[[np.ndarray], np.ndarray] | None:
     """The network from what was prepared and checked of its checkpoint, without TensorFlow; None without a cache."""
-    from vggish_core import prepared
-    from vggish_core.winograd import WinogradNetwork
+    from vggish_core.network import prepared
+    from vggish_core.network.winograd import WinogradNetwork
 
     try:
         return WinogradNetwork(prepared.factors(checkpoint.path, checkpoint.sha256), threads=1)
     except prepared.RefusedError as error:
-        from vggish_core.model import KernelError
+        from vggish_core.network.model import KernelError
 
         raise KernelError(str(error)) from error
     except prepared.PreparationError as error:
@@ -128,7 +128,7 @@ def _prepared(checkpoint: weights.Weights) -> Callable[[np.ndarray], np.ndarray]
 
 
 def _embedder(model: Model, path: str, check: bool) -> Callable[[np.ndarray], np.ndarray]:
-    from vggish_core.model import Embedder, check_kernel
+    from vggish_core.network.model import Embedder, check_kernel
 
     # One thread a call: the worker makes as many calls at the same time as it has cores, and none waits for a part.
     embedder = Embedder(path, model.batch_size, model.precision, model.convolutions, threads=1)

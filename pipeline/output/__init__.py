@@ -1,1 +1,1 @@
-"""Behind `pipeline.records` and `pipeline.shards`: encodings, names of files, ledgers, commits, locks, resuming."""
+"""What is written: records, shards, ledgers, manifests; and read again."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.output import ledger
 from pipeline.reasons import REASONS
-from pipeline.types import Clip, ClipKey, Drop, Embedding, Ending, Failure, Outcome
+from pipeline.types import Clip, ClipKey, Embedding, Failure, Outcome, Removal, SegmentEnd
 
 _REASON_ORDER = {reason: order for order, reason in enumerate(REASONS)}
 
@@ -31,12 +31,12 @@ class ClipResult:
 class _Pieces:
     clip: Clip
     failures: list[Failure] = field(default_factory=list)
-    endings: dict[int, Ending] = field(default_factory=dict)
+    endings: dict[int, SegmentEnd] = field(default_factory=dict)
     embeddings: list[Embedding] = field(default_factory=list)
 
 
 def assemble(outcomes: Iterable[Outcome]) -> list[ClipResult]:
-    """Embeddings, endings and failures of some clips -> their results, sorted by key; `Drop`s are passed over.
+    """Embeddings, endings and failures of some clips -> their results, sorted by key; `Removal`s are passed over.
 
     A failure wins: whatever else arrived of the clip is left out. What arrives twice, from a bundle that an engine
     tried again, must be the same both times.
@@ -46,14 +46,14 @@ def assemble(outcomes: Iterable[Outcome]) -> list[ClipResult]:
     """
     clips: dict[ClipKey, _Pieces] = {}
     for outcome in outcomes:
-        if isinstance(outcome, Drop):
+        if isinstance(outcome, Removal):
             continue
         pieces = clips.setdefault(outcome.clip.key, _Pieces(outcome.clip))
         if pieces.clip != outcome.clip:
             raise AssemblyError(f"one key for two clips: {pieces.clip} and {outcome.clip}")
         if isinstance(outcome, Failure):
             pieces.failures.append(outcome)
-        elif isinstance(outcome, Ending):
+        elif isinstance(outcome, SegmentEnd):
             if pieces.endings.setdefault(outcome.segment, outcome) != outcome:
                 raise AssemblyError(f"two endings of one segment: {pieces.endings[outcome.segment]} and {outcome}")
         else:
@@ -78,7 +78,7 @@ def _precedence(failure: Failure) -> tuple[bool, int, str, str]:
     return (failure.skipped, order, failure.stage, failure.message)
 
 
-def _endings(pieces: _Pieces) -> list[Ending]:
+def _endings(pieces: _Pieces) -> list[SegmentEnd]:
     name, found = pieces.clip.key, pieces.endings
     if not found:
         raise AssemblyError(f"{name}: {len(pieces.embeddings)} pieces of embeddings and no ending")
@@ -90,7 +90,7 @@ def _endings(pieces: _Pieces) -> list[Ending]:
     return [found[index] for index in range(count)]
 
 
-def _tile(pieces: _Pieces, endings: list[Ending]) -> np.ndarray:
+def _tile(pieces: _Pieces, endings: list[SegmentEnd]) -> np.ndarray:
     """Pieces in any order, perhaps repeated -> the clip's embeddings [k, 128]."""
     name = pieces.clip.key
     starts = [0, *accumulate(ending.examples for ending in endings)]

@@ -13,11 +13,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 
-from pipeline import manifest as manifests
-from pipeline import shards, storage
-from pipeline.manifest import Manifest, Pending
-from pipeline.output import ledger
+from pipeline import storage
+from pipeline.output import ledger, shards
+from pipeline.output import manifest as manifests
 from pipeline.output.layout import FAILURES, MANIFEST, OutputError, each, explained, join, ledger_name, shard_name
+from pipeline.output.manifest import Manifest, Pending
 from pipeline.output.staged import ShardResult
 from pipeline.settings import Output
 

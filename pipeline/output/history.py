@@ -45,7 +45,7 @@ class Piece:
 
 
 @dataclass
-class Run:
+class RunRecord:
     """A run, or a task, that kept something.
 
     Attributes:
@@ -74,7 +74,7 @@ class Log:
       job: what is done.
       engine: as the manifest describes it.
       started: the run's start on the monotonic clock.
-      task: see `Run`.
+      task: see `RunRecord`.
     """
 
     def __init__(self, job: Job, engine: Mapping[str, Any], started: float, task: str = "") -> None:
@@ -82,7 +82,7 @@ class Log:
         self._started = started
         self._directory = job.output.directory
         self._uri = join(self._directory, f"{STATE}/run-{begun:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}.json")
-        self._run = Run(
+        self._run = RunRecord(
             begun.isoformat(timespec="seconds"),
             round(time.monotonic() - started, 3),
             dict(engine),
@@ -144,7 +144,7 @@ def worked(result: Any) -> dict[str, float]:
     return found
 
 
-def read(directory: str) -> list[Run]:
+def read(directory: str) -> list[RunRecord]:
     """An output -> its runs that committed something, the earliest first.
 
     Raises:
@@ -159,7 +159,7 @@ def read(directory: str) -> list[Run]:
             data = file.read()
         try:
             content = json.loads(data)
-            runs.append(Run(**{**content, "pieces": [Piece(**piece) for piece in content["pieces"]]}))
+            runs.append(RunRecord(**{**content, "pieces": [Piece(**piece) for piece in content["pieces"]]}))
         except (ValueError, TypeError, KeyError) as error:
             raise OutputError(f"{uri} does not tell what a run took ({error!r})", "Remove it.") from None
     return runs

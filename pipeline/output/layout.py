@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from pipeline import storage
+from pipeline.errors import UserError
 from pipeline.storage import join
-from pipeline.told import ToldError
 
 __all__ = [
     "ARRAY",
@@ -36,6 +36,7 @@ __all__ = [
     "ledger_name",
     "shard_index",
     "shard_name",
+    "staging",
 ]
 
 MANIFEST = "manifest.json"
@@ -63,8 +64,13 @@ _HISTORY = re.compile(r"run-\d{8}T\d{6}Z-[0-9a-f]{8}\.json")
 _LEDGER = re.compile(r"ledger-(\d{5,})-of-(\d{5,})\.jsonl")
 
 
-class OutputError(ToldError):
+class OutputError(UserError):
     """An output cannot be used as asked."""
+
+
+def staging(array: bool) -> str:
+    """Where workers write, below the output's directory: in an array of tasks, and in a run by itself."""
+    return ARRAY if array else STAGED
 
 
 def shard_name(index: int, num_shards: int) -> str:

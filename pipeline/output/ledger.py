@@ -15,7 +15,7 @@ from math import fsum
 from typing import Any, Literal
 
 from pipeline import storage
-from pipeline.types import Clip, ClipKey, Ending, Failure
+from pipeline.types import Clip, ClipKey, Failure, SegmentEnd
 
 Outcome = Literal["written", "failed", "skipped"]
 
@@ -69,7 +69,7 @@ class LedgerEntry:
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
-def written(clip: Clip, endings: list[Ending]) -> LedgerEntry:
+def written(clip: Clip, endings: list[SegmentEnd]) -> LedgerEntry:
     """The endings of a clip's segments, in order -> the entry of its record.
 
     The end is the clip's own or its start plus the decoded duration. Durations are rounded to a microsecond, so that
@@ -168,7 +168,7 @@ def read_failures(uri: str) -> Iterator[bytes]:
 
 
 @dataclass
-class Tally:
+class LedgerSums:
     """Sums over a ledger's entries, and the hash of their lines."""
 
     records: int = 0

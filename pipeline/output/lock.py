@@ -26,8 +26,8 @@ from pathlib import Path
 from types import TracebackType
 
 from pipeline import storage
-from pipeline.array_jobs.tasks import Task
 from pipeline.output.layout import STATE, OutputError, explained, files_in, join
+from pipeline.output.tasks import Task
 
 RENEW_S = 60.0
 STALE_AFTER_S = 300.0

@@ -6,12 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pipeline import manifest as manifests
 from pipeline import storage
-from pipeline.array_jobs import task_state
-from pipeline.files import local
-from pipeline.manifest import Manifest
-from pipeline.output import partials
+from pipeline.output import manifest as manifests
+from pipeline.output import partial_rows, task_state
 from pipeline.output.commit import commit, finish_pending, fitting, sha256, shard_uris, write_failures
 from pipeline.output.layout import (
     FAILURES,
@@ -32,8 +29,10 @@ from pipeline.output.layout import (
     is_shard,
     join,
 )
+from pipeline.output.manifest import Manifest
 from pipeline.output.staged import ShardEntry, collect
 from pipeline.settings import Job
+from pipeline.storage import local
 
 
 class SettingsDiffer(OutputError):  # noqa: N818  (a state, not a fault)
@@ -52,7 +51,7 @@ class SettingsDiffer(OutputError):  # noqa: N818  (a state, not a fault)
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpenedOutput:
     """An output that is ready to be written to.
 
     Attributes:
@@ -111,7 +110,7 @@ def differences(of_output: Mapping[str, Any], asked: Mapping[str, Any]) -> list[
     ]
 
 
-def start(directory: str, job: Job, overwrite: bool = False, engine: Mapping[str, Any] | None = None) -> Opened:
+def start(directory: str, job: Job, overwrite: bool = False, engine: Mapping[str, Any] | None = None) -> OpenedOutput:
     """Makes an output ready: new, continued (an interrupted commit is finished first), or cleared of its data set.
 
     Args:
@@ -140,12 +139,12 @@ def start(directory: str, job: Job, overwrite: bool = False, engine: Mapping[str
             _remove_unnamed(directory, fresh, all_numbers=True)
             _remove_staged(directory)
             task_state.remove(directory)
-            partials.keep_only(partials.Place(directory, fresh.fingerprint), ())
+            partial_rows.keep_only(partial_rows.Place(directory, fresh.fingerprint), ())
         manifests.write(directory, fresh)
-    return Opened(fresh)
+    return OpenedOutput(fresh)
 
 
-def recover(directory: str) -> Opened | None:
+def recover(directory: str) -> OpenedOutput | None:
     """Finishes what an earlier run left half-done; None where there is no output.
 
     A commit that was begun is finished. Staged shards that are complete and fit what is committed are kept. Shards
@@ -172,7 +171,7 @@ def recover(directory: str) -> Opened | None:
             found = commit(directory, adoptable)
         _remove_unnamed(directory, found, all_numbers=False)
         _remove_staged(directory)
-        return Opened(found, pending, len({result.entry.index for result in adoptable}), lost)
+        return OpenedOutput(found, pending, len({result.entry.index for result in adoptable}), lost)
 
 
 def _without_unfinishable(directory: str, manifest: Manifest) -> Manifest:

@@ -103,7 +103,7 @@ def read_held(directory: str, index: int) -> HeldShard | None:
 
 
 def collect(directory: str, attempt: str = "", place: str = STAGED) -> list[ShardResult]:
-    """The complete staged shards of an attempt ("": of all) in `Output.staging`, in the order of their names.
+    """The complete staged shards of an attempt ("": of all) in a staging folder, in the order of their names.
 
     An engine that tries a bundle again may leave several of one shard; the commit takes the first.
     """

@@ -12,6 +12,8 @@ from typing import BinaryIO
 
 import google_crc32c
 
+from pipeline.errors import UserError
+
 _LENGTH = struct.Struct("<Q")
 _CRC = struct.Struct("<I")
 _HEADER = struct.Struct("<QI")
@@ -23,7 +25,7 @@ MAX_RECORD_BYTES = 1 << 30
 """No record is this long: a longer length is damage, not a reason to allocate it."""
 
 
-class RecordError(Exception):
+class RecordError(UserError):
     """A record or its frame is malformed; the message names what."""
 
 

@@ -1,1 +1,1 @@
-"""Behind `pipeline.report`: the sample that `report.html` is made of, its figures and its page."""
+"""A data set as a page for people: the sample that it is made of, its figures, its text."""

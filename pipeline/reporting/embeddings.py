@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.dataset import dequantize
-from pipeline.records import WIDTH, Record
+from pipeline.output.dataset import dequantize
+from pipeline.output.records import WIDTH, Record
 
 GROUPS = 10
 """Groups of clips that have a colour of their own."""

@@ -12,13 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.output.history import Run
+from pipeline import formatting
+from pipeline.formatting import duration
+from pipeline.output.history import RunRecord
 from pipeline.output.layout import basename
-from pipeline.progress import duration
 from pipeline.reasons import REASONS
-from pipeline.reporting import embeddings, formatting, plots, reference, spectrograms
+from pipeline.reporting import embeddings, plots, reference, spectrograms
 from pipeline.reporting.sample import Sample
-from vggish_core import standin
+from vggish_core.weights import standin
 
 TEMPLATE = "page.html"
 FILTERS = {
@@ -120,7 +121,7 @@ def _corpus(sample: Sample) -> dict[str, Any]:
     }
 
 
-def _run(runs: Sequence[Run]) -> dict[str, Any] | None:
+def _run(runs: Sequence[RunRecord]) -> dict[str, Any] | None:
     """What the last run that committed something took; if that was an array's task, the tasks since the last run."""
     if not runs:
         return None
@@ -147,7 +148,7 @@ def _run(runs: Sequence[Run]) -> dict[str, Any] | None:
     }
 
 
-def _task(run: Run) -> dict[str, Any]:
+def _task(run: RunRecord) -> dict[str, Any]:
     """A line on what a task took."""
     took = sum(piece.seconds for piece in run.pieces)
     audio = sum(piece.audio_seconds for piece in run.pieces)
@@ -161,7 +162,7 @@ def _task(run: Run) -> dict[str, Any]:
     }
 
 
-def _stages(runs: Sequence[Run]) -> list[Bar]:
+def _stages(runs: Sequence[RunRecord]) -> list[Bar]:
     """Seconds by stage. Decoders and network work at the same time, each in several processes or threads."""
     pieces = [piece for run in runs for piece in run.pieces]
     setup_s = sum(run.setup_s for run in runs)

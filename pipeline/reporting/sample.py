@@ -17,12 +17,12 @@ from itertools import islice
 from math import fsum
 
 from pipeline import storage
-from pipeline.checking import promises
-from pipeline.manifest import Manifest
+from pipeline.checking import expectations
 from pipeline.output import history, ledger
 from pipeline.output.layout import FAILURES, OutputError, basename, join, ledger_name
 from pipeline.output.ledger import LedgerEntry
-from pipeline.records import Record, RecordError, expect_finite, parse, read_tfrecord
+from pipeline.output.manifest import Manifest
+from pipeline.output.records import Record, RecordError, expect_finite, parse, read_tfrecord
 
 SAMPLE = 2_000
 """Records that are looked at."""
@@ -58,7 +58,7 @@ class Sample:
     records: list[Record] = field(default_factory=list)
     entries: list[LedgerEntry] = field(default_factory=list)
     failures: dict[str, list[dict[str, str]]] = field(default_factory=dict)
-    runs: list[history.Run] = field(default_factory=list)
+    runs: list[history.RunRecord] = field(default_factory=list)
 
     @property
     def complete(self) -> bool:
@@ -78,7 +78,7 @@ def of_output(directory: str, manifest_uri: str = "") -> Sample:
       RecordError: a record is damaged.
       OSError: a file cannot be read.
     """
-    manifest = promises.read(directory, manifest_uri).manifest
+    manifest = expectations.read(directory, manifest_uri).manifest
     result = Sample(storage.absolute(directory), manifest, dict(manifest.totals), files=len(manifest.shards))
     chosen, held = [], 0
     for shard in sorted((shard for shard in manifest.shards if shard.records), key=lambda shard: _order(shard.name)):

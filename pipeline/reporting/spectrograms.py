@@ -11,7 +11,8 @@ from pipeline import storage
 from pipeline.decoding import decoders
 from pipeline.output.ledger import LedgerEntry
 from pipeline.settings import Decoding, FrontEnd
-from pipeline.types import ExampleBlock, Failure, Reading, Segment
+from pipeline.types import DecodeRequest, ExampleBlock, Failure, Segment
+from vggish_core import params
 
 EXAMPLES = 10
 """So many examples of a clip are decoded, from its start."""
@@ -50,7 +51,7 @@ def of(entries: Sequence[LedgerEntry], pad: bool) -> list[Spectrogram]:
                 result.append(Spectrogram(entry, None, "its audio is gone"))
                 continue
             blocks, missing = [], ""
-            for item in pool.submit(Reading(entry.uri, (_beginning(entry),))):
+            for item in pool.submit(DecodeRequest(entry.uri, (_beginning(entry),))):
                 if isinstance(item, ExampleBlock):
                     blocks.append(item.examples)
                 elif isinstance(item, Failure):
@@ -62,7 +63,7 @@ def of(entries: Sequence[LedgerEntry], pad: bool) -> list[Spectrogram]:
 
 def _beginning(entry: LedgerEntry) -> Segment:
     """A clip -> its first examples: the whole of a short one, the first of two segments of a longer one."""
-    if entry.audio_seconds <= EXAMPLES * 0.96 + 1:
+    if entry.audio_seconds <= EXAMPLES * params.EXAMPLE_HOP_SECONDS + 1:
         return Segment(entry.clip)
     return Segment(entry.clip, 0, 2, 0, EXAMPLES)
 

@@ -1,1 +1,1 @@
-"""Behind `pipeline.dataset`, `train`, `predict` and `fit_pca`: data, networks, measures, where records come from."""
+"""What records are for: classifiers and PCAs, their training, measures and predictions."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import apache_beam as beam
 import numpy as np
 
-from pipeline.records import RecordError, expect_finite, placed_records
+from pipeline.output.records import RecordError, expect_finite, placed_records
 
 WIDTH = 128
 ROWS_OF_A_BLOCK = 4096

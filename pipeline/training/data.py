@@ -7,14 +7,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipeline.dataset import WIDTH, RecordError, dequantize, load_dataset
-from pipeline.inputs import class_labels
-from pipeline.records import expect_finite, placed_records
+from pipeline.corpus import class_labels
+from pipeline.errors import UserError
+from pipeline.output.dataset import WIDTH, RecordError, dequantize, load_dataset
+from pipeline.output.records import expect_finite, placed_records
 
 RECORDS_OF_A_READ = 1024
 
 
-class ClassesError(ValueError):
+class ClassesError(UserError):
     """The list of classes, or a choice from it, cannot be used: what was found, and what to do."""
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pipeline import storage
-from pipeline.reporting.formatting import plain
+from pipeline.formatting import plain
 from pipeline.training.data import Classes
 from pipeline.training.metrics import Ranking
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline import storage
-from pipeline.training import provenance
+from pipeline.errors import UserError
+from pipeline.output import provenance
+from pipeline.output.provenance import Provenance
 from pipeline.training.data import Classes
-from pipeline.training.provenance import Provenance
 
 if TYPE_CHECKING:
     import keras
@@ -23,7 +24,7 @@ NETWORK_DRAFT = f"{NETWORK}.tmp.keras"
 FORMAT_VERSION = 1
 
 
-class ModelError(ValueError):
+class ModelError(UserError):
     """A model's folder cannot be used, or not for these embeddings: what was found, and what to do."""
 
 

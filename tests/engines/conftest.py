@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from pipeline.files import stores
+from pipeline.storage import stores
 from tests.command import STANDIN, Done, run
 from tests.engines import binaries, servers
 from tests.engines import stores as store_servers

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from pipeline import run, storage
-from pipeline.records import read_records
+from pipeline.output.records import read_records
 from tests import interrupted_run
 from tests.command import STANDIN
 from tests.engines.stores import Store
@@ -81,7 +81,7 @@ def summed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A network that costs nothing; decoder processes are the test's own, since each test has a store of its own."""
     for owner, name, value in interrupted_run.replacements(lambda line: None):
         monkeypatch.setattr(owner, name, value)
-    monkeypatch.setattr("pipeline.embed._workers", {})
+    monkeypatch.setattr("pipeline.embedding.embed._workers", {})
 
 
 ALL_AT_ONCE = "out//o d%20#?[1]+/./../e\u0301"

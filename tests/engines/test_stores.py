@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from pipeline import storage
-from pipeline.files import errors
+from pipeline.storage import errors
 from tests import command
 from tests.command import Done
 from tests.engines import binaries

@@ -17,7 +17,7 @@ import soundfile
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability.api import beam_runner_api_pb2 as protos
 
-from pipeline.files import stores
+from pipeline.storage import stores
 from tests import command, graph
 from tests.command import Done
 from tests.engines import stores as servers
@@ -77,7 +77,7 @@ def test_a_template_is_a_job_that_another_command_commits(store: Store, monkeypa
     assert options_of(job)["setup_file"].endswith("setup.py")
     with tarfile.open(fileobj=io.BytesIO(staged(store, "workflow.tar.gz"))) as package:
         names = {name.partition("/")[2] for name in package.getnames()}
-    assert {"setup.py", "pipeline/run.py", "pipeline/py.typed", "vggish_core/model.py"} <= names
+    assert {"setup.py", "pipeline/run.py", "pipeline/py.typed", "vggish_core/network/model.py"} <= names
 
     proto = protos.Pipeline.FromString(staged(store, "pipeline.pb"))
     assert graph.lower(proto).outline() == OUTLINE

@@ -16,22 +16,22 @@ from collections.abc import Iterator
 import numpy as np
 
 from pipeline.decoding import decode, process, protocol
-from pipeline.decoding.stretch import Examples
+from pipeline.decoding.segment_decoder import Examples
 from pipeline.settings import FrontEnd
-from pipeline.types import Probe, Reading
+from pipeline.types import DecodeRequest, Probe
 
 
-def read(reading: Reading, front_end: FrontEnd, progress: decode.Progress) -> Iterator[decode.Item]:
+def read(request: DecodeRequest, front_end: FrontEnd, progress: decode.Progress) -> Iterator[decode.Item]:
     """Clip id "N" gives N examples, each filled with its index; "N VERB" gives N and then does what VERB says."""
-    misbehave(reading.uri)
-    indices = range(len(reading.segments))
-    if reading.uri.startswith("together"):
+    misbehave(request.uri)
+    indices = range(len(request.segments))
+    if request.uri.startswith("together"):
         for index in indices:
             yield protocol.Started(index)
     for index in indices:
-        if not reading.uri.startswith("together"):
+        if not request.uri.startswith("together"):
             yield protocol.Started(index)
-        segment = reading.segments[index]
+        segment = request.segments[index]
         count, _, verb = segment.clip.id.partition(" ")
         for first in range(0, int(count), 64):
             rows = np.arange(first, min(first + 64, int(count)), dtype=np.float32)

@@ -10,18 +10,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.decoding import decode, process
-from pipeline.decoding.stretch import Examples
+from pipeline.decoding.segment_decoder import Examples
 from pipeline.settings import FrontEnd
-from pipeline.types import Reading
+from pipeline.types import DecodeRequest
 from tests.hostile.decoder import misbehave
 
 
-def read(reading: Reading, front_end: FrontEnd, progress: decode.Progress) -> Iterator[decode.Item]:
+def read(request: DecodeRequest, front_end: FrontEnd, progress: decode.Progress) -> Iterator[decode.Item]:
     """As the real decoder, until there are examples."""
-    for item in decode.read(reading, front_end, progress):
+    for item in decode.read(request, front_end, progress):
         yield item
         if isinstance(item, Examples):
-            misbehave(Path(reading.uri).name.partition(" ")[0])
+            misbehave(Path(request.uri).name.partition(" ")[0])
 
 
 if __name__ == "__main__":

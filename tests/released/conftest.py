@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.reference_data import FOLDER
 from vggish_core import cache, weights
-from vggish_core.download import NoAnswerError
+from vggish_core.weights.download import NoAnswerError
 
 RECORDS_VARIABLE = "VGGISH_RECORDS"
 """Environment variable: released AudioSet records, a file or a pattern."""

@@ -14,9 +14,9 @@ import pytest
 from tests.command import run
 from tests.reference_data import part
 from vggish_core import smoke_test
-from vggish_core.examples import waveform_to_examples
-from vggish_core.postprocess import Postprocessor
-from vggish_core.synthetic import sine
+from vggish_core.features.examples import waveform_to_examples
+from vggish_core.features.synthetic import sine
+from vggish_core.network.postprocess import Postprocessor
 
 LEVELS = (9, 34, 85, 116, 141, 182, 200)
 """None of the published 128 bytes is within 2 of any of these; the signal's start, which differs with the rate that it
@@ -41,7 +41,7 @@ def test_the_smoke_test_finds_the_published_figures(
 def test_the_signal_gives_the_published_bytes(checkpoint: Path, pca_params: Path) -> None:
     """The raw embedding of the smoke test's signal -> 128 bytes: to the last one at one of the rates that the signal is
     made at, as the log does not tell which, or two apart at most."""
-    from vggish_core.model import Embedder
+    from vggish_core.network.model import Embedder
 
     embedder, postprocessor = Embedder(checkpoint), Postprocessor(pca_params)
     examples = [waveform_to_examples(sine(3, rate), rate)[0] for rate in (44100, 16000)]
@@ -66,11 +66,12 @@ def test_bytes_and_distance_with_the_released_weights(checkpoint: Path, pca_para
 
 
 def test_released_records_are_read_and_written_alike(records: str) -> None:
-    from pipeline import verify
+    from pipeline.checking import verify
+    from pipeline.cli import verify as verify_command
     from tests.test_records import come_out_of_the_writer_with_equal_content
 
     found = verify.verify_files([records])
-    assert verify.fault_lines(found) == []
+    assert verify_command.fault_lines(found) == []
     for file in found.files:
         assert come_out_of_the_writer_with_equal_content(Path(file.uri)) == file.records
 
@@ -79,7 +80,7 @@ def test_clips_are_nearest_to_their_own_released_records(
     checkpoint: Path, pca_params: Path, records: str, audio: Path, tmp_path: Path
 ) -> None:
     """Decoders and encodings of the audio differ from the makers': a clip is known by its record among all others."""
-    from pipeline.records import read_records
+    from pipeline.output.records import read_records
 
     listed = {record.id: record for record in read_records(records)}
     paths = [path for path in sorted(audio.iterdir()) if path.stem[:11] in listed]

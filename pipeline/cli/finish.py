@@ -1,0 +1,69 @@
+"""How a run ends for its user: what came of it, the report, and the exit status."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+
+from pipeline.cli import messages, streams, summary
+from pipeline.cli.flags import failures_allowed
+from pipeline.errors import FAILED, OK
+from pipeline.output import history
+from pipeline.output.manifest import Manifest
+from pipeline.reporting import report
+from pipeline.running.embed_corpus import Finished
+
+
+def finish_run(
+    flags: argparse.Namespace,
+    names: Mapping[int, str],
+    directory: str,
+    done: Finished,
+    elapsed_s: float,
+) -> int:
+    """Prints what a finished run came to, and writes the report unless `--report off` -> the exit status.
+
+    Args:
+      flags: the command's.
+      names: display names of classes, by index.
+      directory: the output.
+      done: what the run came to.
+      elapsed_s: how long it took.
+    """
+    made = _report(flags, names, directory)
+    print(summary.summary(directory, done.manifest, done.computed_s, elapsed_s, done.kept, made), flush=True)
+    status = _verdict(flags.max_failures, directory, done.manifest)
+    if lost := streams.unwritten(sys.stdout) + streams.unwritten(sys.stderr):
+        history.note_unprinted(directory, lost)
+    return status
+
+
+def _report(flags: argparse.Namespace, names: Mapping[int, str], directory: str) -> str:
+    """The path or URI of the report; "" without one. The data set is done: what goes wrong here is told, no more."""
+    if flags.report == "off":
+        return ""
+    try:
+        return report.write(directory, names)
+    except Exception as error:
+        found, _ = messages.parts(error)
+        print(f"The report was not made: {found}. The data set is whole.", file=sys.stderr)
+        print(f"  python -m pipeline.report {directory} tries again.", file=sys.stderr)
+        return ""
+
+
+def _verdict(limit: str, directory: str, manifest: Manifest) -> int:
+    """The exit status: 1 if more clips failed than --max_failures allows."""
+    totals = manifest.totals
+    allowed = failures_allowed(limit, int(totals["clips_in"]))
+    if totals["failed"] <= allowed:
+        return OK
+    found = f"{totals['failed']:,} of {totals['clips_in']:,} clips failed"
+    print(
+        f"error: {found}, more than --max_failures {limit} ({allowed:,})",
+        *summary.top_failures(directory, manifest.failures),
+        sep="\n",
+        file=sys.stderr,
+    )
+    print("  All others are written. Mend the files and run again with --retry_failed, or allow more.", file=sys.stderr)
+    return FAILED

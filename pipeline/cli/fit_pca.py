@@ -1,0 +1,82 @@
+"""Raw embeddings -> PCA parameters for `--pca_params`: a whitening PCA fitted in Beam, in the released layout.
+
+    python -m pipeline.run --embeddings raw --checkpoint my_model.ckpt --input 'audio/**' --output raw
+    python -m pipeline.fit_pca --input 'raw/*.tfrecord' --output my_pca.npz
+
+For fine-tuned models, and for other domains than that of the released parameters.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline import storage
+from pipeline.cli.command import ProgramParser, run_command
+from pipeline.cli.flags import check_beam_flags
+from pipeline.errors import FlagError
+from pipeline.output import provenance
+from pipeline.output.dataset import matching_files
+from pipeline.running.engines import runners
+
+if TYPE_CHECKING:
+    pass
+
+
+from pipeline.training.pca import DegenerateWarning, fit, pca_params, plot, write_params
+
+
+def _check_raw(pattern: str) -> provenance.Provenance:
+    """What made the records; FlagError unless they are raw embeddings."""
+    made = provenance.of(pattern)
+    kind = made.settings["embeddings"]
+    if kind != "raw":
+        raise FlagError(f"--input {pattern}: embeddings are {kind}", "Give what pipeline.run --embeddings raw wrote")
+    return made
+
+
+def _parser() -> ProgramParser:
+    parser = ProgramParser("pipeline.fit_pca", __doc__)
+    parser.add_argument("--input", required=True, metavar="PATTERN", help="TFRecord files of raw embeddings")
+    parser.add_argument("--output", required=True, metavar="FILE", help="the .npz for --pca_params")
+    parser.add_argument("--no_plot", action="store_true", help="leave out the .png of the explained variance")
+    parser.add_argument("--runner", default="DirectRunner", metavar="NAME", help="Beam's (default: %(default)s)")
+    return parser
+
+
+def _main(argv: Sequence[str]) -> None:
+    flags, rest = _parser().parse_known_args(argv)
+    if not flags.output.endswith(".npz"):
+        raise FlagError(f"--output {flags.output} does not end in .npz", f"Write {flags.output}.npz")
+    check_beam_flags(rest)
+    made = _check_raw(flags.input)
+    moments = fit(matching_files(flags.input), runners.choose(flags.runner, rest), f"{flags.output}.moments")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", DegenerateWarning)
+        vectors, means, eigenvalues = pca_params(moments)
+    for warning in caught:
+        print(f"warning: {warning.message}", file=sys.stderr)
+    write_params(flags.output, vectors, means)
+    stem = flags.output.removesuffix(".npz")
+    about = {
+        "embeddings": moments.count,
+        "fitted_to": made.to_json(),
+        "eigenvalues": eigenvalues.tolist(),
+        "warnings": [str(warning.message) for warning in caught],
+    }
+    storage.write_atomic(f"{stem}.json", json.dumps(about, indent=2).encode() + b"\n")
+    if not flags.no_plot:
+        storage.write_atomic(f"{stem}.png", plot(eigenvalues))
+    share = np.cumsum(eigenvalues)[[15, 63]] / eigenvalues.sum()
+    print(f"{moments.count:,} embeddings; 16 components hold {share[0]:.1%} of the variance, 64 hold {share[1]:.1%}")
+    print(f"{flags.output}: give it to pipeline.run as --pca_params")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns the exit status."""
+    return run_command(_main, argv)

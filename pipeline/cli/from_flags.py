@@ -1,0 +1,122 @@
+"""The command's flags -> the settings of its job; what is wrong with a flag's value, under the flag's name."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from pipeline.errors import FlagError, UserError
+
+if TYPE_CHECKING:
+    from pipeline.running.engines.runners import Engine
+    from pipeline.settings import Job, Model, Update
+    from pipeline.types import Corpus
+
+
+def corpus_of(flags: argparse.Namespace) -> Corpus:
+    """Flags -> the corpus."""
+    from pipeline.corpus import sources
+
+    with about("--input", flags.manifest, flags.segments, flags.class_labels):
+        return sources.find_corpus(
+            flags.input,
+            manifest=flags.manifest,
+            segments=flags.segments,
+            class_labels=flags.class_labels,
+            segment_audio=flags.segment_audio,
+            duplicate_ids=flags.duplicate_ids,
+        )
+
+
+def update_of(flags: argparse.Namespace) -> Update:
+    """Flags -> what becomes of what the output holds already."""
+    from pipeline.settings import Update
+
+    return Update(flags.overwrite, flags.retry_failed, flags.prune)
+
+
+def job_of(flags: argparse.Namespace, found: Corpus, engine: Engine) -> Job:
+    """Flags and the corpus -> all settings of the job, its weights found and verified."""
+    from pipeline import settings
+    from pipeline.running import resolve
+
+    model = _model_of(flags, engine)
+    output = settings.Output(flags.output, flags.num_shards or 0, flags.record_format)
+    decoding = settings.Decoding(
+        processes=flags.decoders or 0,
+        timeout_s=flags.decode_timeout_seconds,
+        memory_mb=flags.decode_memory_mb,
+        segment_seconds=flags.segment_seconds,
+    )
+    with about("--output"):
+        output = resolve.resolve_output(output, found, flags.overwrite)
+    return settings.Job(
+        output,
+        model,
+        settings.FrontEnd(flags.hop_seconds, flags.short_clips, flags.max_duration_seconds, flags.damaged),
+        resolve.resolve_decoding(decoding, engine),
+    )
+
+
+def _model_of(flags: argparse.Namespace, engine: Engine) -> Model:
+    from pipeline import settings
+    from pipeline.embedding import accelerator, models
+    from pipeline.running.engines import runners
+
+    model = settings.Model(
+        checkpoint=flags.checkpoint,
+        pca_params=flags.pca_params,
+        precision=flags.precision,
+        convolutions=flags.convolutions,
+        embeddings=flags.embeddings,
+        threads=flags.threads or runners.cores_a_worker(engine),
+    )
+    # Workers elsewhere have processors of their own, and several processes would share the GPU's memory.
+    if flags.any_kernel and engine.local and engine.workers == 1 and (gpu := accelerator.gpu()):
+        print(accelerator.announced(gpu), file=sys.stderr)
+        model = accelerator.on_gpu(model)
+    with about("--checkpoint"):
+        model = models.resolve_checkpoint(model)
+    with about("--pca_params"):
+        return models.resolve_pca(model)
+
+
+def load(model: Model) -> None:
+    """Load the model once here: what is wrong with it shows before anything is written, the kernel's accuracy too."""
+    from pipeline.embedding import embed
+    from vggish_core.codegen.processor import UnsupportedProcessorError
+
+    try:
+        embed.shared_worker(model, check=True)
+    except UnsupportedProcessorError as error:
+        raise FlagError(f"--precision {model.precision}: {error.found}", error.remedy) from error
+    except UserError as error:
+        raise FlagError(f"--checkpoint: {error.found}", error.remedy) from error
+
+
+@contextmanager
+def about(flag: str, *lists: str | None) -> Iterator[None]:
+    """What is wrong within is about a flag's value or in one of the lists: shown with its name, exit status 2."""
+    from pipeline import storage
+    from pipeline.cli import messages
+
+    try:
+        yield
+    except (UserError, OSError) as error:
+        found, remedy = messages.parts(error)
+        listed = any(file and found.startswith(storage.absolute(file)) for file in lists)  # says itself where
+        raise FlagError(found if listed else f"{flag}: {found}", remedy) from error
+
+
+@contextmanager
+def unless_busy() -> Iterator[None]:
+    """Another command at work is an output that cannot be used, as for a whole run."""
+    from pipeline.output.lock import OutputBusy
+
+    try:
+        yield
+    except OutputBusy as error:
+        raise FlagError(f"--output: {error.found}", error.remedy) from error

@@ -1,0 +1,36 @@
+"""Records <-> Parquet, for pandas, Polars, scikit-learn or PyTorch: one row a record, and nothing lost either way.
+
+python -m pipeline.parquet --input 'embeddings/*.tfrecord' --output embeddings.parquet
+python -m pipeline.parquet --input embeddings.parquet --output embeddings.tfrecord
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipeline.cli.command import ProgramParser, run_command
+from pipeline.cli.flags import positive_float
+from pipeline.errors import FlagError
+from pipeline.output.parquet import from_parquet, to_parquet
+
+
+def _main(argv: Sequence[str]) -> None:
+    parser = ProgramParser("pipeline.parquet", __doc__)
+    parser.add_argument("--input", required=True, metavar="PATTERN", help="TFRecord files, or one .parquet file")
+    parser.add_argument("--output", required=True, metavar="FILE", help="a .parquet file, or one TFRecord file")
+    parser.add_argument("--hop_seconds", type=positive_float, help="default: from the manifest beside the records")
+    flags = parser.parse_args(argv)
+    if flags.input.endswith(".parquet") == flags.output.endswith(".parquet"):
+        raise FlagError(
+            f"--input {flags.input}, --output {flags.output}: not one of them ends in .parquet", "Name one so"
+        )
+    if flags.output.endswith(".parquet"):
+        count = to_parquet(flags.input, flags.output, hop_s=flags.hop_seconds)
+    else:
+        count = from_parquet(flags.input, flags.output)
+    print(f"{count:,} records: {flags.output}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns the exit status."""
+    return run_command(_main, argv)

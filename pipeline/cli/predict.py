@@ -1,0 +1,141 @@
+"""Audio or records -> the classes that a trained model hears, a clip and over time.
+
+    python -m pipeline.predict --model my_model --input 'recordings/**' --output classes.csv --plots plots
+    python -m pipeline.predict --model my_model --input 'embeddings/*.tfrecord' --output classes.json
+
+Audio goes through the pipeline with the settings of the embeddings that the model was trained on.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import tempfile
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline import storage
+from pipeline.cli import streams
+from pipeline.cli.command import ProgramParser, run_command
+from pipeline.cli.flags import positive_int
+from pipeline.errors import FlagError
+from pipeline.output import ledger, provenance
+from pipeline.output.dataset import matching_files
+from pipeline.output.layout import FAILURES
+from pipeline.output.records import RecordError, read_records
+from pipeline.output.tfrecord import read_tfrecord
+from pipeline.training.predictions import Prediction, plot, predict, to_csv, to_json
+from pipeline.training.saved_model import Description, ModelError, load, read_description
+from vggish_core.weights import standin
+
+
+def embed(patterns: Sequence[str], output: str, description: Description, flags: Namespace) -> None:
+    """Audio -> records in `output`, by the pipeline, with the settings that the model's embeddings were made with.
+
+    Clips that could not be embedded are named on standard error.
+
+    Raises:
+      UserError: the audio, or the weights, cannot be used.
+    """
+    from pipeline.cli.progress import ProgressLine
+    from pipeline.corpus.sources import find_corpus
+    from pipeline.running.embed_corpus import embed_corpus
+    from pipeline.settings import FrontEnd, Job, Model, Output
+
+    made_by = description.made_by
+    weights: dict[str, Any] = {}
+    for kind in ("checkpoint", "pca_params"):
+        known = made_by.models.get(kind, {}).get("name", "released")
+        weights[kind] = getattr(flags, kind) or ("standin" if known == standin.NAME else known)
+    precision = made_by.settings["precision"]
+    kernel = "direct" if precision == "bfloat16" else "winograd"
+    model = Model(**weights, precision=precision, convolutions=kernel, embeddings=made_by.settings["embeddings"])
+    front_end = FrontEnd(made_by.hop_s, short_clips=flags.short_clips)
+    with ProgressLine(flags.progress) as line:
+        job = Job(Output(output, num_shards=1), model, front_end)
+        embed_corpus(find_corpus(patterns), job, on_progress=None if line.off else line.show)
+    with storage.open_read(f"{output}/{FAILURES}") as file:
+        for failure in map(json.loads, file):
+            print(f"{failure['uri']}: {failure['reason']}: {failure['message']}", file=sys.stderr)
+
+
+def are_records(uri: str) -> bool:
+    """Whether a file is a TFRecord file, by its first frame."""
+    try:
+        with storage.open_read(uri) as file:
+            return next(read_tfrecord(file, uri), None) is not None
+    except (RecordError, OSError):
+        return False
+
+
+def _predictions(flags: Namespace, directory: str) -> Iterator[Prediction]:
+    """The command's flags and a scratch directory -> predictions, clip by clip."""
+    description = read_description(Path(flags.model))
+    kinds = {pattern: are_records(matching_files(pattern)[0]) for pattern in flags.input}
+    if len(set(kinds.values())) > 1:
+        raise FlagError(f"--input: {' and '.join(kinds)} are audio and records", "Give them to commands of their own")
+    patterns, uris = flags.input, {}
+    if not kinds[flags.input[0]]:
+        embed(flags.input, directory, description, flags)
+        patterns = [f"{directory}/*.tfrecord"]
+        shard = matching_files(f"{directory}/_state/ledger-*")
+        uris = {entry.id: entry.uri for uri in shard for entry in ledger.read(uri)}
+    for pattern in patterns:
+        made = provenance.of(pattern) if any(read_records(pattern)) else None
+        if made is None:
+            raise ModelError(f"{pattern}: no clip could be embedded; see the failures above")
+        description.refuse_others(made, f"--input {pattern}")
+    model, _ = load(Path(flags.model))
+    for record in read_records(*patterns):
+        if not len(record.values):
+            print(f"{record.id} has no frames: left out", file=sys.stderr)
+            continue
+        yield predict(model, record, description.made_by.hop_s, uris.get(record.id, ""))
+
+
+def _parser() -> ProgramParser:
+    parser = ProgramParser("pipeline.predict", __doc__)
+    parser.add_argument("--model", required=True, metavar="DIR", help="folder that pipeline.train wrote")
+    parser.add_argument("--input", required=True, nargs="+", metavar="PATTERN", help="audio, or TFRecord files")
+    parser.add_argument("--output", metavar="FILE", help=".csv, or .json with scores over time (default: a table)")
+    parser.add_argument("--plots", metavar="DIR", help="a PNG of every clip: log-mel above the scores over time")
+    parser.add_argument("--top", type=positive_int, default=5, help="classes a clip (default: %(default)s)")
+    parser.add_argument("--checkpoint", metavar="NAME|FILE", help="for audio; default: the one the model knows by name")
+    parser.add_argument("--pca_params", metavar="NAME|FILE", help="likewise")
+    parser.add_argument("--short_clips", choices=("skip", "pad", "fail"), default="pad", help="default: %(default)s")
+    parser.add_argument("--progress", choices=("auto", "on", "off"), default="auto", help="default: %(default)s")
+    return parser
+
+
+def _main(argv: Sequence[str]) -> None:
+    flags = _parser().parse_args(argv)
+    if flags.output and not flags.output.endswith((".csv", ".json")):
+        raise FlagError(f"--output {flags.output} does not end in .csv or .json", "The name decides the format")
+    description = read_description(Path(flags.model))
+    with tempfile.TemporaryDirectory(prefix="vggish-predict-") as scratch:
+        predictions = list(_predictions(flags, f"{scratch}/embeddings"))
+    if flags.output:
+        write = to_csv if flags.output.endswith(".csv") else to_json
+        storage.write_atomic(flags.output, write(predictions, description, flags.top).encode("utf-8", "replace"))
+        print(f"{len(predictions):,} clips: {flags.output}")
+    else:
+        for each in predictions:
+            print(each.id)
+            for c in each.top(flags.top):
+                print(f"  {each.scores[c]:.3f}  {description.classes.names[c]}")
+        streams.expect_printed()
+    if flags.plots:
+        storage.mkdirs(flags.plots)
+        for number, each in enumerate(predictions):
+            name = f"{number:05d}-{re.sub(r'[^A-Za-z0-9._-]+', '_', each.id)[-80:]}.png"
+            png = plot(each, description, flags.top, description.made_by.hop_s)
+            storage.write_atomic(storage.join(flags.plots, name), png)
+        print(f"{len(predictions):,} plots: {flags.plots}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns the exit status."""
+    return run_command(_main, argv)

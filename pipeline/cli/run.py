@@ -1,0 +1,167 @@
+"""The command: `python -m pipeline.run`. Parses, plans, runs, reports; the work is in the modules that it names."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NoReturn
+
+from pipeline.cli import ending, from_flags, options
+from pipeline.cli.flags import check_beam_flags
+from pipeline.errors import OK, exit_code
+from pipeline.running.engines import template
+from pipeline.storage import scratch, stores
+
+if TYPE_CHECKING:
+    from pipeline.output.history import Log
+    from pipeline.output.manifest import Manifest
+    from pipeline.output.resume import OpenedOutput
+    from pipeline.running.engines.runners import Engine
+    from pipeline.running.execution import Execution
+    from pipeline.settings import Job
+    from pipeline.types import Corpus
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command's arguments -> its exit status.
+
+    0; 1 if the job failed; 2 for unusable flags, inputs or output; 128 and the signal's number after Ctrl-C, SIGTERM
+    or SIGHUP.
+    """
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    verbose = "--verbose" in arguments
+    with ending.interruptible(verbose) as interrupted:
+        try:
+            parsed = options.parse(arguments)
+            with scratch.temporary_files():
+                return _run(*parsed)
+        except (KeyboardInterrupt, Exception) as error:
+            if not interrupted and not isinstance(error, KeyboardInterrupt):
+                from pipeline.cli import messages
+
+                messages.show(error, verbose)
+                return exit_code(error)
+        print("\nStopped. What was committed is kept: the same command continues.", file=sys.stderr)
+        return 128 + (interrupted or [signal.SIGINT])[0]
+
+
+def _run(flags: argparse.Namespace, beam_flags: list[str]) -> int:
+    # Heavy imports come after the flags were found to be sound.
+    from pipeline.cli import quiet
+    from pipeline.output import resume
+    from pipeline.running import garbage
+    from pipeline.running.engines import preflight, runners
+
+    started = time.monotonic()
+    garbage.collect_seldom()
+    quiet.logs(flags.verbose)
+    check_beam_flags(beam_flags, options.names())
+    stores.set_flags(beam_flags)
+    engine = runners.choose(flags.runner, beam_flags)
+    preflight.look(engine)
+    found = from_flags.corpus_of(flags)
+    if template.is_dry(engine):
+        flags.overwrite = True  # the output is not even looked at
+    job = from_flags.job_of(flags, found, engine)
+    with from_flags.about("--output"):
+        before = resume.inspect(job.output.directory, job, flags.overwrite)
+    if not engine.local:
+        _announce(engine, job, found, flags.piece_seconds)
+    if flags.task:
+        return _task(flags, found, job, engine, started)
+    from_flags.load(job.model)
+    if flags.check:
+        return _check(flags, found, job, engine, before)
+    if template.asked(engine):
+        print(template.write(found, job, engine, from_flags.update_of(flags)))
+        return OK
+    return _whole(flags, found, job, engine, started)
+
+
+def _whole(flags: argparse.Namespace, found: Corpus, job: Job, engine: Engine, started: float) -> int:
+    """The whole job in one run."""
+    from pipeline.cli import summary
+    from pipeline.cli.finish import finish_run
+    from pipeline.output import history
+    from pipeline.running import embed_corpus
+
+    def opened(output: OpenedOutput) -> None:
+        for line in summary.recovered(output):
+            print(line, file=sys.stderr)
+
+    log = history.Log(job, engine.describe(), started)
+    with from_flags.unless_busy(), _execution(flags, engine, log) as execution:
+        done = embed_corpus.run(found, job, execution, from_flags.update_of(flags), opened)
+    return finish_run(flags, found.names, job.output.directory, done, time.monotonic() - started)
+
+
+def _announce(engine: Engine, job: Job, found: Corpus, piece_s: float) -> None:
+    """Tell what was chosen for an engine, and have one of its workers say whether it can do the job."""
+    from pipeline.running.engines import first_job
+
+    print(engine.announced(job.decoding.processes, job.model.threads, piece_s), file=sys.stderr)
+    if line := first_job.ask_worker(engine, job, [clip.uri for clip in found.clips[:1]]):
+        print(line, file=sys.stderr)
+
+
+def _task(flags: argparse.Namespace, found: Corpus, job: Job, engine: Engine, started: float) -> int:
+    """`--task`: one task's shards, and the end of the array if it is the last; or that end alone."""
+    from pipeline.cli import summary
+    from pipeline.cli.finish import finish_run
+    from pipeline.output import history, task_state
+    from pipeline.output.tasks import Task
+    from pipeline.running import task_end, task_run
+    from pipeline.running.array import Array
+    from pipeline.running.embed_corpus import Finished
+
+    count = flags.task.count if isinstance(flags.task, Task) else 0
+    array = Array(job, found, task_state.terms(found, flags.retry_failed, flags.prune, count), engine)
+    computed_s, kept = 0.0, len(found.clips) + len(found.failures)
+    if isinstance(flags.task, Task):
+        from_flags.load(job.model)
+        log = history.Log(job, engine.describe(), started, str(flags.task))
+        with from_flags.unless_busy(), _execution(flags, engine, log) as execution:
+            part = task_run.compute(array, flags.task, execution)
+        computed_s, kept = part.computed_s, part.kept
+        print(summary.task(flags.task, part, time.monotonic() - started))
+        manifest = None if part.missing else task_end.finish_if_last(array)
+        if manifest is None:
+            return OK
+    else:
+        with from_flags.unless_busy():
+            manifest = task_end.finish(array)
+    done = Finished(manifest, computed_s, kept)
+    return finish_run(flags, found.names, array.directory, done, time.monotonic() - started)
+
+
+@contextmanager
+def _execution(flags: argparse.Namespace, engine: Engine, log: Log) -> Iterator[Execution]:
+    """How the work of a run or a task is carried out; shows how far it is."""
+    from pipeline.cli.progress import ProgressLine
+    from pipeline.running.execution import Execution
+
+    with ProgressLine(flags.progress) as line:
+        yield Execution(engine, flags.piece_seconds, None if line.off else line.show, log)
+
+
+def _check(flags: argparse.Namespace, found: Corpus, job: Job, engine: Engine, before: Manifest | None) -> int:
+    """Tell what the run would do; change nothing."""
+    from pipeline.cli import streams, trial
+    from pipeline.output import commit
+    from pipeline.output.work import compare
+
+    with from_flags.about("--output"):
+        held = commit.committed_ledger(job.output.directory) if before else ()
+        work = compare(found, held, flags.retry_failed, flags.prune)
+        print(trial.report(job, work, before is not None, flags.piece_seconds, engine))
+    streams.expect_printed()
+    return OK
+
+
+def program() -> NoReturn:
+    """The command as a process, which it ends."""
+    ending.run(main)

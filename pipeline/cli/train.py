@@ -1,0 +1,269 @@
+"""Records -> a multi-label classifier, its metrics and a plot of them.
+
+    python -m pipeline.train --train 'audioset/bal_train/*.tfrecord' --eval 'audioset/eval/*.tfrecord' \\
+        --classes class_labels_indices.csv --model my_model
+
+Ten of AudioSet's classes, as the original code's README suggests:
+    python -m pipeline.train ... --model ten --only "Dog,Rain,Siren,Piano,Laughter,Thunder,Drill,Clapping,Toot,Purr"
+
+Interrupted, the same command continues after the last whole epoch.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+import sys
+import time
+from argparse import ArgumentTypeError, Namespace
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.cli.command import ProgramParser, run_command
+from pipeline.cli.flags import positive_float, positive_int
+from pipeline.errors import FlagError
+from pipeline.output import provenance
+from pipeline.output.manifest import versions
+from pipeline.training.data import Classes, Clips, load_clips, read_classes
+from pipeline.training.metrics import Ranking, rank
+from pipeline.training.report import METRICS, PLOT, write_metrics, write_plot
+from pipeline.training.resume import HISTORY
+from pipeline.training.saved_model import DESCRIPTION, NETWORK, NETWORK_DRAFT, Description, save_network
+
+if TYPE_CHECKING:
+    from pipeline.training.fitting import Fitting
+
+MAX_FRAMES = 60
+"""Longer clips are trained on in stretches of so many frames, others in every epoch."""
+_WRITTEN = "|".join(map(re.escape, (DESCRIPTION, METRICS, PLOT, HISTORY)))
+_DRAFT = re.compile(rf"({_WRITTEN})\.[0-9a-f]{{8}}\.tmp|{re.escape(NETWORK_DRAFT)}")
+"""A file of a model's folder that was being written when its training was killed."""
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "attention": {"epochs": 16, "learning_rate": 1e-3, "mixup": 1.0},
+    "logistic": {"epochs": 40, "learning_rate": 1e-2, "mixup": 0.0},
+}
+
+
+def train(flags: Namespace) -> Ranking:
+    """The command's flags -> a model's folder; returns how well it ranks the eval records.
+
+    Raises:
+      FlagError, RecordError, SourceError, ClassesError, ModelError: what is unusable, and what to do.
+    """
+    began = time.monotonic()
+    folder = Path(flags.model)
+    table = read_classes(flags.classes)
+    classes = _chosen(table, flags.only)
+    columns = [table.indices.index(index) for index in classes.indices]
+
+    def loaded(pattern: str) -> Clips:
+        return _usable(load_clips(pattern, table).with_columns(columns), pattern)
+
+    # All that will be needed is looked at first: an epoch may take an hour.
+    made, made_eval = provenance.of(flags.train), provenance.of(flags.eval)
+    clips, unseen = loaded(flags.train), loaded(flags.eval)
+    train_positions, held_out_positions = split(clips.ids, flags.validation)
+    training, held_out = clips.take(train_positions), clips.take(held_out_positions)
+    del clips
+    _check_labels(training, held_out, classes)
+    _check_eval(unseen, flags.eval)
+
+    fitting = _fitting(flags, training)
+    numbers = {"train": len(training), "validation": len(held_out), "eval": len(unseen)}
+    sizes = {"hidden": flags.hidden} if flags.hidden else {}
+    told = {
+        "fitting": asdict(fitting),
+        "sizes": sizes,
+        "clips": numbers,
+        "patterns": {"train": flags.train, "eval": flags.eval},
+    }
+    description = Description(flags.classifier, classes, made, fitting.frames, told)
+    description.refuse_others(made_eval, f"--eval {flags.eval}")
+    _open_folder(folder, description, flags.overwrite)
+    print(f"{len(training):,} clips to train on, {len(held_out):,} held out of them, {len(classes.indices)} classes")
+
+    model, history = _fit(flags.classifier, sizes, training, held_out, fitting, folder)
+    del training, held_out
+    from pipeline.training.fitting import scores
+
+    ranking = rank(scores(model, unseen), unseen.labels)
+    seconds = round(time.monotonic() - began, 1)
+    ran = {"clips": numbers, "epochs": len(history), "seconds": seconds}
+    write_metrics(folder, classes, ranking, ran)
+    replace(description, training={**told, "versions": versions()}).save(folder)
+    save_network(model, folder)  # its presence says that the training has ended
+    shutil.rmtree(folder / "resume", ignore_errors=True)
+    try:
+        write_plot(folder, classes, ranking)
+    except Exception as error:  # the model is there: a picture less is no failure
+        print(f"{PLOT} was not drawn: {error}", file=sys.stderr)
+    return ranking
+
+
+def _chosen(table: Classes, only: str | None) -> Classes:
+    """The table's classes, or those of `--only`."""
+    if not only:
+        return table
+    return table.only([name.strip() for name in next(csv.reader([only], skipinitialspace=True))])
+
+
+def split(ids: Sequence[str], share: float) -> tuple[np.ndarray, np.ndarray]:
+    """Ids -> positions of (clips to train on, clips to validate with): by a hash of the id, in any order the same.
+
+    Args:
+      ids: of the clips; those with one id stay together.
+      share: of the clips to validate with, roughly; at least one, if there are two ids.
+    """
+    digests = b"".join(sha256(each.encode("utf-8", "surrogateescape")).digest()[:8] for each in ids)
+    draws = np.frombuffer(digests, ">u8")
+    chosen = draws < np.uint64(int(share * 2**64))
+    if not chosen.any() or chosen.all():
+        chosen = draws == draws.min()
+    return np.flatnonzero(~chosen), np.flatnonzero(chosen)
+
+
+def _fit(
+    classifier: str, sizes: dict[str, int], training: Clips, held_out: Clips, fitting: Fitting, folder: Path
+) -> tuple[Any, list[dict[str, Any]]]:
+    from vggish_core.quiet import import_tensorflow
+
+    import_tensorflow()
+    import keras
+
+    from pipeline.training import classifiers
+    from pipeline.training.fitting import fit
+
+    keras.utils.set_random_seed(fitting.seed)
+    model = classifiers.build(classifier, training.labels.shape[1], **sizes)
+    return model, fit(model, training, held_out, fitting, folder)
+
+
+def _usable(clips: Clips, where: str) -> Clips:
+    """The clips that have frames; says how many have none."""
+    kept = np.flatnonzero(clips.lengths > 0)
+    if len(kept) < len(clips):
+        print(f"{where}: {len(clips) - len(kept):,} records without frames are left out", file=sys.stderr)
+    return clips.take(kept) if len(kept) < len(clips) else clips
+
+
+def _check_labels(training: Clips, held_out: Clips, classes: Classes) -> None:
+    if not len(training):
+        raise FlagError("--train: one record is not enough to train and to validate with", "Give more records")
+    missing = [classes.names[c] for c in np.flatnonzero(~training.labels.any(axis=0))]
+    if len(missing) == len(classes.names):
+        raise FlagError("--train: no record carries a label of --classes", "Labels come from pipeline.run --manifest")
+    if missing:
+        shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
+        print(f"{len(missing)} classes have no clip to learn from: {shown}", file=sys.stderr)
+    if not held_out.labels.any():
+        print("no held-out clip carries a label: the best epoch cannot be told; raise --validation", file=sys.stderr)
+
+
+def _check_eval(unseen: Clips, where: str) -> None:
+    if not len(unseen):
+        raise FlagError(f"--eval {where}: no record has a frame", "Give records to measure with")
+    if not unseen.labels.any():
+        raise FlagError(f"--eval {where}: no record carries a label of --classes", "Give records that are labelled")
+
+
+def _fitting(flags: Namespace, training: Clips) -> Fitting:
+    from vggish_core.quiet import import_tensorflow
+
+    import_tensorflow()
+    from pipeline.training.fitting import Fitting
+
+    longest = int(training.lengths.max())
+    frames = min(flags.frames or MAX_FRAMES, longest)
+    if longest > frames:
+        longer = int((training.lengths > frames).sum())
+        print(f"{longer:,} clips are longer than {frames} frames: each epoch sees another stretch of them")
+    defaults = DEFAULTS[flags.classifier]
+    chosen = {name: getattr(flags, name) for name in defaults if getattr(flags, name) is not None}
+    return Fitting(
+        **{**defaults, **chosen},
+        batch_size=min(flags.batch_size, len(training)),
+        frames=frames,
+        patience=flags.patience,
+        seed=flags.seed,
+    )
+
+
+def _open_folder(folder: Path, description: Description, overwrite: bool) -> None:
+    """Prepares the model's folder: empty, or that of the same training, interrupted.
+
+    Raises:
+      FlagError: the folder holds something else.
+    """
+    if folder.exists() and overwrite and (folder / DESCRIPTION).exists():
+        shutil.rmtree(folder)
+    if folder.exists() and any(not _DRAFT.fullmatch(path.name) for path in folder.iterdir()):
+        if (folder / NETWORK).exists():
+            raise FlagError(f"--model {folder} holds a trained model", "Name another folder, or give --overwrite")
+        if not (folder / DESCRIPTION).exists():
+            raise FlagError(f"--model {folder} holds other files", "Name a folder that is empty or not there yet")
+        before = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        before["training"].pop("versions", None)  # it was stopped when all but the network was written
+        if before != json.loads(description.text()):
+            raise FlagError(f"--model {folder} holds a training of other data or flags", "Continue it, or --overwrite")
+        print(f"continuing the training in {folder}")
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.iterdir():
+        if _DRAFT.fullmatch(path.name):
+            path.unlink()
+    description.save(folder)
+
+
+def _parser() -> ProgramParser:
+    parser = ProgramParser("pipeline.train", __doc__)
+    parser.add_argument("--train", required=True, metavar="PATTERN", help="TFRecord files to learn from")
+    parser.add_argument("--eval", required=True, metavar="PATTERN", help="TFRecord files to measure with")
+    parser.add_argument("--classes", required=True, metavar="CSV", help="index,mid,display_name of every class")
+    parser.add_argument("--model", required=True, metavar="DIR", help="folder to write; one that is not there yet")
+    parser.add_argument("--only", metavar="NAMES", help='a subset of the classes: "Dog,Rain"; quote names with commas')
+    parser.add_argument("--classifier", choices=sorted(DEFAULTS), default="attention", help="default: %(default)s")
+    parser.add_argument("--hidden", type=positive_int, help="units of the attention network (default: 1024)")
+    parser.add_argument("--epochs", type=positive_int, help="default: 16, logistic 40")
+    parser.add_argument("--batch_size", type=positive_int, default=256, help="default: %(default)s")
+    parser.add_argument("--learning_rate", type=positive_float, help="default: 0.001, logistic 0.01")
+    parser.add_argument("--mixup", type=_not_negative, help="of clips, Beta(a, a); 0: none (default: 1, logistic 0)")
+    parser.add_argument("--frames", type=positive_int, help="of a clip in a step (default: the longest's, up to 60)")
+    parser.add_argument("--validation", type=_share, default=0.05, help="share held out (default: %(default)s)")
+    parser.add_argument("--patience", type=positive_int, default=8, help="epochs without gain (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    parser.add_argument("--overwrite", action="store_true", help="replace the model in --model")
+    return parser
+
+
+def _not_negative(text: str) -> float:
+    return 0.0 if text.strip() in ("0", "0.0") else positive_float(text)
+
+
+def _share(text: str) -> float:
+    value = positive_float(text)
+    if value >= 1:
+        raise ArgumentTypeError(f"{text!r} is not a share between 0 and 1")
+    return value
+
+
+def _main(argv: Sequence[str]) -> None:
+    flags = _parser().parse_args(argv)
+    if flags.hidden and flags.classifier != "attention":
+        raise FlagError(f"--hidden {flags.hidden}: --classifier {flags.classifier} has no hidden units", "Leave it out")
+    ranking = train(flags)
+    summary = ranking.summary()
+    print(f"mAP {summary['mAP']:.4f}, AUC {summary['AUC']:.4f}, d' {summary['d_prime']:.3f}")
+    if summary["classes_without_positives"]:
+        print(f"{summary['classes_without_positives']} classes have no eval record and are left out of the means")
+    print(f"{flags.model}: {METRICS}, {PLOT}; python -m pipeline.predict --model {flags.model} --input ...")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns the exit status."""
+    return run_command(_main, argv, "The same command continues after the last whole epoch.")

@@ -1,0 +1,1 @@
+"""What is to be read: patterns, manifests and segment lists -> clips; the plan."""

@@ -1,0 +1,90 @@
+"""Every clip has a key of its own: what becomes of those that share one."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+
+from pipeline.corpus.tables import SourceError
+from pipeline.types import Clip, ClipKey, Corpus, DuplicateIds, Failure
+
+Place = str | int
+"""A file, or a line of a list."""
+
+
+class Keys:
+    """The keys of clips, and where they come from.
+
+    Args:
+      uri: of the list, for messages; "" for files that patterns match.
+      policy: "stop" at the second clip of a key, or have each of them "fail".
+      remedy: what to do about two clips of one key.
+    """
+
+    def __init__(
+        self, uri: str, policy: DuplicateIds = "stop", remedy: str = "Remove one, or give them ids of their own"
+    ) -> None:
+        self._uri = uri
+        self._policy = policy
+        self._remedy = remedy
+        self._places: dict[ClipKey, list[Place]] = defaultdict(list)
+
+    def add(self, clip: Clip, place: Place) -> None:
+        """A clip, and the line or file that it comes from.
+
+        Raises:
+          SourceError: its key is another one's, unless such clips are to fail.
+        """
+        places = self._places[clip.key]
+        places.append(place)
+        if len(places) > 1 and self._policy == "stop":
+            raise SourceError(
+                f"{self._uri}: {_alike(clip, places)}" if self._uri else _alike(clip, places, "inputs"),
+                f"{self._remedy}; or have them fail with --duplicate_ids fail",
+            )
+
+    def apart(self, failure: Failure, place: Place) -> Failure:
+        """The failure of what has no key to go by, of a row without times say -> the same under a key of its own."""
+        clip = failure.clip
+        while clip.key in self._places:
+            clip = replace(clip, id=f"{clip.id}, {_all([place])}")
+        self._places[clip.key].append(place)
+        return failure if clip is failure.clip else replace(failure, clip=clip)
+
+    def settled(self, corpus: Corpus) -> Corpus:
+        """The clips that were added -> those of keys of their own, and a failure for each of the others."""
+        if all(len(places) == 1 for places in self._places.values()):
+            return corpus
+        clips: list[Clip] = []
+        failures: list[Failure] = []
+        names: Counter[str] = Counter()
+        items: list[Clip | Failure] = [*corpus.clips, *corpus.failures]
+        for item in items:
+            clip = item.clip if isinstance(item, Failure) else item
+            places = self._places.get(clip.key, ())
+            if len(places) > 1:
+                name = f"{clip.id} ({clip.uri})" if clip.uri else clip.id
+                names[name] += 1
+                own = replace(clip, id=name if names[name] == 1 else f"{name} {names[name]}")
+                what = _alike(clip, places, "" if self._uri else "inputs")
+                failures.append(Failure(own, "find", "duplicate_id", what))
+            elif isinstance(item, Failure):
+                failures.append(item)
+            else:
+                clips.append(item)
+        return Corpus(clips, failures)
+
+
+def _alike(clip: Clip, places: Sequence[Place], inputs: str = "") -> str:
+    """What is wrong with a clip that is at several places."""
+    if inputs:
+        return f"{'two' if len(places) == 2 else len(places)} {inputs} have the id {clip.id!r}: {_all(places)}"
+    end = "its end" if clip.end_s is None else f"{clip.end_s:g} s"
+    return f"{_all(places)} are the same clip, {clip.id!r} from {clip.start_s:g} s to {end}"
+
+
+def _all(places: Sequence[Place]) -> str:
+    shown = [f"line {place}" if isinstance(place, int) else place for place in places[:5]]
+    more = f" and {len(places) - 5} more" if len(places) > 5 else ""
+    return (" and ".join(shown) if len(shown) == 2 else ", ".join(shown)) + more

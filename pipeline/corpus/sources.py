@@ -1,0 +1,111 @@
+"""What is to be embedded: patterns of files, segment lists and manifests -> clips, and what fails to be one.
+
+A clip's id is the list's own, or the path of its file below the fixed part of the pattern, without extension.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from pipeline import storage
+from pipeline.corpus.advice import why_nothing_matches
+from pipeline.corpus.class_labels import read_class_labels
+from pipeline.corpus.ids import as_utf8, id_of
+from pipeline.corpus.keys import Keys
+from pipeline.corpus.listings import clips_from_manifest, clips_from_segments
+from pipeline.corpus.tables import SourceError
+from pipeline.types import Clip, Corpus, DuplicateIds, Failure, SegmentAudio
+
+__all__ = ["SourceError", "clips_from_manifest", "clips_from_patterns", "clips_from_segments", "find_corpus"]
+
+
+def find_corpus(
+    patterns: Sequence[str] = (),
+    *,
+    manifest: str | None = None,
+    segments: str | None = None,
+    class_labels: str | None = None,
+    segment_audio: SegmentAudio = "whole",
+    duplicate_ids: DuplicateIds = "stop",
+) -> Corpus:
+    """Patterns of files, and lists of clips -> the corpus.
+
+    Args:
+      patterns: audio files; a folder means all below it (`pipeline.storage.match`). With a manifest: further files,
+        which no row names.
+      manifest: CSV or JSON lines, a row a clip: uri and, if wanted, id, start_seconds, end_seconds, labels.
+      segments: a segment list in AudioSet's format, for the audio of `patterns`.
+      class_labels: AudioSet's `class_labels_indices.csv` or one like it; segment lists need one.
+      segment_audio: rows with times: whether files hold the whole recording, or just the segment ("cut").
+      duplicate_ids: clips of one id and time: "stop" raises, "fail" makes each of them a failure.
+
+    Raises:
+      SourceError: the inputs cannot be used as given.
+      StorageError: they cannot be listed or read.
+    """
+    classes = read_class_labels(storage.absolute(class_labels)) if class_labels else None
+    inputs = clips_from_patterns(patterns, duplicate_ids)
+    if segments:
+        if classes is None:
+            raise SourceError(f"{segments} has labels as MIDs", "Name the table of classes that they are from")
+        uri = storage.absolute(segments)
+        found = clips_from_segments(inputs.clips, uri, classes, segment_audio, duplicate_ids)
+        found = Corpus(found.clips, [*inputs.failures, *found.failures])
+    elif manifest:
+        listed = clips_from_manifest(storage.absolute(manifest), classes, segment_audio, duplicate_ids)
+        found = _with_others(listed, inputs, manifest, duplicate_ids)
+    else:
+        found = inputs
+    return replace(found, names=classes.names) if classes else found
+
+
+def _with_others(listed: Corpus, inputs: Corpus, manifest: str, duplicate_ids: DuplicateIds) -> Corpus:
+    """The clips of a manifest, and the files that no row of it names."""
+    named_clips = [*listed.clips, *(failure.clip for failure in listed.failures)]
+    named = {clip.uri for clip in named_clips}
+    others = [clip for clip in inputs.clips if clip.uri not in named]
+    failures = [failure for failure in inputs.failures if failure.clip.uri not in named]
+    taken = Keys(manifest, duplicate_ids)
+    for clip in (*named_clips, *others, *(failure.clip for failure in failures)):
+        taken.add(clip, clip.uri)
+    return taken.settled(Corpus([*listed.clips, *others], [*listed.failures, *failures]))
+
+
+def clips_from_patterns(patterns: Sequence[str], duplicate_ids: DuplicateIds = "stop") -> Corpus:
+    """Patterns (`pipeline.storage.match`) -> a clip for each file, in the order of their URIs.
+
+    A file that several patterns match counts once, with the id that the first gives it. A folder that may not be listed
+    is a failure of stage "find".
+
+    Args:
+      patterns: of the files.
+      duplicate_ids: as `pipeline.corpus.keys.Keys`.
+
+    Raises:
+      SourceError: a pattern matches nothing; two files have one id.
+    """
+    clips: list[Clip] = []
+    shut: dict[str, tuple[str, str]] = {}
+    seen: set[str] = set()
+    taken = Keys("", duplicate_ids, "Rename one, match only one ('audio/**.wav' say), or give a --manifest with ids")
+    for pattern in map(storage.absolute, patterns):
+        closed: list[storage.StorageError] = []
+        files = storage.match(pattern, closed)
+        if not files:
+            raise closed[0] if closed else why_nothing_matches(pattern)
+        below = len(storage.join(storage.fixed_part(pattern), ""))
+        shut.update((error.uri, (error.uri[below:], error.what)) for error in closed)
+        for file in files:
+            if len(patterns) > 1:
+                if file.uri in seen:
+                    continue
+                seen.add(file.uri)
+            path = file.uri[below:]
+            if storage.is_local(file.uri):
+                path = as_utf8(path)
+            clips.append(Clip(id_of(path), file.uri, size_bytes=file.size_bytes, version=file.version))
+            taken.add(clips[-1], file.uri)
+    failures = (Failure(Clip(as_utf8(path), uri), "find", "unreadable", why) for uri, (path, why) in shut.items())
+    apart = [taken.apart(failure, "the folder") for failure in failures]
+    return taken.settled(Corpus(sorted(clips, key=lambda clip: clip.uri), apart))

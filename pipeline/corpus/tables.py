@@ -1,0 +1,155 @@
+"""Lists as files: CSV and JSON lines -> values with their line numbers, and what is wrong with such a file.
+
+A list is opened once and read from its start to its end, so it may be a pipe.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import chain
+from typing import Any, NamedTuple
+
+from pipeline import storage
+from pipeline.errors import UserError
+
+csv.field_size_limit(2**31 - 1)
+"""A row is never too long to be read, and to fail by itself."""
+
+
+class SourceError(UserError, ValueError):
+    """The inputs cannot be used as given."""
+
+
+class RowError(UserError):
+    """A row of a list cannot be used; the others can.
+
+    Attributes:
+      reason: one of `pipeline.reasons.REASONS`.
+    """
+
+    def __init__(self, found: str, remedy: str = "", reason: str = "bad_row") -> None:
+        super().__init__(found, remedy)
+        self.reason = reason
+
+
+class Cells(NamedTuple):
+    """A row of a CSV, without the space around its cells; a quoted cell may span lines."""
+
+    line: int
+    last_line: int
+    values: list[str]
+
+
+def at(uri: str, line: int, found: str, remedy: str) -> SourceError:
+    """What was found in a line of a file -> the error."""
+    return SourceError(f"{uri}, line {line}: {found}", remedy)
+
+
+@contextmanager
+def text_lines(uri: str) -> Iterator[Iterator[str]]:
+    """The lines of a text file, with their ends; unpacked if its name says that it is compressed.
+
+    What is not UTF-8 below the first line keeps its bytes, as surrogates: files' names need not be UTF-8.
+
+    Raises:
+      SourceError: the first line that is not empty is no text in UTF-8.
+    """
+    with (
+        storage.open_unwrapped(uri) as file,
+        io.TextIOWrapper(file, "utf-8-sig", errors="surrogateescape", newline="") as text,
+    ):
+        start: list[str] = []
+        for line in text:
+            start.append(line)
+            if line.strip():
+                _expect_text(uri, line)
+                break
+        yield chain(start, text)
+
+
+def _expect_text(uri: str, line: str) -> None:
+    fault = "it holds a zero byte" if "\0" in line else ""
+    try:
+        line.encode("utf-8", "surrogateescape").decode("utf-8")
+    except UnicodeDecodeError as error:
+        fault = str(error)
+    if fault:
+        raise SourceError(f"{uri} is no text in UTF-8: {fault}", "Check which file it is, or convert it")
+
+
+def opens_like_json(lines: Iterator[str]) -> tuple[bool, Iterator[str]]:
+    """Lines -> whether the first that is not empty begins like JSON; the same lines."""
+    start: list[str] = []
+    for line in lines:
+        start.append(line)
+        if line.strip():
+            return line.lstrip().startswith(("{", "[")), chain(start, lines)
+    return False, iter(start)
+
+
+def csv_rows(uri: str, lines: Iterable[str]) -> Iterator[Cells]:
+    """Lines of a CSV -> its rows that are not empty.
+
+    Raises:
+      SourceError: a quote is not closed, or text follows one that is closed in a later line: rows are lost in it.
+    """
+    last = ""
+
+    def noted() -> Iterator[str]:
+        nonlocal last
+        for last in lines:  # noqa: UP028 - it is kept
+            yield last
+
+    reader = csv.reader(noted(), skipinitialspace=True, strict=True)
+    while True:
+        line = reader.line_num + 1
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            if reader.line_num > line:
+                found = f"a quote takes in all up to line {reader.line_num} ({error})"
+                raise at(uri, line, found, "Close the quote, or check which file it is") from None
+            cells = next(csv.reader([last], skipinitialspace=True))
+        if cells:
+            yield Cells(line, reader.line_num, [cell.strip() for cell in cells])
+
+
+def expect_width(uri: str, row: Cells, columns: list[str]) -> None:
+    """Looks at the number of a row's cells.
+
+    Raises:
+      RowError: it is not that of the columns.
+      SourceError: neither is it, and the row spans lines: they are lost in a quote that was not closed.
+    """
+    if len(row.values) == len(columns):
+        return
+    found = (
+        f"{len(row.values)} values ({', '.join(row.values)[:200]}) for {len(columns)} columns ({', '.join(columns)})"
+    )
+    if row.last_line > row.line:
+        raise at(uri, row.line, f"a quote takes in all up to line {row.last_line}: {found[:200]}", "Close the quote")
+    raise RowError(found, "Put quotes around values that hold commas")
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """A line of JSON lines -> its object. Raises RowError."""
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise RowError(f"no JSON ({error}): {text.strip()[:80]}", "Put one object in a line") from None
+    if not isinstance(values, dict):
+        raise RowError(f"no JSON object: {text.strip()[:80]}", 'Put {"uri": …} in each line')
+    return values
+
+
+def expect_header(uri: str, line: int, found: list[str], wanted: list[str]) -> None:
+    """Raises SourceError unless a header is the one that is wanted."""
+    if found != wanted:
+        said = ", ".join(found) or "empty"
+        raise at(uri, line, f"the header is {said}, not {', '.join(wanted)}", "Check which file it is")

@@ -1,0 +1,234 @@
+"""Records for training: TFRecords of embeddings as a `tf.data.Dataset`, as plain Python values, or as NumPy arrays.
+
+Reads what `pipeline.run` writes and the released AudioSet and YouTube-8M files: both layouts, quantized or float.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from pipeline import storage
+from pipeline.output.records import FRAMES_KEY, Record, RecordError, read_records, read_tfrecord
+from pipeline.settings import FrontEnd
+from vggish_core.network.postprocess import Postprocessor
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+__all__ = [
+    "NUM_CLASSES",
+    "Batch",
+    "Record",
+    "RecordError",
+    "dequantize",
+    "frame_starts",
+    "load_dataset",
+    "read_records",
+]
+
+NUM_CLASSES = 527
+"""Classes of AudioSet."""
+WIDTH = 128
+CHUNK = 128
+"""Records that are parsed in one call where the caller wants them one by one."""
+SHUFFLE_BUFFER = 16_384
+"""Records that `shuffle=True` draws from: some 25 MB of 10 s clips, quantized."""
+READ_BYTES = 4 << 20
+
+
+class Batch(NamedTuple):
+    """What an element of `load_dataset` holds; the leading dimension b is absent without `batch_size`.
+
+    Attributes:
+      id: string [b].
+      start, end: float32 [b], seconds; NaN in YouTube-8M's layout, which has no times.
+      embeddings: float32 or uint8 [b, t, 128]; rows past `num_frames` are zeros.
+      labels: float32 [b, c], 1 where the record carries the class; c is `num_classes`, or how many it names.
+      num_frames: int32 [b].
+    """
+
+    id: Any
+    start: Any
+    end: Any
+    embeddings: Any
+    labels: Any
+    num_frames: Any
+
+
+def dequantize(quantized: np.ndarray) -> np.ndarray:
+    """Bytes uint8 [...] -> float32 [...], the middle of the interval that truncation maps to each byte.
+
+    x = q * 4 / 255 + 4 / 512 - 2, as the YouTube-8M starter code. No byte becomes 0, which therefore can mark padding.
+    """
+    if quantized.dtype != np.uint8:
+        raise ValueError(f"embeddings are {quantized.dtype}, not uint8: they are not quantized")
+    return _LEVELS[quantized]
+
+
+_LEVELS = Postprocessor.dequantize(np.arange(256, dtype=np.uint8))
+
+
+def frame_starts(num_frames: int, start_s: float = 0.0, hop_s: float = FrontEnd.hop_seconds) -> np.ndarray:
+    """Start of every frame in seconds of the recording, float64 [num_frames].
+
+    Args:
+      num_frames: of the record.
+      start_s: where the record starts.
+      hop_s: from one frame to the next: `settings.hop_seconds` of the data set's manifest; 0.96 in the released files.
+    """
+    return start_s + np.arange(num_frames) * hop_s
+
+
+def load_dataset(
+    pattern: str,
+    *,
+    batch_size: int | None = None,
+    frames: int | None = None,
+    dequantize: bool = True,
+    shuffle: bool | int = False,
+    seed: int | None = None,
+    num_classes: int | Sequence[int] = NUM_CLASSES,
+) -> tf.data.Dataset:
+    """TFRecord files -> a `tf.data.Dataset` of `Batch`es, parsed in parallel, many records a call.
+
+    Padding is 0.0, which `keras.layers.Masking()` recognises: no dequantized byte is 0.
+
+    Args:
+      pattern: path, URI or glob: 'embeddings/*.tfrecord'.
+      batch_size: records an element; None: one record an element, without the leading dimension.
+      frames: rows of every record: longer ones are cut, shorter ones padded. None: of a batch, its longest record's;
+        of a single record, its own.
+      dequantize: bytes become float32 as `dequantize` does; False leaves them uint8. Float records stay as they are.
+      shuffle: True shuffles files and, in a buffer of 16,384, records, anew in every epoch; a number sets the buffer.
+      seed: of the shuffling.
+      num_classes: width of `labels`; or the class indices that its columns stand for, if these are few of many.
+
+    Raises:
+      RecordError: the pattern matches nothing, no record, or something that is no embedding record.
+      tf.errors.OpError: while iterating: frames that are not 128 wide, labels beyond or not among `num_classes`, a
+        damaged record. `read_records` names it.
+    """
+    from vggish_core.quiet import import_tensorflow
+
+    tf = import_tensorflow()
+    files = matching_files(pattern)
+    first = next(read_records(pattern), None)
+    if first is None:
+        raise RecordError(f"{pattern}: {len(files)} files without a record. Name files of a finished run")
+    records = _serialized(tf, files, shuffle, seed)
+    records = records.batch(batch_size or CHUNK, num_parallel_calls=None)
+    key, quantized = FRAMES_KEY[first.layout], first.values.dtype == np.uint8
+
+    def parse(serialized: Any) -> Batch:
+        parsed = _parse(tf, serialized, key, quantized, num_classes)
+        return _shaped(tf, parsed, frames, quantized and dequantize)
+
+    batches = records.map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    if batch_size is None:
+        from pipeline.output.single_records import SingleRecords
+
+        return SingleRecords(batches, own_length=frames is None)
+    return batches.prefetch(tf.data.AUTOTUNE)
+
+
+def matching_files(pattern: str) -> list[str]:
+    """A path, URI or glob -> the files it matches, by name.
+
+    Raises:
+      RecordError: none.
+    """
+    files = sorted(file.uri for file in storage.match(pattern))
+    if not files:
+        raise RecordError(f"no file matches {pattern}. Check the path, and quote patterns")
+    return files
+
+
+def _serialized(tf: Any, files: list[str], shuffle: bool | int, seed: int | None) -> Any:
+    """Files -> a dataset of serialized records: TensorFlow reads local files, `pipeline.storage` all others."""
+    names = tf.data.Dataset.from_tensor_slices(files)
+    if any("://" in file for file in files):
+        records = tf.data.Dataset.from_generator(lambda: _stored(files), output_signature=tf.TensorSpec([], tf.string))
+    elif shuffle:
+        names = names.shuffle(len(files), seed=seed)
+        records = names.interleave(
+            lambda name: tf.data.TFRecordDataset(name, buffer_size=READ_BYTES),
+            cycle_length=min(8, len(files)),
+        )
+    else:
+        records = tf.data.TFRecordDataset(files, buffer_size=READ_BYTES)
+    if shuffle:
+        records = records.shuffle(SHUFFLE_BUFFER if shuffle is True else shuffle, seed=seed)
+    return records
+
+
+def _stored(files: list[str]) -> Iterator[bytes]:
+    for uri in files:
+        with storage.open_read(uri) as file:
+            yield from read_tfrecord(file, uri)
+
+
+def _parse(tf: Any, serialized: Any, key: str, quantized: bool, num_classes: int | Sequence[int]) -> Batch:
+    """Serialized records [b] -> a batch with uint8 or float32 embeddings [b, t, 128] as stored."""
+    text = tf.io.FixedLenFeature([], tf.string, default_value="")
+    seconds = tf.io.FixedLenFeature([], tf.float32, default_value=float("nan"))
+    frame = tf.io.FixedLenSequenceFeature([] if quantized else [WIDTH], tf.string if quantized else tf.float32)
+    context, sequences, lengths = tf.io.parse_sequence_example(
+        serialized,
+        context_features={
+            "video_id": text,
+            "id": text,
+            "start_time_seconds": seconds,
+            "end_time_seconds": seconds,
+            "labels": tf.io.VarLenFeature(tf.int64),
+        },
+        sequence_features={key: frame},
+    )
+    values, num_frames = sequences[key], tf.cast(lengths[key], tf.int32)
+    if quantized:
+        values = _bytes(tf, values, num_frames)
+    labels = _multi_hot(tf, context["labels"], num_classes)
+    ids = tf.where(context["id"] == "", context["video_id"], context["id"])  # AudioSet, or YouTube-8M before 2018
+    return Batch(ids, context["start_time_seconds"], context["end_time_seconds"], values, labels, num_frames)
+
+
+def _multi_hot(tf: Any, classes: Any, num_classes: int | Sequence[int]) -> Any:
+    """Class indices, sparse [b, n] -> float32 [b, c]."""
+    if isinstance(num_classes, int):
+        count, columns = num_classes, classes.values
+        limit = tf.constant(num_classes, tf.int64)
+        sound = tf.debugging.assert_less(columns, limit, f"a label is not below num_classes={num_classes}")
+    else:
+        count, order = len(num_classes), np.argsort(num_classes, kind="stable")
+        ascending = tf.constant(np.asarray(num_classes, np.int64)[order])
+        places = tf.minimum(tf.searchsorted(ascending, classes.values), count - 1)
+        found = tf.gather(ascending, places)
+        sound = tf.debugging.assert_equal(found, classes.values, f"a label is none of {count} classes")
+        columns = tf.gather(tf.constant(order, tf.int64), places)
+    with tf.control_dependencies([sound]):  # or the indicator may be first to stumble, with a message of its own
+        columns = tf.identity(columns)
+    return tf.cast(tf.sparse.to_indicator(classes.with_values(columns), count), tf.float32)
+
+
+def _bytes(tf: Any, strings: Any, num_frames: Any) -> Any:
+    """Frames as strings [b, t], "" in padding -> uint8 [b, t, 128]; decoding alone would cut or pad other widths."""
+    expected = tf.where(tf.sequence_mask(num_frames, tf.shape(strings)[1]), WIDTH, 0)
+    tf.debugging.assert_equal(tf.strings.length(strings), expected, f"a frame does not have {WIDTH} bytes")
+    values = tf.io.decode_raw(strings, tf.uint8, fixed_length=WIDTH)
+    return tf.ensure_shape(values, [None, None, WIDTH])
+
+
+def _shaped(tf: Any, batch: Batch, frames: int | None, dequantized: bool) -> Batch:
+    """Cuts or pads to `frames`, dequantizes, makes padding zero."""
+    values, num_frames = batch.embeddings, batch.num_frames
+    if frames is not None:
+        values = values[:, :frames]
+        values = tf.pad(values, [[0, 0], [0, frames - tf.shape(values)[1]], [0, 0]])
+        values = tf.ensure_shape(values, [None, frames, WIDTH])
+        num_frames = tf.minimum(num_frames, frames)
+    if dequantized:
+        mask = tf.sequence_mask(num_frames, tf.shape(values)[1], tf.float32)
+        values = tf.gather(_LEVELS, tf.cast(values, tf.int32)) * mask[:, :, tf.newaxis]
+    return batch._replace(embeddings=values, num_frames=num_frames)

@@ -1,0 +1,247 @@
+"""`manifest.json`: what an output is, how it was made, and which bytes it promises. Reading and writing it."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timezone
+from importlib import metadata
+from math import fsum
+from pathlib import Path
+from typing import Any
+
+from pipeline import storage
+from pipeline.output.layout import MANIFEST, OutputError, join
+from pipeline.output.staged import ShardEntry, ShardResult
+from pipeline.settings import Job
+from vggish_core.codegen.vector_code import fuses
+
+FORMAT_VERSION = 1
+DISTRIBUTION = "vggish-pipeline"
+PACKAGES = (
+    DISTRIBUTION,
+    "apache-beam",
+    "tensorflow-cpu",
+    "tensorflow",
+    "tf_slim",
+    "numpy",
+    "scipy",
+    "resampy",
+    "numba",
+    "soundfile",
+    "av",
+    "protobuf",
+)
+"""Their versions are written down: what takes part in making the bytes."""
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A shard in the middle of a commit: the entry that it will have, and where its staged files are."""
+
+    entry: ShardEntry
+    staged: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The content of `manifest.json`.
+
+    Attributes:
+      fingerprint, settings: of the job (`Job.fingerprint`, `Job.deciding`).
+      models: name and sha256 of the checkpoint and of the PCA parameters.
+      shards: complete ones, by index.
+      complete: True when every clip of the last finished run is accounted for and every shard is there.
+      pending: shards of a commit that was begun; each file is the old or the new one until the next run finishes it.
+      clearing: an overwrite was begun: files that the manifest does not name are left-overs.
+      run: what changes no bytes: times, versions, processor, engine.
+    """
+
+    fingerprint: str
+    settings: dict[str, Any]
+    models: dict[str, dict[str, str]]
+    shards: tuple[ShardEntry, ...] = ()
+    complete: bool = False
+    pending: tuple[Pending, ...] = ()
+    clearing: bool = False
+    run: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def num_shards(self) -> int:
+        return int(self.settings["num_shards"])
+
+    @property
+    def totals(self) -> dict[str, int | float]:
+        """Sums over the shards; clips_in = written + failed + skipped."""
+        return totals(self.shards)
+
+    @property
+    def failures(self) -> dict[str, int]:
+        """Failed clips by reason, most frequent first."""
+        return _summed(entry.failures for entry in self.shards)
+
+    @property
+    def skips(self) -> dict[str, int]:
+        """Skipped clips by reason, most frequent first."""
+        return _summed(entry.skips for entry in self.shards)
+
+    def to_json(self) -> bytes:
+        content = {
+            "format_version": FORMAT_VERSION,
+            "complete": self.complete,
+            "fingerprint": self.fingerprint,
+            "settings": self.settings,
+            "models": self.models,
+            "totals": self.totals,
+            "failures": self.failures,
+            "skips": self.skips,
+            "shards": [asdict(entry) for entry in self.shards],
+            "run": self.run,
+        }
+        if self.pending:
+            content["pending"] = [asdict(item) for item in self.pending]
+        if self.clearing:
+            content["clearing"] = True
+        return json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n"
+
+
+def from_json(data: bytes, name: str) -> Manifest:
+    """The bytes of a `manifest.json` -> its content; OutputError where it is none, or of a later version."""
+    remedy = "Restore it from a copy, or run with --overwrite to start anew."
+    try:
+        content = json.loads(data)
+        version = content["format_version"]
+        if version != FORMAT_VERSION:
+            raise OutputError(
+                f"{name} has format version {version}, this software writes {FORMAT_VERSION}",
+                "Use the version that wrote it, or run with --overwrite to start anew.",
+            )
+        return Manifest(
+            fingerprint=content["fingerprint"],
+            settings=content["settings"],
+            models=content["models"],
+            shards=tuple(ShardEntry(**entry) for entry in content["shards"]),
+            complete=content["complete"],
+            pending=tuple(Pending(ShardEntry(**item["entry"]), item["staged"]) for item in content.get("pending", ())),
+            clearing=content.get("clearing", False),
+            run=content["run"],
+        )
+    except (ValueError, TypeError, KeyError) as error:
+        raise OutputError(f"{name} is not a manifest of this software ({error!r})", remedy) from None
+
+
+def read(directory: str) -> Manifest | None:
+    """The manifest of an output, or None where there is none."""
+    uri = join(directory, MANIFEST)
+    if not storage.exists(uri):
+        return None
+    with storage.open_read(uri) as file:
+        return from_json(file.read(), uri)
+
+
+def write(directory: str, manifest: Manifest) -> None:
+    """Replaces the manifest, atomically: the commit point of every change to an output."""
+    run = {**manifest.run, "updated": _now()}
+    storage.write_atomic(join(directory, MANIFEST), replace(manifest, run=run).to_json())
+
+
+def new(job: Job, engine: Mapping[str, Any] | None = None) -> Manifest:
+    """A job -> the manifest of its output before anything is written."""
+    model = job.model
+    models = {"checkpoint": {"name": model.checkpoint_name or model.checkpoint, "sha256": model.checkpoint_sha256}}
+    if model.embeddings != "raw":
+        models["pca_params"] = {"name": model.pca_name or model.pca_params, "sha256": model.pca_sha256}
+    run = {
+        "created": _now(),
+        "updated": _now(),
+        "versions": versions(),
+        "processor": processor(),
+        "arithmetic": arithmetic(),
+        "engine": dict(engine or {}),
+    }
+    return Manifest(job.fingerprint(), job.deciding(), models, run=run)
+
+
+def made_with(engine: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """This process' versions, processor and engine, as the manifest tells them."""
+    made = {"versions": versions(), "processor": processor(), "arithmetic": arithmetic()}
+    return {**made, "engine": dict(engine or {})}
+
+
+def continued(manifest: Manifest, engine: Mapping[str, Any] | None = None) -> Manifest:
+    """The manifest with this run's versions, processor and engine; differing ones of earlier runs are kept by."""
+    now = made_with(engine)
+    before = {name: manifest.run.get(name) for name in now}
+    return made_also(replace(manifest, run={**manifest.run, **now}), [before])
+
+
+def made_also(manifest: Manifest, others: Iterable[Mapping[str, Any]]) -> Manifest:
+    """The manifest with the versions, processors and engines (`made_with`) of others that took part, if they differ."""
+    earlier = list(manifest.run.get("earlier", []))
+    for other in others:
+        if any(manifest.run.get(name) != value for name, value in other.items()):
+            earlier = [each for each in earlier if each != other] + [dict(other)]
+    return replace(manifest, run={**manifest.run, "earlier": earlier}) if earlier else manifest
+
+
+def with_results(manifest: Manifest, results: Iterable[ShardResult | Pending]) -> Manifest:
+    """The manifest with the results' shards in place of those of the same index."""
+    shards = {entry.index: entry for entry in manifest.shards}
+    shards.update({result.entry.index: result.entry for result in results})
+    return replace(manifest, shards=tuple(shards[index] for index in sorted(shards)))
+
+
+def versions() -> dict[str, str]:
+    """Name -> version of Python and of the installed packages that take part in making the bytes."""
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def processor() -> str:
+    """The processor's name, as the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def arithmetic() -> str:
+    """What decides how results are rounded here: docs/records.md says what it promises."""
+    return f"{platform.machine()} {'with' if fuses() else 'without'} fused multiply-add"
+
+
+def totals(shards: Iterable[ShardEntry]) -> dict[str, int | float]:
+    """Sums over some shards; clips_in = written + failed + skipped, and damaged are among the written."""
+    entries = list(shards)
+    written = sum(entry.records for entry in entries)
+    failed = sum(entry.failed for entry in entries)
+    skipped = sum(entry.skipped for entry in entries)
+    return {
+        "clips_in": written + failed + skipped,
+        "written": written,
+        "damaged": sum(entry.damaged for entry in entries),
+        "failed": failed,
+        "skipped": skipped,
+        "examples": sum(entry.examples for entry in entries),
+        "audio_seconds": round(fsum(entry.audio_seconds for entry in entries), 6),
+    }
+
+
+def _summed(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for each in counts:
+        total.update(each)
+    return dict(sorted(total.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")

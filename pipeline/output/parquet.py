@@ -1,0 +1,152 @@
+"""Records <-> Parquet: one row a record, and nothing lost either way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from pipeline import storage
+from pipeline.output import provenance
+from pipeline.output.dataset import WIDTH, frame_starts
+from pipeline.output.records import Record, RecordError, read_records, to_sequence_example, write_tfrecord
+from pipeline.types import RecordFormat
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ROWS_OF_A_GROUP = 4096
+"""Records in memory at a time, and rows of a group of the Parquet file."""
+LAYOUT_KEY = b"vggish.layout"
+HOP_KEY = b"vggish.hop_seconds"
+DEQUANTIZER_KEY = b"vggish.dequantize"
+
+
+_READ = ("id", "id_bytes", "start", "end", "embeddings", "labels")
+
+
+def to_parquet(pattern: str, path: str, *, hop_s: float | None = None) -> int:
+    """TFRecord files -> one Parquet file; returns how many records.
+
+    `start` and `end` float32 (s; null in YouTube-8M's layout), `frame_times` list of float64 (s,
+      each frame's start), `embeddings` list of fixed-size lists of 128 uint8 or float32, `labels` list of int64. The
+      file's metadata names the layout, the hop and the dequantizer.
+
+      Args:
+        pattern: path, URI or glob.
+        path: of the Parquet file, which is replaced if there is one.
+        hop_s: from one frame to the next; None: as the manifest beside the records says, or the published
+        files' where there is none.
+
+      Raises:
+        RecordError: as `read_records`; or records of different layouts or types, which one file cannot hold.
+    """
+    import pyarrow.parquet as pq
+
+    records = read_records(pattern)
+    first = next(records, None)
+    if first is None:
+        raise RecordError(f"{pattern}: no record in the files")
+    hop = hop_s or provenance.of(pattern).hop_s
+    schema = _schema(first, hop)
+    count = 0
+    with storage.open_write(path) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        group = [first, *islice(records, ROWS_OF_A_GROUP - 1)]
+        while group:
+            writer.write_table(_table(group, first, hop, schema))
+            count += len(group)
+            group = list(islice(records, ROWS_OF_A_GROUP))
+    return count
+
+
+def from_parquet(path: str, output: str) -> int:
+    """A file that `to_parquet` wrote -> one TFRecord file of the layout it came from; returns how many records.
+
+    Raises:
+      RecordError: columns are missing or of other types.
+    """
+    import pyarrow.parquet as pq
+
+    with storage.open_read(path) as file, storage.open_write(output) as out:
+        parquet = pq.ParquetFile(file)
+        layout = _layout(parquet, path)
+        return write_tfrecord(out, (_to_bytes(row, layout) for row in _rows(parquet)))
+
+
+def _schema(first: Record, hop: float) -> pa.Schema:
+    import pyarrow as pa
+
+    element = pa.uint8() if first.values.dtype == np.uint8 else pa.float32()
+    metadata = {LAYOUT_KEY: first.layout.encode(), HOP_KEY: repr(hop).encode()}
+    if element == pa.uint8():
+        metadata[DEQUANTIZER_KEY] = b"x = q * 4 / 255 + 4 / 512 - 2"
+    columns = {
+        "id": pa.string(),
+        "id_bytes": pa.binary(),
+        "start": pa.float32(),
+        "end": pa.float32(),
+        "frame_times": pa.list_(pa.float64()),
+        "embeddings": pa.list_(pa.list_(element, WIDTH)),
+        "labels": pa.list_(pa.int64()),
+    }
+    return pa.schema(list(columns.items()), metadata)
+
+
+def _table(records: Sequence[Record], first: Record, hop: float, schema: pa.Schema) -> pa.Table:
+    import pyarrow as pa
+
+    for record in records:
+        if (record.layout, record.values.dtype) != (first.layout, first.values.dtype):
+            raise RecordError(
+                f"{record.id} is {record.layout} {record.values.dtype}, {first.id} is {first.layout} "
+                f"{first.values.dtype}: convert data sets of different layouts or types apart"
+            )
+    offsets = np.cumsum([0] + [len(record.values) for record in records]).astype(np.int32)
+    times = np.concatenate([frame_starts(len(record.values), record.start_s or 0.0, hop) for record in records])
+    rows = pa.FixedSizeListArray.from_arrays(np.concatenate([record.values for record in records]).ravel(), WIDTH)
+    arrays = [
+        pa.array([_text(record.id) for record in records], pa.string()),
+        pa.array([_inexact(record.id) for record in records], pa.binary()),
+        pa.array([record.start_s for record in records], pa.float32()),
+        pa.array([record.end_s for record in records], pa.float32()),
+        pa.ListArray.from_arrays(offsets, times),
+        pa.ListArray.from_arrays(offsets, rows),
+        pa.array([list(record.labels) for record in records], pa.list_(pa.int64())),
+    ]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _text(clip_id: str) -> str:
+    return clip_id.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _inexact(clip_id: str) -> bytes | None:
+    return None if clip_id == _text(clip_id) else clip_id.encode("utf-8", "surrogateescape")
+
+
+def _layout(parquet: Any, path: str) -> RecordFormat:
+    layout = (parquet.schema_arrow.metadata or {}).get(LAYOUT_KEY, b"").decode()
+    if layout not in ("audioset", "youtube8m"):
+        raise RecordError(f"{path} was not written by pipeline.parquet: its metadata has no {LAYOUT_KEY.decode()}")
+    return cast(RecordFormat, layout)
+
+
+def _rows(parquet: Any) -> Iterator[dict[str, Any]]:
+    for batch in parquet.iter_batches(ROWS_OF_A_GROUP, columns=list(_READ)):
+        embeddings = batch.column("embeddings")
+        offsets = embeddings.offsets.to_numpy()
+        flat = embeddings.values.values.to_numpy().reshape(-1, WIDTH)
+        columns = {name: batch.column(name).to_pylist() for name in _READ if name != "embeddings"}
+        for i in range(len(batch)):
+            row = {name: column[i] for name, column in columns.items()}
+            yield {**row, "values": flat[offsets[i] : offsets[i + 1]]}
+
+
+def _to_bytes(row: dict[str, Any], layout: RecordFormat) -> bytes:
+    exact = row["id_bytes"]
+    clip_id = row["id"] if exact is None else exact.decode("utf-8", "surrogateescape")
+    return to_sequence_example(
+        clip_id, row["start"] or 0.0, row["end"] or 0.0, row["labels"], row["values"], record_format=layout
+    )

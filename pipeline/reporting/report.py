@@ -1,0 +1,52 @@
+"""An output, or record files of any origin, as a page for people: one self-contained HTML file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pipeline import storage
+from pipeline.output.layout import REPORT, explained, join
+
+
+def write(
+    directory: str, class_labels: str | Mapping[int, str] | None = None, manifest_uri: str = "", to: str = ""
+) -> str:
+    """An output -> its report's path or URI, which is replaced.
+
+    Args:
+      directory: the output.
+      class_labels: AudioSet's `class_labels_indices.csv` or one like it, or the names of class indices themselves.
+      manifest_uri: of a manifest that lies elsewhere.
+      to: where the report goes; "": into the output.
+
+    Raises:
+      OutputError, RecordError, SourceError, OSError: something that it is made of cannot be read.
+    """
+    from pipeline.reporting import sample as report_sample
+
+    return _write(report_sample.of_output(directory, manifest_uri), class_labels, to or join(directory, REPORT))
+
+
+def write_files(patterns: Sequence[str], class_labels: str | None = None, to: str = REPORT) -> str:
+    """Record files of any origin, as paths, URIs or globs -> the path or URI of the report on them, as `write`."""
+    from pipeline.reporting import sample as report_sample
+
+    return _write(report_sample.of_files(patterns), class_labels, to)
+
+
+def _write(sample, class_labels: str | Mapping[int, str] | None, to: str) -> str:  # type: ignore[no-untyped-def]
+    from pipeline.reporting import page as report_page
+
+    data = report_page.page(sample, _names(class_labels)).encode("utf-8", "replace")
+    with explained(to, "writing the report"):
+        storage.write_atomic(to, data)
+    return to
+
+
+def _names(class_labels: str | Mapping[int, str] | None) -> Mapping[int, str]:
+    """A table of class labels -> display names by class index."""
+    if not isinstance(class_labels, str):
+        return class_labels or {}
+    from pipeline.corpus.class_labels import read_class_labels
+
+    return read_class_labels(class_labels).names

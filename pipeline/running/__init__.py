@@ -1,0 +1,1 @@
+"""Corpora embedded: the graph, pieces and their commits, array tasks, engines."""

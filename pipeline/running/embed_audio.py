@@ -1,0 +1,128 @@
+"""VGGish in other people's pipelines: `EmbedAudio`, from references to audio, or its bytes, to whole clips' embeddings.
+
+One step from end to end, and nothing of a clip crosses a shuffle on the way: an element gives exactly one element, in
+its own window, whatever else has the same id. It wires the very steps that the command runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple, get_args
+
+import apache_beam as beam
+
+from pipeline.embedding import models
+from pipeline.running.whole_clips import FAILED, EmbedAudioDoFn
+from pipeline.settings import Decoding, FrontEnd, Model, checked_hop
+from pipeline.types import Damaged, Embedding, EmbeddingKind, Failure, ShortClips
+
+
+class Embedded(NamedTuple):
+    """What `EmbedAudio` gives.
+
+    Attributes:
+      embeddings: PCollection[(id, Embedding)]: whole clips.
+      failed: PCollection[(id, Failure)]: why there is none.
+    """
+
+    embeddings: beam.PCollection
+    failed: beam.PCollection
+
+
+class EmbedAudio(beam.PTransform):
+    """PCollection of audio -> `Embedded`: .embeddings of (id, `Embedding`), .failed of (id, `Failure`).
+
+    Elements are URIs (local or remote, one file each; the URI is the id), pairs (id, URI) or (id, bytes of an audio
+    file of any format), or `pipeline.types.Clip`s, which may have times (`cut`) and labels. Each gives one element,
+    in either output. An `Embedding` here is a whole clip: `values` [k, 128], uint8 or float32, and `clip` with the
+    record's times; `clip.uri` is "" where bytes came in. Clips too short for an example are in `.failed`, `skipped`.
+    Values are those that `pipeline.run` writes for the same file and settings, byte for byte.
+
+    Batches of the network are filled from all clips of a bundle, decoders are processes that may crash alone, and the
+    model is loaded once a worker process. A recording is decoded by one decoder from end to end, however long.
+
+    Args:
+      checkpoint, pca: "released", "standin" (random, to try things), a path or URI; found and verified when the
+        transform is applied, and again on the workers, which have to find the same.
+      embeddings: "quantized" uint8, or float32 "pca" or "raw" (no PCA is needed then).
+      precision, convolutions: as the command's flags.
+      hop_seconds: from one example's start to the next, a multiple of 0.01.
+      short_clips: what becomes of clips of less than one example (0.975 s): "skip", "pad" or "fail".
+      max_duration_seconds: longer clips fail as too_long.
+      damaged: whether files that are damaged or cut off "fail", or what decodes of them is kept ("keep").
+      threads, decoders: calls of the network, and decoder processes, at the same time in a worker process; None: as
+        many as the worker has cores. Engines that start a process a core want 1.
+      decode_timeout_seconds, decode_memory_mb: a decoder without progress for so long, or with more memory, is ended.
+      reshuffle: spread elements over all workers first. Bytes cross it too: for large ones give URIs, or False where
+        the elements are spread already.
+
+    Raises:
+      ValueError: a setting that does not exist.
+      WeightsError, CheckpointError, PcaError: when applied: weights that are missing or do not fit.
+    """
+
+    def __init__(
+        self,
+        checkpoint: str = "released",
+        pca: str = "released",
+        *,
+        embeddings: EmbeddingKind = "quantized",
+        precision: str = "float32",
+        convolutions: str | None = None,
+        hop_seconds: float = FrontEnd.hop_seconds,
+        short_clips: ShortClips = "skip",
+        max_duration_seconds: float | None = None,
+        damaged: Damaged = "fail",
+        threads: int | None = None,
+        decoders: int | None = None,
+        decode_timeout_seconds: float = Decoding.timeout_s,
+        decode_memory_mb: int = Decoding.memory_mb,
+        reshuffle: bool = True,
+    ) -> None:
+        super().__init__()
+        _check("embeddings", embeddings, get_args(EmbeddingKind))
+        _check("short_clips", short_clips, get_args(ShortClips))
+        _check("damaged", damaged, get_args(Damaged))
+        _check("precision", precision, ("float32", "bfloat16"))
+        kernels = ("direct",) if precision == "bfloat16" else ("winograd", "direct")
+        convolutions = convolutions or kernels[0]
+        _check("convolutions", convolutions, kernels)
+        try:
+            hop_s = checked_hop(hop_seconds)
+        except ValueError as error:
+            raise ValueError(f"hop_seconds: {error}") from None
+        numbers = {
+            "max_duration_seconds": max_duration_seconds,
+            "threads": threads,
+            "decoders": decoders,
+            "decode_timeout_seconds": decode_timeout_seconds,
+            "decode_memory_mb": decode_memory_mb,
+        }
+        for name, number in numbers.items():
+            if number is not None and not number > 0:
+                raise ValueError(f"{name} is {number!r}, not a number above 0")
+        self.front_end = FrontEnd(hop_s, short_clips, max_duration_seconds, damaged)
+        self.model = Model(
+            checkpoint=checkpoint,
+            pca_params=pca,
+            precision=precision,
+            convolutions=convolutions,
+            embeddings=embeddings,
+            threads=threads or 0,
+        )
+        self.decoding = Decoding(decoders or 0, decode_timeout_seconds, decode_memory_mb)
+        self.reshuffle = reshuffle
+
+    def expand(self, audio: beam.PCollection) -> Embedded:
+        model = models.resolve_pca(models.resolve_checkpoint(self.model))
+        if self.reshuffle:
+            audio = audio | "Spread" >> beam.Reshuffle()
+        step = beam.ParDo(EmbedAudioDoFn(self.front_end, self.decoding, model))
+        typed = step.with_output_types(tuple[str, Embedding], **{FAILED: tuple[str, Failure]})
+        result = audio | "Embed audio" >> typed.with_outputs(FAILED, main="embeddings")
+        return Embedded(result.embeddings, result[FAILED])
+
+
+def _check(name: str, value: str, known: Iterable[str]) -> None:
+    if value not in known:
+        raise ValueError(f"{name} is {value!r}, which is none of: {', '.join(known)}")

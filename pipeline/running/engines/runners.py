@@ -1,0 +1,231 @@
+"""Where a graph runs: the runner's name and options -> Beam's, and what is chosen for its workers."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline.errors import FlagError, JobError, UserError
+from pipeline.machine import cores
+from pipeline.running.engines import worker_processes
+from pipeline.running.engines.watch import Watch, page_of
+
+LOCAL_RUNNERS = ("directrunner", "fnapirunner")
+IN_PROCESS = "FnApiRunner"
+NOT_RECOVERING = (*LOCAL_RUNNERS, "prismrunner", "portablerunner")
+"""Runners that lose a whole job with one worker, or of which that is not known."""
+OWN_FLINK = ("[local]", "[auto]")
+"""Values of --flink_master for which Beam starts a Flink in a process of its own."""
+ONE_PROCESS = "no_use_multiple_sdk_containers"
+"""Dataflow's experiment: one worker process a machine, not one a core."""
+
+_LOST = re.compile("SDK worker disconnected|Channel closed prematurely|Worker subprocess exited|harness.*disconnected")
+"""What Prism, Python's job service and Flink say of a worker process that is gone."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A runner and what was decided for its workers.
+
+    Attributes:
+      runner: Beam's name of it; `DirectRunner` has become the in-process FnApiRunner.
+      arguments: Beam's own flags.
+      local: True where workers are threads or processes of this machine and nothing is written before all is done.
+      workers: worker processes of this machine, where local.
+      environment: what a portable engine's workers are: LOOPBACK, EXTERNAL, PROCESS, DOCKER or a URN of Beam.
+      in_pieces: True where a job is a sequence of committed pieces: the engine would lose all with one worker.
+      processes: True where workers are processes that this one starts (`worker_processes`).
+      watch: told how a job goes.
+    """
+
+    runner: str
+    arguments: tuple[str, ...]
+    local: bool
+    workers: int
+    environment: str = ""
+    in_pieces: bool = True
+    processes: bool = False
+    watch: Watch | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def here(self) -> bool:
+        """Whether workers are certain to have this machine's processors, and its files."""
+        return self.local or self.environment == "LOOPBACK"
+
+    def describe(self) -> dict[str, Any]:
+        """What the manifest says of it."""
+        environment = {"environment": self.environment} if self.environment else {}
+        return {"runner": self.runner, "workers": self.workers, **environment}
+
+    def announced(self, decoders: int, threads: int, piece_s: float) -> str:
+        """What was chosen, with the job's own settings (0: by each worker) -> a line for the user."""
+        where = "" if self.local else f" ({self.environment or 'its own workers'})"
+        processes = f"{self.workers} processes" if self.workers > 1 else "one process" if self.here else "each process"
+        per = "with " if self.workers == 1 else "each with "
+        counts = f"{decoders or 'as many'} decoders, {threads or 'as many'} threads"
+        own = "" if decoders and threads else " as it has cores"
+        kept = f"committed about every {piece_s:g} s" if self.in_pieces else "one job, committed at its end"
+        return f"{self.runner}{where}: {processes} {per}{counts}{own} and one model; {kept}"
+
+    def options(self, resource_hints: Sequence[str] = ()) -> Any:
+        """Resource hints, over which the user's go -> `PipelineOptions`."""
+        from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
+
+        hints = [f"--resource_hint={hint}" for hint in resource_hints]
+        options = PipelineOptions(["--runner", self.runner, *hints, *self.arguments])
+        if self.processes:
+            direct = options.view_as(DirectOptions)
+            direct.direct_num_workers = self.workers
+            direct.direct_running_mode = None  # "multi_processing" would have Beam start processes for each graph
+        return options
+
+
+class WorkerLostError(JobError):
+    """A worker process is gone, and the engine gave the job up.
+
+    Args:
+      runner: the engine's.
+      said: what it said.
+    """
+
+    def __init__(self, runner: str, said: str) -> None:
+        super().__init__(
+            f"a worker process of {runner} ended in the middle of the job ({said})",
+            "Run the same command again: what was committed is kept. If it happens again, look whether the system "
+            "ended it for want of memory: fewer --decoders and --threads, or a larger machine",
+        )
+
+
+def choose(runner: str, rest: Sequence[str]) -> Engine:
+    """The runner asked for and Beam's flags -> the engine.
+
+    `DirectRunner` would first try to download a Go binary and run that; the in-process runner is what it means here.
+
+    Raises:
+      FlagError: for a runner that Beam does not have.
+    """
+    from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
+
+    known = StandardOptions.KNOWN_RUNNER_NAMES
+    if "." not in runner and runner.lower() not in (name.lower() for name in known):
+        near = difflib.get_close_matches(runner, known, n=1, cutoff=0.5) or ["DirectRunner"]
+        raise FlagError(f"--runner {runner!r} is none of Beam's runners", f"Did you mean {near[0]}?")
+    name = runner.lower()
+    local = name in LOCAL_RUNNERS
+    given = PipelineOptions(list(rest))
+    direct = given.view_as(DirectOptions)
+    processes = local and direct.direct_running_mode == "multi_processing"
+    workers = (direct.direct_num_workers or cores()) if processes else 1
+    chosen = tuple(rest) if local else (*rest, *_defaults(name, given))
+    environment = "" if local or name == "dataflowrunner" else _environment(name, chosen)
+    in_pieces = name in NOT_RECOVERING
+    return Engine(IN_PROCESS if local else runner, chosen, local, workers, environment, in_pieces, processes)
+
+
+def _defaults(name: str, given: Any) -> list[str]:
+    """A portable runner's name and the options given -> the flags that are added to them."""
+    from apache_beam.options.pipeline_options import DebugOptions, PortableOptions
+
+    portable, experiments = given.view_as(PortableOptions), given.view_as(DebugOptions).experiments or []
+    added = []
+    if name == "dataflowrunner" and not any("use_multiple_sdk_containers" in each for each in experiments):
+        added += ["--experiments", ONE_PROCESS]
+    in_reach = name == "prismrunner" or (name == "portablerunner" and is_here(portable.job_endpoint or ""))
+    if in_reach and not portable.environment_type:
+        added += ["--environment_type", "LOOPBACK"]
+    return added
+
+
+def _environment(name: str, arguments: Sequence[str]) -> str:
+    """A portable runner's name and Beam's flags -> what the worker processes are, as Beam will take it."""
+    from apache_beam.options.pipeline_options import FlinkRunnerOptions, PipelineOptions, PortableOptions
+
+    options = PipelineOptions(list(arguments))
+    own_flink = name == "flinkrunner" and options.view_as(FlinkRunnerOptions).flink_master in OWN_FLINK
+    return options.view_as(PortableOptions).environment_type or ("LOOPBACK" if own_flink else "DOCKER")
+
+
+def is_here(address: str) -> bool:
+    """Whether HOST:PORT is of this machine's loopback; Beam's "embed" is a job service in this very process."""
+    if address == "embed":
+        return True
+    host = address.partition("://")[2] or address
+    return host.rpartition(":")[0].strip("[]") in ("localhost", "127.0.0.1", "::1")
+
+
+def cores_a_worker(engine: Engine) -> int:
+    """How many processors one worker process of the engine has for itself; 0: each worker has to see."""
+    return max(1, cores() // engine.workers) if engine.here else 0
+
+
+def told(error: BaseException) -> str:
+    """An error, perhaps one that an engine brought back from a worker -> what the step that failed had to say."""
+    text = _last_line(error) or type(error).__name__
+    return re.sub(r"^[\w.]+(Error|Exception|Busy|Differ): ", "", text)
+
+
+def _last_line(error: BaseException) -> str:
+    """An error's text; of a traceback, which Beam brings from worker processes, the last line."""
+    text = str(error).strip()
+    if "Traceback (most recent call last)" in text:
+        text = [line for line in text.splitlines() if line and not line[0].isspace()][-1]
+    return re.sub(r"\s*\[while running '[^']*'\]", "", text)
+
+
+def explained(error: BaseException) -> BaseException:
+    """An error from an engine -> a `JobError`, if a step had raised an error for the user; else itself."""
+    if isinstance(error, UserError):
+        return error
+    raised, _, message = _last_line(error).partition(": ")
+    module, _, name = raised.rpartition(".")
+    kind = getattr(sys.modules.get(module or "builtins"), name, None)
+    if isinstance(kind, type) and issubclass(kind, UserError | OSError):
+        return JobError(message)
+    return error
+
+
+def run(engine: Engine, construct: Callable[[Any], Any], resource_hints: Sequence[str] = ()) -> Any:
+    """An engine and a function that builds a graph on its argument, the pipeline -> the finished run's result.
+
+    Args:
+      engine: where.
+      construct: gets the pipeline.
+      resource_hints: what all steps ask for of a worker, as values of Beam's `--resource_hint`; the user's go first.
+
+    Raises:
+      WorkerLostError: a worker process is gone, and the engine gave up.
+      Exception: whatever the engine or a step of the graph raised.
+    """
+    import apache_beam as beam
+
+    pipeline = beam.Pipeline(_runner(engine), engine.options(resource_hints))
+    construct(pipeline)
+    try:
+        with worker_processes.kept():
+            if engine.watch:
+                engine.watch.begin()
+            result = pipeline.run()
+            if engine.watch:
+                engine.watch.running(result, page_of(result, pipeline.options))
+            result.wait_until_finish()
+    except Exception as error:
+        if lost := _LOST.search(str(error)):
+            raise WorkerLostError(engine.runner, lost[0]) from error
+        told = explained(error)
+        if told is error:
+            raise
+        raise told from error
+    return result
+
+
+def _runner(engine: Engine) -> Any:
+    """The runner where it is not Beam's own of that name; None where it is."""
+    if not engine.processes:
+        return None
+    from pipeline.running.engines import beam_workers
+
+    return beam_workers.runner()

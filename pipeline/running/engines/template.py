@@ -1,0 +1,112 @@
+"""A job written down instead of run: a template that Dataflow starts later, or with --dry_run only a look at it.
+
+A template's job stages shards in the output, as any run does; there is nobody to commit them. The same command without
+`--template_location`, on any runner, finds and commits them, and computes what is missing. Until then the plan stays.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pipeline import storage
+
+if TYPE_CHECKING:
+    from pipeline.output.work import Work
+    from pipeline.running.engines.runners import Engine
+    from pipeline.settings import Job, Update
+    from pipeline.types import Corpus
+
+RUNNER = "dataflowrunner"
+
+
+def asked(engine: Engine) -> bool:
+    """Whether the engine's flags ask for a template, or for a dry run."""
+    return engine.runner.lower() == RUNNER and (is_dry(engine) or bool(_google(engine).template_location))
+
+
+def is_dry(engine: Engine) -> bool:
+    """Whether they ask for a dry run: the output is not even looked at."""
+    from apache_beam.options.pipeline_options import TestOptions
+
+    return engine.runner.lower() == RUNNER and bool(engine.options().view_as(TestOptions).dry_run)
+
+
+def write(found: Corpus, job: Job, engine: Engine, update: Update) -> str:
+    """The corpus, the job, the engine, and what becomes of what the output holds -> what was done, for the user.
+
+    Raises:
+      OutputError: the output cannot be started or continued.
+      Exception: whatever Beam raises of the job or its staging.
+    """
+    from pipeline.output import commit, lock, resume
+    from pipeline.output.layout import PLAN, join
+    from pipeline.output.work import compare
+
+    if is_dry(engine):
+        part = join(job.output.directory, PLAN, "part-00000.jsonl")
+        proto = _construct(job, engine, [part], "dry-run").job.proto_pipeline
+        return f"A dry run: the job has {_steps(proto)} steps in {_image(proto)}; nothing was written or started."
+    directory, location = job.output.directory, _google(engine).template_location
+    with lock.Lock(directory):
+        opened = resume.start(directory, job, update.overwrite, engine.describe())
+        work = compare(found, commit.committed_ledger(directory), update.retry_failed, update.prune)
+        if not (work.clips or work.failures or work.drops):
+            return f"{directory} holds all of the corpus: there is nothing to write a template for."
+        attempt = commit.attempt_name(opened.manifest)
+        before = _version(location)
+        try:
+            _construct(job, engine, _plan(job, work, attempt), attempt)
+        except AttributeError:
+            # Beam 2.77 writes the template, then asks for the id of the job that there is not.
+            if _version(location) in ("", before):
+                raise
+    return (
+        f"Wrote the template {location} for {len(work.clips):,} clips. Start it, if need be from a copy in gs://:\n"
+        f"  gcloud dataflow jobs run NAME --region {_google(engine).region} --gcs-location {location}\n"
+        "When that job has ended, the same command without --template_location commits what it computed."
+    )
+
+
+def _construct(job: Job, engine: Engine, parts: list[str], attempt: str) -> Any:
+    """Builds the graph and hands it to the runner -> its result."""
+    import apache_beam as beam
+
+    from pipeline.running import transforms
+
+    pipeline = beam.Pipeline(options=engine.options(transforms.RESOURCE_HINTS))
+    transforms.build(pipeline, parts, job, attempt)
+    return pipeline.run()
+
+
+def _plan(job: Job, work: Work, attempt: str) -> list[str]:
+    """Everything that there is to do -> URIs of the plan's parts, which stay for the template's job."""
+    from pipeline.corpus import plan, plan_file
+    from pipeline.output.layout import PLAN, explained, join
+    from pipeline.types import Removal
+
+    requests = plan.requests(work.clips, None, job.decoding.segment_seconds, job.front_end.hop_frames)
+    with explained(job.output.directory, "writing the plan"):
+        where = join(job.output.directory, PLAN)
+        return plan_file.write(where, [*requests, *work.failures, *map(Removal, work.drops)], name=attempt)
+
+
+def _google(engine: Engine) -> Any:
+    from apache_beam.options.pipeline_options import GoogleCloudOptions
+
+    return engine.options().view_as(GoogleCloudOptions)
+
+
+def _version(uri: str) -> str:
+    return storage.info(uri).version if storage.exists(uri) else ""
+
+
+def _steps(proto: Any) -> int:
+    return sum(not transform.subtransforms for transform in proto.components.transforms.values())
+
+
+def _image(proto: Any) -> str:
+    from apache_beam.portability.api import beam_runner_api_pb2 as protos
+
+    payloads = [environment.payload for environment in proto.components.environments.values()]
+    images = {protos.DockerPayload.FromString(payload).container_image for payload in payloads}
+    return ", ".join(sorted(images))

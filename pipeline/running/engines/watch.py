@@ -1,0 +1,111 @@
+"""A running job as seen from where it was submitted: its stage, and what the engine tells of its counters and its page.
+
+On this machine workers keep tallies (`pipeline.running.counts`); elsewhere Beam's counters are asked for now and then,
+where the engine gives them while the job runs.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import threading
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from pipeline.running.counts import Counts
+
+_log = logging.getLogger(__name__)
+
+POLL_S = 10.0
+"""Between two questions to the engine: each is a call over the network."""
+
+
+class Watch:
+    """What is known of a job while it runs; called by the thread that runs it, read by the one that draws.
+
+    Attributes:
+      stage: "planning", "embedding" or "committing".
+      page: the running job's URL, "" where the engine has none.
+    """
+
+    def __init__(self, poll_s: float = POLL_S) -> None:
+        self.stage = "planning"
+        self.page = ""
+        self._poll_s = poll_s
+        self._lock = threading.Lock()
+        self._result: Any = None
+        self._ended = Counts()
+        self._running = Counts()
+        self._due = 0.0
+
+    def begin(self) -> None:
+        """A graph is handed to the engine."""
+        self.stage = "embedding"
+
+    def running(self, result: Any, page: str = "") -> None:
+        """The engine took it: Beam's `PipelineResult`, and the job's URL."""
+        with self._lock:
+            self._result, self.page, self._due = result, page, time.monotonic() + self._poll_s
+
+    def committing(self) -> None:
+        """The engine is done with it; what it counted is kept, for the next piece's to be added."""
+        self.stage = "committing"
+        with self._lock:
+            if self._result is not None:
+                self._ask()
+                self._ended.add(self._running)
+                self._result, self._running = None, Counts()
+
+    def counts(self) -> Counts:
+        """The sum over the pieces so far, at most `poll_s` old."""
+        with self._lock:
+            if self._result is not None and time.monotonic() >= self._due:
+                self._ask()
+                self._due = time.monotonic() + self._poll_s
+            total = Counts()
+            total.add(self._ended)
+            total.add(self._running)
+            return total
+
+    def _ask(self) -> None:
+        try:
+            # A portable engine's result keeps its first answer: a copy is asked.
+            counters = copy.copy(self._result).metrics().query()["counters"]
+        except Exception:  # engines without metrics, or not yet, raise what they like: what was known before stays
+            _log.debug("the engine gives no metrics", exc_info=True)
+            return
+        self._running = counted(counters)
+
+
+def counted(counters: Iterable[Any]) -> Counts:
+    """Beam's counters (`MetricResult`s) -> what they count; those that the engine does not tell are 0."""
+    found = Counts()
+    for counter in counters:
+        name = (counter.key.metric.namespace, counter.key.metric.name)
+        values = [value for value in (counter.attempted, counter.committed) if value is not None]
+        value = max(values, default=0)
+        if name == ("extract", "clips"):
+            found.clips += value
+        elif name == ("extract", "audio_ms"):
+            found.audio_s += value / 1000
+        elif name == ("embed", "examples"):
+            found.examples += value
+        elif name[0] == "extract" and name[1].startswith("failed_"):
+            found.failed += value
+    return found
+
+
+def page_of(result: Any, options: Any) -> str:
+    """A submitted job and its `PipelineOptions` -> the URL of its page; "" where the engine has none."""
+    from apache_beam.options.pipeline_options import FlinkRunnerOptions, GoogleCloudOptions, StandardOptions
+
+    runner = (options.view_as(StandardOptions).runner or "").lower()
+    if runner == "dataflowrunner":
+        cloud = options.view_as(GoogleCloudOptions)
+        job = result.job_id()
+        return f"https://console.cloud.google.com/dataflow/jobs/{cloud.region}/{job}?project={cloud.project}"
+    master = options.view_as(FlinkRunnerOptions).flink_master
+    if runner == "flinkrunner" and not master.startswith("["):
+        return master if "://" in master else f"http://{master}/#/job/running"
+    return ""

@@ -1,0 +1,55 @@
+"""What a job leaves open -> what it is for this corpus, on this engine: weights, shards, processes and threads."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pipeline import storage
+from pipeline.corpus import plan
+from pipeline.embedding import models
+from pipeline.output import manifest
+from pipeline.running.engines.runners import Engine, cores_a_worker
+from pipeline.settings import Decoding, Job, Model, Output
+from pipeline.types import Corpus
+
+
+def resolve_model(model: Model, engine: Engine) -> Model:
+    """The model with its weights found and verified, and as many threads as a worker has cores, if that is open.
+
+    Raises:
+      WeightsError: there are no such weights, or they are damaged.
+    """
+    model = replace(model, threads=model.threads or cores_a_worker(engine))
+    return models.resolve_pca(models.resolve_checkpoint(model))
+
+
+def resolve_decoding(decoding: Decoding, engine: Engine) -> Decoding:
+    """How decoders are run, with as many as a worker has cores, if their number is open."""
+    return replace(decoding, processes=decoding.processes or cores_a_worker(engine))
+
+
+def resolve_output(output: Output, corpus: Corpus, overwrite: bool = False) -> Output:
+    """The output, its path from the root, with its number of shards: the one that it has, or by the corpus' size.
+
+    An output that grows keeps its number of shards: a clip's shard depends on it.
+
+    Raises:
+      OutputError: what is there cannot be read.
+    """
+    directory = storage.absolute(output.directory)
+    if output.num_shards:
+        return replace(output, directory=directory)
+    before = None if overwrite else manifest.read(directory)
+    size = sum(map(plan.cost_bytes, corpus.clips))
+    shards = before.num_shards if before else plan.default_num_shards(len(corpus.clips) + len(corpus.failures), size)
+    return replace(output, directory=directory, num_shards=shards)
+
+
+def resolve(job: Job, corpus: Corpus, engine: Engine, overwrite: bool = False) -> Job:
+    """All of the above; raises what they raise."""
+    return replace(
+        job,
+        model=resolve_model(job.model, engine),
+        output=resolve_output(job.output, corpus, overwrite),
+        decoding=resolve_decoding(job.decoding, engine),
+    )

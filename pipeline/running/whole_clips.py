@@ -1,0 +1,161 @@
+"""Audio -> the embeddings of whole clips, element by element: the DoFn behind `pipeline.EmbedAudio`.
+
+It drives the DoFns of the command within one bundle, so that it is known when a clip is complete.
+"""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.transforms.window import BoundedWindow
+from apache_beam.utils.timestamp import Timestamp
+from apache_beam.utils.windowed_value import WindowedValue
+
+from pipeline import storage
+from pipeline.decoding.extract import ExtractDoFn
+from pipeline.embedding import embed
+from pipeline.machine import cores
+from pipeline.output import assemble
+from pipeline.running.transforms import EmbedDoFn
+from pipeline.settings import Decoding, FrontEnd, Model
+from pipeline.types import Clip, DecodeRequest, Embedding, Failure, Outcome, Segment, SegmentEnd
+
+Audio = str | tuple[str, str] | tuple[str, bytes] | Clip
+"""A URI, (id, URI), (id, the bytes of a file), or a `Clip`."""
+
+FAILED = "failed"
+"""Tag of the failures."""
+
+
+@dataclass
+class _PendingClip:
+    """An element on its way: what was asked, where in time the answer belongs, and what has come of it."""
+
+    clip: Clip
+    timestamp: Timestamp
+    window: BoundedWindow
+    file: Path | None
+    pieces: list[Outcome] = field(default_factory=list)
+    embedded: int = 0
+    expected: int | None = None
+
+
+class EmbedAudioDoFn(beam.DoFn):
+    """`Audio` -> (id, `Embedding`) of whole clips, and (id, `Failure`) tagged "failed".
+
+    Args:
+      front_end: as in a `Job`.
+      decoding, model: likewise; 0 processes and 0 threads mean as many as the worker has cores.
+    """
+
+    def __init__(self, front_end: FrontEnd, decoding: Decoding, model: Model) -> None:
+        self._front_end = front_end
+        self._decoding = decoding
+        self._model = model
+
+    def setup(self) -> None:
+        own = cores()
+        decoding = replace(self._decoding, processes=self._decoding.processes or own)
+        model = replace(self._model, threads=self._model.threads or own)
+        embed.shared_worker(model, check=True)  # which the command does before it starts
+        self._extract = ExtractDoFn(self._front_end, decoding)
+        self._embed = EmbedDoFn(model, self._front_end.hop_seconds, None)
+        self._extract.setup()
+        self._embed.setup()
+        self._folder = tempfile.TemporaryDirectory(prefix="vggish-audio-")
+
+    def teardown(self) -> None:
+        self._extract.teardown()
+        self._folder.cleanup()
+
+    def start_bundle(self) -> None:
+        self._extract.start_bundle()
+        self._embed.start_bundle()
+        for file in Path(self._folder.name).iterdir():  # of a bundle that failed, if any
+            file.unlink()
+        self._clips: dict[str, _PendingClip] = {}
+        self._numbers = itertools.count()
+
+    def process(
+        self,
+        element: Audio,
+        timestamp: Any = beam.DoFn.TimestampParam,
+        window: Any = beam.DoFn.WindowParam,
+    ) -> Iterator[WindowedValue | beam.pvalue.TaggedOutput]:
+        clip, data = clip_of(element)
+        number = str(next(self._numbers))
+        file = None
+        if data is not None:  # decoders are processes of their own, which read files
+            file = Path(self._folder.name) / number
+            file.write_bytes(data)
+        self._clips[number] = _PendingClip(clip, timestamp, window, file)
+        # Within the bundle a clip goes by its number: ids may occur twice.
+        uri = str(file) if file else storage.absolute(clip.uri)
+        for item in self._extract.process(DecodeRequest(uri, (Segment(replace(clip, id=number, uri=uri)),))):
+            for outcome in self._embed.process(item):
+                yield from self._take(outcome)
+
+    def finish_bundle(self) -> Iterator[WindowedValue | beam.pvalue.TaggedOutput]:
+        for item in self._extract.finish_bundle():
+            for outcome in self._embed.process(item.value):
+                yield from self._take(outcome)
+        for last in self._embed.finish_bundle():
+            yield from self._take(last.value)
+        if self._clips:
+            pending = next(iter(self._clips.values()))
+            raise assemble.AssemblyError(f"{len(self._pendings)} clips without an outcome, {pending.clip} is one")
+
+    def _take(self, outcome: Outcome) -> Iterator[WindowedValue | beam.pvalue.TaggedOutput]:
+        """A piece of a clip -> its whole, if it was the last one."""
+        number = outcome.clip.id
+        pending = self._clips.get(number)
+        if pending is None:  # the rest of a clip that failed
+            return
+        if isinstance(outcome, Embedding):
+            pending.embedded += len(outcome.values)
+        elif isinstance(outcome, SegmentEnd):
+            pending.expected = outcome.examples
+        if isinstance(outcome, Failure | SegmentEnd) and pending.file is not None:
+            pending.file.unlink(missing_ok=True)  # it has been decoded, and may have failed after that
+        pending.pieces.append(outcome)
+        if isinstance(outcome, Failure):
+            del self._clips[number]
+            yield beam.pvalue.TaggedOutput(FAILED, _answer(pending, replace(outcome, clip=pending.clip)))
+        elif pending.embedded == pending.expected:
+            del self._clips[number]
+            (result,) = assemble.assemble(pending.pieces)
+            assert result.values is not None
+            yield _answer(pending, Embedding(replace(pending.clip, end_s=result.entry.end_s), 0, 0, result.values))
+
+
+def _answer(pending: _PendingClip, answer: Embedding | Failure) -> WindowedValue:
+    """An answer -> the element, where the question was."""
+    return WindowedValue((pending.clip.id, answer), pending.timestamp, (pending.window,))
+
+
+def clip_of(element: Audio) -> tuple[Clip, bytes | None]:
+    """An element of `EmbedAudio`'s input -> its clip, and the audio itself where that came along.
+
+    Raises:
+      TypeError: for anything else; shows it.
+    """
+    if isinstance(element, Clip):
+        return element, None
+    if isinstance(element, str):
+        return Clip(element, element), None
+    if isinstance(element, tuple) and len(element) == 2 and isinstance(element[0], str):
+        name, audio = element
+        if isinstance(audio, str):
+            return Clip(name, audio), None
+        if isinstance(audio, bytes | bytearray | memoryview):
+            return Clip(name, ""), bytes(audio)
+    shown = repr(element)
+    raise TypeError(
+        f"EmbedAudio takes a URI, (id, URI), (id, bytes) or a Clip, not {shown[:200]}{'…' if len(shown) > 200 else ''}"
+    )

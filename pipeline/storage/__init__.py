@@ -1,0 +1,272 @@
+"""The one door to files: local paths, and `gs://`, `s3://` and whatever else Apache Beam opens.
+
+Local files need nothing but the standard library; Beam is imported with the first URI that needs it. Every failure is
+a `StorageError`, which is an `OSError`; where nothing is found it is a `MissingError`, a `FileNotFoundError` too.
+Errors that pass (a busy server, a stale handle) are tried again a few times with growing pauses.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import BinaryIO, Literal, Protocol
+from urllib.parse import unquote
+
+from pipeline.storage import compression, local
+from pipeline.storage.errors import CredentialsError, DamagedError, MissingError, StorageError, TruncatedError
+from pipeline.storage.globs import EVERY_NAME, Glob, below, compile_glob, is_glob
+from pipeline.storage.info import FileInfo
+
+__all__ = ["CredentialsError", "DamagedError", "FileInfo", "MissingError", "StorageError", "TruncatedError"]
+
+_SCHEME = re.compile(r"[a-zA-Z][-a-zA-Z0-9+.]*://")
+
+
+def is_local(uri: str) -> bool:
+    """Whether a path or URI names a file of this machine."""
+    return _SCHEME.match(uri) is None or uri.startswith("file://")
+
+
+def local_path(uri: str) -> str:
+    """A local path or `file://` URI -> the path."""
+    return unquote(uri[len("file://") :].removeprefix("localhost")) if uri.startswith("file://") else uri
+
+
+def absolute(uri: str) -> str:
+    """A path -> the same from the root; a URI of elsewhere as it is."""
+    return os.path.abspath(local_path(uri)) if is_local(uri) else uri
+
+
+def join(base: str, *parts: str) -> str:
+    """A folder and names below it -> path or URI; a part that is absolute or a URI itself replaces what is before it.
+
+    >>> join("gs://bucket/a/", "b/c.wav"), join("a", "b"), join("gs://bucket/a", "s3://other/b.wav")
+    ('gs://bucket/a/b/c.wav', 'a/b', 's3://other/b.wav')
+    """
+    for part in parts:
+        if _SCHEME.match(part) or part.startswith("/"):
+            base = part
+        else:
+            base = os.path.join(base, part) if is_local(base) else below(base) + part
+    return base
+
+
+def parent(uri: str) -> str:
+    """The folder that a file is in, without a slash at its end, unless that is its name; "" for the current folder.
+
+    >>> parent("gs://bucket/a/b.csv"), parent("gs://bucket/a//b.csv"), parent("/a.csv"), parent("a.csv")
+    ('gs://bucket/a', 'gs://bucket/a//', '/', '')
+    """
+    folder, slash, _ = uri.rpartition("/")
+    return _folder(folder) if not is_local(uri) else folder or slash
+
+
+def _folder(start: str) -> str:
+    """What the names of all in a folder begin with, but for the slash -> the folder: `below` gives that slash again."""
+    return f"{start}/" if start.endswith("/") else start
+
+
+def to_bytes(uri: str) -> bytes:
+    """A path or URI -> bytes that may travel through Beam, whose text has to be UTF-8; a path's bytes need not be."""
+    return uri.encode("utf-8", "surrogatepass")
+
+
+def from_bytes(data: bytes) -> str:
+    """The inverse of `to_bytes`."""
+    return data.decode("utf-8", "surrogatepass")
+
+
+def match(pattern: str, closed: list[StorageError] | None = None) -> list[FileInfo]:
+    """The files that a pattern stands for, sorted by URI; none is no error.
+
+    A pattern is a file, a folder (everything below it) or has `*`, `?`, `[..]` within a level and `**` across levels
+    (`**/` is zero or more folders). What exists as it stands is meant as it stands, whatever characters its name holds;
+    so is each leading part. Folders and hidden names (a leading dot) below the fixed part are left out.
+
+    Args:
+      pattern: path or URI, with or without patterns.
+      closed: takes the errors about folders below the fixed part that may not be listed; None: they are raised.
+
+    Raises:
+      StorageError: a folder cannot be listed.
+    """
+    files, top, rest = _resolve(pattern)
+    if rest:
+        found = files.walk(top, compile_glob(rest), closed)
+    else:
+        kind = files.kind(top)
+        if kind == "file":
+            return [_listed(files, top)]
+        found = files.walk(top, compile_glob("**"), closed) if kind == "folder" else iter(())
+    return sorted(found, key=lambda file: file.uri)
+
+
+def fixed_part(pattern: str) -> str:
+    """The folder below which a pattern's matches differ: ids of clips are paths below it. No slash at its end.
+
+    >>> fixed_part("gs://bucket/a/**/*.wav"), fixed_part("/a/b*/c"), fixed_part("*.wav")
+    ('gs://bucket/a', '/a', '')
+    """
+    files, top, rest = _resolve(pattern)
+    if rest or files.kind(top) == "folder":
+        return top if is_local(top) else _folder(below(top)[:-1])
+    return parent(top)
+
+
+def list_folder(uri: str) -> list[FileInfo]:
+    """The files directly in a folder, hidden ones too, sorted by URI; nothing where there is no such folder."""
+    files, path = _at(uri)
+    return sorted(files.walk(path, EVERY_NAME), key=lambda file: file.uri)
+
+
+def info(uri: str) -> FileInfo:
+    """A file's URI, size and version; raises MissingError."""
+    files, path = _at(uri)
+    return files.info(path)
+
+
+def size(uri: str) -> int:
+    """A file's size in bytes; raises MissingError."""
+    return info(uri).size_bytes
+
+
+def exists(uri: str) -> bool:
+    """Whether there is such a file or folder (on object stores: object)."""
+    files, path = _at(uri)
+    return files.kind(path) is not None
+
+
+def look_alike(uri: str) -> str:
+    """A local file that is not there -> one whose name is another Unicode form of the same; "" for none."""
+    return local.look_alike(local_path(uri)) if is_local(uri) else ""
+
+
+def why_not_a_file(uri: str) -> str:
+    """What a local path names that cannot be read as a file: "a pipe", say; "" for files and what is elsewhere."""
+    return local.why_not_a_file(local_path(uri)) if is_local(uri) else ""
+
+
+def open_read(uri: str) -> BinaryIO:
+    """A file for reading, seekable; of a remote one only the ranges that are read are fetched.
+
+    Raises:
+      MissingError: there is no such file.
+      StorageError: it cannot be opened.
+    """
+    files, path = _at(uri)
+    return files.open_read(path)
+
+
+def is_wrapped(uri: str) -> bool:
+    """Whether a file's name says that it is compressed: .gz, .bz2, .xz, .lzma, .zst, .zstd or .deflate."""
+    return compression.kind_of(uri) is not None
+
+
+def open_unwrapped(uri: str) -> BinaryIO:
+    """As `open_read`, but of a compressed file its content.
+
+    Raises:
+      TruncatedError, DamagedError: the compressed data are cut off or damaged.
+      MissingError, StorageError: as `open_read`.
+    """
+    file = open_read(uri)
+    return compression.unpacked(file, uri) if is_wrapped(uri) else file
+
+
+def open_write(uri: str) -> AbstractContextManager[BinaryIO]:
+    """`with open_write(uri) as file:` a file that appears, whole, when the block ends without an exception.
+
+    Until then, and for ever after an exception, whatever was there before stays. What a remote file will hold is
+    kept in memory up to 32 MB, then in a temporary file, until it is sent.
+    """
+    files, path = _at(uri)
+    return files.open_write(path)
+
+
+def write_atomic(uri: str, data: bytes) -> None:
+    """Bytes -> a file: readers see what was there before or all of it."""
+    with open_write(uri) as file:
+        file.write(data)
+
+
+def delete(uri: str) -> None:
+    """Removes a file; one that is not there is no error."""
+    files, path = _at(uri)
+    files.delete(path)
+
+
+def rename(source: str, target: str) -> None:
+    """Moves a file to another name in the same storage, replacing what is there: in one step, or on object stores by a
+    copy that appears whole."""
+    files, path = _at(source)
+    others, goal = _at(target)
+    if files is not others:
+        raise StorageError(source, f"cannot be renamed to {target}, which is another storage", "Copy it instead")
+    files.rename(path, goal)
+
+
+def mkdirs(uri: str) -> None:
+    """Makes a folder and those above it; object stores need none."""
+    files, path = _at(uri)
+    files.mkdirs(path)
+
+
+class _Files(Protocol):
+    """What both kinds of storage do; `uri`s as they want them."""
+
+    def kind(self, path: str, /) -> Literal["file", "folder"] | None: ...
+    def info(self, path: str, /) -> FileInfo: ...
+    def walk(self, top: str, glob: Glob, closed: list[StorageError] | None = None, /) -> Iterator[FileInfo]: ...
+    def open_read(self, path: str, /) -> BinaryIO: ...
+    def open_write(self, path: str, /) -> AbstractContextManager[BinaryIO]: ...
+    def delete(self, path: str, /) -> None: ...
+    def rename(self, source: str, target: str, /) -> None: ...
+    def mkdirs(self, path: str, /) -> None: ...
+
+
+def _at(uri: str) -> tuple[_Files, str]:
+    """A path or URI -> the storage it is in, and its name there."""
+    if is_local(uri):
+        return local, local_path(uri)
+    from pipeline.storage import remote
+
+    return remote, uri
+
+
+def _resolve(pattern: str) -> tuple[_Files, str, str]:
+    """A pattern -> its storage, the leading part that is meant as it stands, the rest ("": nothing)."""
+    files, path = _at(pattern)
+    if scheme := _SCHEME.match(path):
+        return _resolve_key(files, scheme[0], path)
+    head = "/" if path.startswith("/") else ""
+    parts = [part for part in path[len(head) :].split("/") if part]
+    for position, part in enumerate(parts):
+        if not is_glob(part):
+            continue
+        literal = head + "/".join(parts[: position + 1])
+        if not part.strip("*") or files.kind(literal) is None:
+            return files, head + "/".join(parts[:position]), "/".join(parts[position:])
+    return files, head + "/".join(parts), ""
+
+
+def _resolve_key(files: _Files, head: str, pattern: str) -> tuple[_Files, str, str]:
+    """As `_resolve`, of a store in which every character of a name counts."""
+    parts = pattern[len(head) :].split("/")
+    for position, part in enumerate(parts[1:], 1):
+        if not is_glob(part):
+            continue
+        literal = head + "/".join(parts[: position + 1])
+        if not part.strip("*") or files.kind(literal) is None:
+            rest = "/".join(parts[position:]).removesuffix("/")
+            return files, _folder(head + "/".join(parts[:position])), rest
+    return files, pattern, ""
+
+
+def _listed(files: _Files, path: str) -> FileInfo:
+    """Like `info`; a link that leads nowhere is a file of no size."""
+    try:
+        return files.info(path)
+    except StorageError:
+        return FileInfo(path, 0, "")

@@ -1,0 +1,1 @@
+"""Waveforms -> log-mel examples: resampling, short-time Fourier transform, mel bands, framing."""

@@ -1,0 +1,175 @@
+"""The network as `Embedder` runs it: in one fixed shape, by the kernel that is asked for, checked against the graph."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vggish_core import params
+from vggish_core.codegen.processor import require_bfloat16
+from vggish_core.errors import UserError
+from vggish_core.network.checkpoints import CheckpointError, CheckpointVariables, checked, read_variables
+from vggish_core.network.slim import SlimNetwork, define_vggish_slim, load_vggish_slim_checkpoint, tf
+
+if TYPE_CHECKING:
+    from vggish_core.network.winograd import WinogradNetwork
+
+__all__ = [
+    "CheckpointError",
+    "Embedder",
+    "KernelError",
+    "check_kernel",
+    "define_vggish_slim",
+    "load_vggish_slim_checkpoint",
+    "read_variables",
+]
+
+KERNEL_TOLERANCE = 5e-6
+"""Largest relative RMS distance of the Winograd kernel from the plain graph; float32 kernels differ by some 1e-6."""
+
+_log = logging.getLogger(__name__)
+
+
+class KernelError(UserError):
+    """The fast kernel's embeddings are too far from the plain graph's with this checkpoint."""
+
+
+class Embedder:
+    """VGGish in one fixed batch shape: examples float32 [k, 96, 64] -> raw embeddings float32 [k, 128].
+
+    A row's embedding depends on nothing but that row: not on its neighbours, its position or how many rows there are,
+    bit for bit. Of the direct kernel that was measured for the default batch size; with AVX2, sizes 8 and 32 did not
+    keep it, and another number of threads moved its rows by 1e-6. Any number of Python threads may call `embed` at the
+    same time.
+
+    Args:
+      checkpoint: path of a V1 or V2 checkpoint, or VGGish's variables by name.
+      batch_size: examples of a call of the slim graph, the last ones zeros where there are fewer; different sizes
+        differ by some 1e-6. The Winograd kernel takes any number at a time and gives the same for all.
+      precision: "float32", or "bfloat16" for products in bfloat16 (relative error 0.6 %).
+      convolutions: "winograd", the fast kernel, or "direct", the slim graph in a session. None: "winograd" for float32,
+        "direct" for bfloat16, which has no other, and where TensorFlow sees a GPU, which "winograd" does not use.
+      threads: of one call; None: as many as cores. TensorFlow has one setting a process: the first counts.
+
+    Attributes:
+      convolutions: the kernel in use.
+      batch_size, precision, variables: as given; variables by name.
+      winograd: the network of that kernel, if it is in use.
+
+    Raises:
+      CheckpointError: if the checkpoint is unreadable or not VGGish's.
+      ValueError: if an argument is none of the above.
+      UnsupportedProcessorError: for bfloat16 on a processor without it, naming what is missing.
+    """
+
+    def __init__(
+        self,
+        checkpoint: str | os.PathLike[str] | Mapping[str, np.ndarray],
+        batch_size: int = 64,
+        precision: str = "float32",
+        convolutions: str | None = None,
+        threads: int | None = None,
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}; it must be 1 or more")
+        self.batch_size = batch_size
+        self.precision = precision
+        self.convolutions = _kernel(precision, convolutions)
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads is {threads}; it must be 1 or more")
+        self.variables = checked(checkpoint if isinstance(checkpoint, Mapping) else CheckpointVariables(checkpoint))
+        self.winograd: WinogradNetwork | None = None
+        self._network: Callable[[np.ndarray], np.ndarray]
+        if self.convolutions == "winograd":
+            from vggish_core.network.winograd import WinogradNetwork
+
+            self._network = self.winograd = WinogradNetwork(self.variables, threads)
+        else:
+            _hold_tensorflow_to(threads)
+            self._network = partial(_in_batches, SlimNetwork(self.variables, batch_size, precision, threads))
+
+    def embed(self, examples: np.ndarray) -> np.ndarray:
+        """Examples float32 [k, 96, 64] -> raw embeddings float32 [k, 128]; k may be 0.
+
+        Raises:
+          ValueError: if the examples have another shape or type.
+        """
+        if not isinstance(examples, np.ndarray) or examples.dtype != np.float32:
+            kind = getattr(examples, "dtype", type(examples).__name__)
+            raise ValueError(f"examples are {kind}, not a float32 array; convert them with np.asarray(x, np.float32)")
+        if examples.ndim != 3 or examples.shape[1:] != (params.NUM_FRAMES, params.NUM_BANDS):
+            raise ValueError(f"examples have shape {list(examples.shape)}, not [k, 96, 64]")
+        return self._network(np.ascontiguousarray(examples))
+
+
+def check_kernel(embedder: Embedder, examples: np.ndarray | None = None) -> float:
+    """The relative RMS distance of an embedder's kernel from the plain graph with the same variables, on one batch.
+
+    Args:
+      embedder: in float32.
+      examples: float32 [k, 96, 64]; None: examples of made signals.
+
+    Raises:
+      KernelError: if it is above `KERNEL_TOLERANCE`, with the figure.
+    """
+    if embedder.convolutions == "direct":
+        return 0.0  # it is the plain graph
+    if examples is None:
+        from vggish_core.features.synthetic import synthetic_examples
+
+        examples = synthetic_examples(embedder.batch_size, seed=1)
+    plain = SlimNetwork(embedder.variables, embedder.batch_size)
+    expected = _in_batches(plain, examples).astype(np.float64)
+    plain.close()
+    distance = float(np.sqrt(np.mean((embedder.embed(examples) - expected) ** 2) / np.mean(expected**2)))
+    if not distance <= KERNEL_TOLERANCE:  # NaN is refused too
+        raise KernelError(
+            f"with this checkpoint the winograd kernel's embeddings are {distance:.2g} (relative RMS) away from the "
+            f"plain graph's, more than {KERNEL_TOLERANCE:g}. Use the direct kernel: --convolutions direct."
+        )
+    return distance
+
+
+def _in_batches(network: SlimNetwork, examples: np.ndarray) -> np.ndarray:
+    """Examples [k, 96, 64] -> embeddings [k, 128], the last batch filled up with zeros."""
+    embeddings = np.empty((len(examples), params.EMBEDDING_SIZE), np.float32)
+    for start in range(0, len(examples), network.batch_size):
+        rows = batch = examples[start : start + network.batch_size]
+        if len(rows) < network.batch_size:
+            batch = np.zeros((network.batch_size, *rows.shape[1:]), np.float32)
+            batch[: len(rows)] = rows
+        embeddings[start : start + len(rows)] = network(batch)[: len(rows)]
+    return embeddings
+
+
+def _kernel(precision: str, convolutions: str | None) -> str:
+    if precision not in ("float32", "bfloat16"):
+        raise ValueError(f'precision is "{precision}"; it must be "float32" or "bfloat16"')
+    if convolutions not in (None, "winograd", "direct"):
+        raise ValueError(f'convolutions is "{convolutions}"; it must be "winograd" or "direct"')
+    if precision == "bfloat16":
+        if convolutions == "winograd":
+            raise ValueError('bfloat16 has no winograd kernel; use convolutions "direct" with it')
+        require_bfloat16()
+        return "direct"
+    if convolutions is None and tf.config.list_physical_devices("GPU"):
+        _log.info("TensorFlow sees a GPU: it runs the direct kernel")
+        return "direct"
+    return convolutions or "winograd"
+
+
+def _hold_tensorflow_to(threads: int | None) -> None:
+    if threads is None:
+        return
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+    except RuntimeError:  # TensorFlow has started already
+        _log.warning(
+            "TensorFlow keeps the threads it was started with in this process, not %d a call; the results are the same",
+            threads,
+        )
