@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import front_end, loader, network, report, segments, small, whole
+from benchmarks import front_end, lists, loader, network, report, segments, small, whole
 from benchmarks.measure import Row
 
 os.environ.setdefault("NO_GCE_CHECK", "true")  # Beam would ask the network whether this is a cloud machine
@@ -33,11 +33,12 @@ class Counts:
     training_steps: int
     records: int
     hours: tuple[float, ...]
+    listed: int
     scale: whole.Scale
 
 
-FULL = Counts(5, 10, 1024, 256, 3, 40, 5000, (1, 3), whole.Scale(5, 600, 60, 6000, 1024))
-QUICK = Counts(1, 2, 128, 64, 1, 0, 1000, (), whole.Scale(1, 24, 3, 48, 128, ("winograd",), warm_up=False))
+FULL = Counts(5, 10, 1024, 256, 3, 40, 5000, (1, 3), 200_000, whole.Scale(5, 600, 60, 6000, 1024))
+QUICK = Counts(1, 2, 128, 64, 1, 0, 1000, (), 20_000, whole.Scale(1, 24, 3, 48, 128, ("winograd",), warm_up=False))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -85,6 +86,7 @@ def _groups(folder: Path, counts: Counts) -> dict[str, Callable[[], list[Row]]]:
         whole.WORKERS: lambda: whole.worker_rows(folder, checkpoint(), scale),
         whole.MEMORY: lambda: whole.memory_rows(folder, scale),
         segments.GROUP: lambda: segments.rows(folder, min(3, rounds), counts.hours),
+        lists.GROUP: lambda: lists.rows(folder, min(3, rounds), counts.listed),
     }
 
 
@@ -100,6 +102,7 @@ GROUPS = (
     "workers",
     "memory",
     "segments",
+    "lists",
 )
 LONG_GROUPS = {"workers", "segments"}
 """Eight processes for one row; hours of audio."""

@@ -18,7 +18,7 @@ ClipKey = tuple[str, float, float]
 """(id, start in s, end in s or -1 for "to the file's end"): what makes a record unique, and its order."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Clip:
     """One record to be: an audio file, or a stretch of one.
 
@@ -157,7 +157,7 @@ class SegmentEnd:
     damaged: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Failure:
     """A clip that gives no record, and why.
 

@@ -543,11 +543,11 @@ UNPRIVILEGED = """
 import os, sys
 from pipeline.decoding import decode
 from pipeline.settings import FrontEnd
-from pipeline.types import Clip, Reading, Segment
+from pipeline.types import Clip, DecodeRequest, Segment
 if os.getuid() == 0:
     os.setgid(65534)
     os.setuid(65534)  # permissions do not bind root
-print(*decode.read(Reading(sys.argv[1], (Segment(Clip("a", "a")),)), FrontEnd(), lambda: None))
+print(*decode.read(DecodeRequest(sys.argv[1], (Segment(Clip("a", "a")),)), FrontEnd(), lambda: None))
 """
 
 

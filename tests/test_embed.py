@@ -66,7 +66,7 @@ def test_every_example_comes_out_once_at_its_place(blocks: list[list[int]], batc
 def test_endings_and_failures_pass() -> None:
     items = [*stream([[3]]), Failure(Clip("b", "b.wav"), "extract", "corrupt", "…")]
     outcomes, _ = run(items, 64, 1)
-    assert [type(outcome).__name__ for outcome in outcomes] == ["Ending", "Failure", "Embedding"]
+    assert [type(outcome).__name__ for outcome in outcomes] == ["SegmentEnd", "Failure", "Embedding"]
 
 
 def test_an_embedding_holds_its_own_rows_only() -> None:

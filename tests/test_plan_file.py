@@ -42,5 +42,6 @@ def test_long_readings_travel_as_references(tmp_path: Path) -> None:
     items = [short, long, Failure(long.segments[0].clip, "find", "bad_times", "x" * 100_000), long, short]
     (part,) = plan_file.write(str(tmp_path / "plan"), items)
     found = list(plan_file.read(part))
-    assert [type(item).__name__ for item in found] == ["Reading", "ReadingRef", "Failure", "ReadingRef", "Reading"]
+    kinds = ["DecodeRequest", "DecodeRequestRef", "Failure", "DecodeRequestRef", "DecodeRequest"]
+    assert [type(item).__name__ for item in found] == kinds
     assert [plan_file.load(item) if isinstance(item, DecodeRequestRef) else item for item in found] == items

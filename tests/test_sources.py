@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import os
@@ -15,11 +16,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline import storage
 from pipeline.corpus import sources
 from pipeline.corpus.class_labels import ClassLabels, read_class_labels
-from pipeline.corpus.ids import id_of
+from pipeline.corpus.ids import as_path, id_of
 from pipeline.corpus.rows import read_manifest, read_segments
 from pipeline.corpus.sources import SourceError, clips_from_manifest, clips_from_patterns
 from pipeline.output.records import read_records
@@ -558,3 +561,70 @@ def test_files_of_a_list_that_may_not_be_read_fail_by_themselves(as_nobody: Path
     os.seteuid(user)
     found = clips_from_manifest(str(as_nobody / "list.csv"), None, "whole")
     assert [(clip.id, clip.size_bytes) for clip in found.clips] == [("a", 5), ("shut/b", 0)]
+
+
+def test_a_look_tells_what_info_tells(tmp_path: Path, as_nobody: Path) -> None:
+    fill(as_nobody, "shut/b.wav", "a.wav", "d/c.wav")
+    shut(as_nobody / "shut")
+    paths = [
+        *(str(as_nobody / name) for name in ("a.wav", "d/c.wav", "d", "b.wav", "gone/a.wav", "shut/b.wav", "a.wav/c")),
+        *(str(as_nobody / name) for name in ("a\0b", "x" * 300, "\udcff.wav", "gone/\0/a", "y" * 5000)),
+        *("/", "/dev/null", "/nothing.wav", "/dev/nothing"),
+    ]
+    look = storage.local_look()
+    for path in paths * 2:
+        try:
+            known = storage.info(path)
+        except storage.StorageError:
+            known = None
+        assert look(path) == known, path
+
+
+def test_a_look_waits_for_what_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.wav").write_bytes(b"sound")
+    stat, errors = os.stat, [OSError(errno.ESTALE, "stale"), OSError(errno.ESTALE, "stale")]
+
+    def stale(path: Any, **how: Any) -> os.stat_result:
+        if str(path).endswith("a.wav") and errors:
+            raise errors.pop()
+        return stat(path, **how)
+
+    monkeypatch.setattr(os, "stat", stale)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    found = storage.local_look()(str(tmp_path / "a.wav"))
+    assert found is not None
+    assert (found.size_bytes, errors) == (5, [])
+
+
+PARTS = st.text(st.sampled_from("a.é \udcff*%"), min_size=1, max_size=3) | st.sampled_from(
+    ["", ".", "..", "file://", "s3://b"]
+)
+
+
+@given(st.lists(PARTS, min_size=1, max_size=4).map("/".join).filter(lambda target: target.strip()))
+def test_a_row_names_the_file_that_its_uri_leads_to(target: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "list.jsonl"
+        path.write_text(json.dumps({"uri": target}))
+        (row,) = read_manifest(str(path))
+        if row.fault is None:
+            local = as_path(target) if storage.is_local(target) else target
+            assert row.uri == storage.absolute(storage.join(folder, local))
+
+
+def test_what_is_wrong_with_a_list_is_told_before_what_is_wrong_with_its_rows(tmp_path: Path) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text('uri\na.wav\na.wav\nb.wav\nb.wav\n"c.wav\nd.wav\n')
+    with pytest.raises(SourceError, match="line 6: a quote takes in all"):
+        clips_from_manifest(str(path), None, "whole")
+    path.write_text("uri\na.wav\na.wav\nb.wav\nb.wav\n")
+    with pytest.raises(SourceError, match="line 2 and line 3 are the same clip"):
+        clips_from_manifest(str(path), None, "whole")
+
+
+def test_failed_rows_are_listed_without_their_files_sizes(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(b"sound")
+    (tmp_path / "list.csv").write_text("uri,start_seconds,end_seconds\na.wav,,\na.wav,5,4\n")
+    found = clips_from_manifest(str(tmp_path / "list.csv"), None, "whole")
+    assert [clip.size_bytes for clip in found.clips] == [5]
+    assert [failure.clip.size_bytes for failure in found.failures] == [0]

@@ -115,7 +115,7 @@ def test_more_tasks_than_shards_and_the_end_asked_for_twice(audio: Path, tmp_pat
 
 def test_finish_before_any_task_says_so(audio: Path, tmp_path: Path, embed_here: Embed) -> None:
     done = embed_here(tmp_path / "out", "--input", audio, *FLAGS, "--task", "finish")
-    assert done.status == 1
+    assert done.status == 2
     assert "no task has begun; missing are shards 0, 1, 2, 3, 4" in done.err
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import random
 import re
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline import run
 from pipeline.cli import trial
+from pipeline.corpus import plan, sample
 from pipeline.types import Clip
 from tests import interrupted_run
 from tests.command import manifest
@@ -90,14 +94,34 @@ def test_a_storage_that_takes_nothing_is_told(audio: Path, capsys: pytest.Captur
 
 def test_a_sample_spreads_over_formats_and_sizes() -> None:
     clips = [Clip(str(n), f"{n}.{kind}", size_bytes=n * 10**6) for n in range(100) for kind in ("mp3", "wav")]
-    sample = trial.draw(clips, 20)
-    assert len(set(sample)) == 20
-    assert sample == trial.draw(clips[::-1], 20)
+    drawn = sample.draw(clips, 20)
+    assert len(set(drawn)) == 20
+    assert drawn == sample.draw(clips[::-1], 20)
     for kind in ("mp3", "wav"):
-        sizes = sorted(clip.size_bytes for clip in sample if clip.uri.endswith(kind))
+        sizes = sorted(clip.size_bytes for clip in drawn if clip.uri.endswith(kind))
         assert len(sizes) == 10
         assert np.diff(sizes).max() <= 10**7
-    assert trial.draw(clips[:5], 20) == sorted(clips[:5], key=lambda clip: (clip.uri[-3:], clip.size_bytes))
+    assert sample.draw(clips[:5], 20) == sorted(clips[:5], key=lambda clip: (clip.uri[-3:], clip.size_bytes))
+
+
+KINDS = st.builds(
+    Clip, st.sampled_from(["a", "b", "cc", "é"]), st.sampled_from(["x.wav", "y/z.MP3", "x.d/.wav", "x."]),
+    start_s=st.sampled_from([0.0, 1.5]), size_bytes=st.sampled_from([0, 10**6, 2**40]),
+)  # fmt: skip
+
+
+@given(st.lists(KINDS, max_size=40), st.integers(1, 20), st.integers(0, 3))
+def test_a_sample_is_taken_from_the_order_by_format_size_and_key(clips: list[Clip], most: int, seed: int) -> None:
+    ordered = sorted(clips, key=lambda clip: (PurePath(clip.uri).suffix.lower(), plan.cost_bytes(clip), clip.key))
+    drawn = sample.draw(clips, most, seed)
+    if len(clips) <= most:
+        assert drawn == ordered
+    else:
+        places = [ordered.index(clip) for clip in drawn]
+        assert places == sorted(places)
+        assert len(drawn) == most
+        start = random.Random(seed).uniform(0, len(clips) / most)
+        assert drawn == [ordered[int(start + index * len(clips) / most)] for index in range(most)]
 
 
 def test_of_a_long_recording_only_the_start_is_decoded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -63,7 +63,8 @@ def _run(flags: argparse.Namespace, beam_flags: list[str]) -> int:
     stores.set_flags(beam_flags)
     engine = runners.choose(flags.runner, beam_flags)
     preflight.look(engine)
-    found = from_flags.corpus_of(flags)
+    with garbage.uncollected():
+        found = from_flags.corpus_of(flags)
     if template.is_dry(engine):
         flags.overwrite = True  # the output is not even looked at
     job = from_flags.job_of(flags, found, engine)
@@ -73,9 +74,9 @@ def _run(flags: argparse.Namespace, beam_flags: list[str]) -> int:
         _announce(engine, job, found, flags.piece_seconds)
     if flags.task:
         return _task(flags, found, job, engine, started)
-    from_flags.load(job.model)
     if flags.check:
         return _check(flags, found, job, engine, before)
+    from_flags.load(job.model)
     if template.asked(engine):
         print(template.write(found, job, engine, from_flags.update_of(flags)))
         return OK
@@ -151,13 +152,17 @@ def _execution(flags: argparse.Namespace, engine: Engine, log: Log) -> Iterator[
 def _check(flags: argparse.Namespace, found: Corpus, job: Job, engine: Engine, before: Manifest | None) -> int:
     """Tell what the run would do; change nothing."""
     from pipeline.cli import streams, trial
+    from pipeline.corpus.sample import draw
     from pipeline.output import commit
     from pipeline.output.work import compare
 
     with from_flags.about("--output"):
         held = commit.committed_ledger(job.output.directory) if before else ()
         work = compare(found, held, flags.retry_failed, flags.prune)
-        print(trial.report(job, work, before is not None, flags.piece_seconds, engine))
+    sample = draw(work.clips)  # takes memory, of millions of clips: before the network does
+    from_flags.load(job.model)
+    with from_flags.about("--output"):
+        print(trial.report(job, work, sample, before is not None, flags.piece_seconds, engine))
     streams.expect_printed()
     return OK
 

@@ -6,19 +6,19 @@ decoded. Times are those of one processor at work on one thing, so that they add
 
 from __future__ import annotations
 
-import random
 import time
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import fsum
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import numpy as np
 
 from pipeline import storage
 from pipeline.corpus import plan
+from pipeline.corpus.sample import format_of
 from pipeline.decoding import decoders
 from pipeline.embedding import embed
 from pipeline.formatting import duration
@@ -31,12 +31,10 @@ from pipeline.running.engines import runners
 from pipeline.settings import Job
 from pipeline.types import Clip, DecodeRequest, ExampleBlock, Failure, Segment, SegmentEnd
 
-SAMPLE = 32
 EXAMPLES_OF_A_CLIP = 640
 """Ten minutes at the usual hop: what is decoded of a clip at most."""
 SAMPLE_S = 60.0
 """No further clip is tried after so long."""
-SEED = 0
 BUSY = 0.85
 """Share of the processors' time that a run on this machine makes use of."""
 
@@ -71,16 +69,6 @@ class Estimate:
     audio_s: float
     core_s: float
     output_bytes: float
-
-
-def draw(clips: Sequence[Clip], most: int = SAMPLE, seed: int = SEED) -> list[Clip]:
-    """Clips -> some of them, evenly from their order by format and size, with a seeded start."""
-    ordered = sorted(clips, key=lambda clip: (_format(clip), plan.cost_bytes(clip), clip.key))
-    if len(ordered) <= most:
-        return ordered
-    step = len(ordered) / most
-    start = random.Random(seed).uniform(0, step)
-    return [ordered[int(start + index * step)] for index in range(most)]
 
 
 def attempt(job: Job, clips: Sequence[Clip], limit_s: float = SAMPLE_S) -> list[Trial]:
@@ -153,7 +141,7 @@ def _seconds_a_byte(good: Sequence[Trial]) -> dict[str, float]:
     sizes: dict[str, int] = defaultdict(int)
     for trial in good:
         if trial.whole and not trial.clip.cut and trial.clip.size_bytes:
-            for name in (_format(trial.clip), ""):
+            for name in (format_of(trial.clip), ""):
                 seconds[name] += trial.audio_s
                 sizes[name] += trial.clip.size_bytes
     return {name: seconds[name] / sizes[name] for name in sizes}
@@ -169,7 +157,7 @@ def _come_of(trial: Trial, per_byte: dict[str, float], otherwise: float) -> floa
 def _audio_s(clip: Clip, per_byte: dict[str, float], otherwise: float) -> float:
     if clip.end_s is not None:
         return plan.most_seconds(clip)
-    rate = per_byte.get(_format(clip), per_byte.get(""))
+    rate = per_byte.get(format_of(clip), per_byte.get(""))
     return clip.size_bytes * rate if rate and clip.size_bytes else otherwise
 
 
@@ -216,21 +204,23 @@ def _missing_folders(directory: str) -> list[Path]:
     return [folder for folder in (path, *path.parents) if not folder.exists()]
 
 
-def report(job: Job, work: Work, continued: bool, piece_s: float, engine: runners.Engine) -> str:
-    """What a run would do, after a trial of it -> text. Errors as `try_storage`."""
+def report(
+    job: Job, work: Work, sample: Sequence[Clip], continued: bool, piece_s: float, engine: runners.Engine
+) -> str:
+    """What a run would do, after a trial of it on a sample -> text. Errors as `try_storage`."""
     start = time.monotonic()
-    trials = attempt(job, draw(work.clips))
+    trials = attempt(job, sample)
     elapsed_s = time.monotonic() - start
     good = [trial for trial in trials if trial.failure is None]
     data = b"".join(frame(_record(trial, job)) for trial in good) or b"no clip gave a record"
     try_storage(job.output.directory, data)
+    touched = _touched(work.clips, job.output.num_shards)
     total = estimate(work.clips, trials, job)
     wall_s = total.core_s / cores() / BUSY
     pieces = max(1, round(wall_s / piece_s)) if engine.local and work.clips else 1
-    touched = {plan.shard_of(clip.id, job.output.num_shards) for clip in work.clips}
     lines = [
         f"clips      {len(work.clips):,} to embed, {work.kept:,} kept, {work.gone:,} no longer among the inputs",
-        f"output     {'continued' if continued else 'new'}: {job.output.num_shards:,} shards, {len(touched):,} to "
+        f"output     {'continued' if continued else 'new'}: {job.output.num_shards:,} shards, {touched:,} to "
         f"write; {pieces:,} {'commit' if pieces == 1 else 'commits'}",
         f"storage    {len(data):,} bytes were written, read back and removed",
         f"sample     {len(trials):,} clips in {duration(elapsed_s)}; {len(trials) - len(good):,} gave no record",
@@ -239,6 +229,16 @@ def report(job: Job, work: Work, continued: bool, piece_s: float, engine: runner
         f"{duration(wall_s)} on this machine's {cores()} cores; {total.output_bytes / 1e6:,.1f} MB of records",
     ]
     return f"check of {job.output.directory}; nothing was changed\n  " + "\n  ".join(lines)
+
+
+def _touched(clips: Iterable[Clip], num_shards: int) -> int:
+    """How many shards clips fall into."""
+    found: set[int] = set()
+    for clip in clips:
+        found.add(plan.shard_of(clip.id, num_shards))
+        if len(found) == num_shards:  # long before the last of millions
+            break
+    return len(found)
 
 
 def _failures(work: Work, trials: Sequence[Trial]) -> Iterator[str]:
@@ -251,7 +251,3 @@ def _failures(work: Work, trials: Sequence[Trial]) -> Iterator[str]:
         about = round(count / len(trials) * len(work.clips))
         what = "skipped" if example.skipped else "failed"
         yield f"expected   about {about:,} {what} as {reason}, such as {example.clip.uri}: {example.message}"
-
-
-def _format(clip: Clip) -> str:
-    return PurePath(clip.uri).suffix.lower()

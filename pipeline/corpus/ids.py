@@ -13,12 +13,12 @@ _EXTENSION = re.compile(r"(?<=[^/])\.(?=[A-Za-z0-9]*[A-Za-z])[A-Za-z0-9]{1,5}\Z"
 
 def as_utf8(path: str) -> str:
     """A local path, as this locale decodes names of files -> their bytes as UTF-8: an id is the same everywhere."""
-    return os.fsencode(path).decode("utf-8", "surrogateescape")
+    return path if path.isascii() else os.fsencode(path).decode("utf-8", "surrogateescape")
 
 
 def as_path(text: str) -> str:
     """A local path as a list gives it, in UTF-8 -> as this locale decodes names of files: the inverse of `as_utf8`."""
-    return os.fsdecode(text.encode("utf-8", "surrogateescape"))
+    return text if text.isascii() else os.fsdecode(text.encode("utf-8", "surrogateescape"))
 
 
 def id_of(path: str) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import chain
 
+from pipeline.corpus.packed import Packed
 from pipeline.corpus.tables import SourceError
 from pipeline.types import Clip, ClipKey, Corpus, DuplicateIds, Failure
 
@@ -28,7 +30,8 @@ class Keys:
         self._uri = uri
         self._policy = policy
         self._remedy = remedy
-        self._places: dict[ClipKey, list[Place]] = defaultdict(list)
+        self._places: dict[ClipKey, Place] = {}
+        self._shared: dict[ClipKey, list[Place]] = {}  # by keys of several clips
 
     def add(self, clip: Clip, place: Place) -> None:
         """A clip, and the line or file that it comes from.
@@ -36,9 +39,13 @@ class Keys:
         Raises:
           SourceError: its key is another one's, unless such clips are to fail.
         """
-        places = self._places[clip.key]
+        key = clip.key
+        if key not in self._places:
+            self._places[key] = place
+            return
+        places = self._shared.setdefault(key, [self._places[key]])
         places.append(place)
-        if len(places) > 1 and self._policy == "stop":
+        if self._policy == "stop":
             raise SourceError(
                 f"{self._uri}: {_alike(clip, places)}" if self._uri else _alike(clip, places, "inputs"),
                 f"{self._remedy}; or have them fail with --duplicate_ids fail",
@@ -49,21 +56,20 @@ class Keys:
         clip = failure.clip
         while clip.key in self._places:
             clip = replace(clip, id=f"{clip.id}, {_all([place])}")
-        self._places[clip.key].append(place)
+        self._places[clip.key] = place
         return failure if clip is failure.clip else replace(failure, clip=clip)
 
     def settled(self, corpus: Corpus) -> Corpus:
         """The clips that were added -> those of keys of their own, and a failure for each of the others."""
-        if all(len(places) == 1 for places in self._places.values()):
+        if not self._shared:
             return corpus
-        clips: list[Clip] = []
-        failures: list[Failure] = []
+        clips: Packed[Clip] = Packed()
+        failures: Packed[Failure] = Packed()
         names: Counter[str] = Counter()
-        items: list[Clip | Failure] = [*corpus.clips, *corpus.failures]
+        items: Iterable[Clip | Failure] = chain(corpus.clips, corpus.failures)
         for item in items:
             clip = item.clip if isinstance(item, Failure) else item
-            places = self._places.get(clip.key, ())
-            if len(places) > 1:
+            if places := self._shared.get(clip.key):
                 name = f"{clip.id} ({clip.uri})" if clip.uri else clip.id
                 names[name] += 1
                 own = replace(clip, id=name if names[name] == 1 else f"{name} {names[name]}")

@@ -43,7 +43,7 @@ def read(uri: str) -> Iterator[Item]:
         lines = file.read().splitlines(keepends=True)
     offset = 0
     for line in lines:
-        if len(line) > REFERRED_BYTES and line.startswith(_READING):
+        if len(line) > REFERRED_BYTES and line.startswith(_REQUEST):
             yield DecodeRequestRef(uri, offset, len(line))
         else:
             yield _decode(json.loads(line))
@@ -59,7 +59,7 @@ def load(ref: DecodeRequestRef) -> DecodeRequest:
     return request
 
 
-_READING = b'{"kind": "Reading"'
+_REQUEST = b'{"kind": "DecodeRequest"'
 
 
 def _encode(item: DecodeRequest | Failure | Removal) -> str:
@@ -68,7 +68,7 @@ def _encode(item: DecodeRequest | Failure | Removal) -> str:
 
 def _decode(fields: dict[str, Any]) -> DecodeRequest | Failure | Removal:
     kind = fields.pop("kind")
-    if kind == "Reading":
+    if kind == "DecodeRequest":
         return DecodeRequest(fields["uri"], tuple(_segments(fields["segments"], fields["uri"])))
     return (Failure if kind == "Failure" else Removal)(**{**fields, "clip": _clip(fields["clip"])})
 

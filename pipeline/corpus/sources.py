@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 
 from pipeline import storage
 from pipeline.corpus.advice import why_nothing_matches
@@ -14,6 +15,7 @@ from pipeline.corpus.class_labels import read_class_labels
 from pipeline.corpus.ids import as_utf8, id_of
 from pipeline.corpus.keys import Keys
 from pipeline.corpus.listings import clips_from_manifest, clips_from_segments
+from pipeline.corpus.packed import Packed
 from pipeline.corpus.tables import SourceError
 from pipeline.types import Clip, Corpus, DuplicateIds, Failure, SegmentAudio
 
@@ -51,10 +53,12 @@ def find_corpus(
             raise SourceError(f"{segments} has labels as MIDs", "Name the table of classes that they are from")
         uri = storage.absolute(segments)
         found = clips_from_segments(inputs.clips, uri, classes, segment_audio, duplicate_ids)
-        found = Corpus(found.clips, [*inputs.failures, *found.failures])
+        if inputs.failures:
+            found = Corpus(found.clips, Packed(chain(inputs.failures, found.failures)))
     elif manifest:
         listed = clips_from_manifest(storage.absolute(manifest), classes, segment_audio, duplicate_ids)
-        found = _with_others(listed, inputs, manifest, duplicate_ids)
+        every_key_once = not patterns and duplicate_ids == "stop"
+        found = listed if every_key_once else _with_others(listed, inputs, manifest, duplicate_ids)
     else:
         found = inputs
     return replace(found, names=classes.names) if classes else found

@@ -55,6 +55,8 @@ def compare(corpus: Corpus, ledger: Iterable[LedgerEntry], retry_failed: bool = 
       prune: drop clips that the inputs no longer name; otherwise they stay.
     """
     entries = {entry.key: entry for entry in ledger}
+    if not entries:
+        return Work(corpus.clips, corpus.failures, (), 0, len(corpus.clips) + len(corpus.failures))
     new_failures = [failure for failure in corpus.failures if not _known(failure, entries.get(failure.clip.key))]
     found = todo(corpus.clips, entries.values(), retry_failed, {failure.clip.key for failure in corpus.failures})
     kept = found.kept + len(corpus.failures) - len(new_failures) + (0 if prune else len(found.gone))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import BinaryIO, Literal, Protocol
 from urllib.parse import unquote
@@ -26,7 +26,7 @@ _SCHEME = re.compile(r"[a-zA-Z][-a-zA-Z0-9+.]*://")
 
 def is_local(uri: str) -> bool:
     """Whether a path or URI names a file of this machine."""
-    return _SCHEME.match(uri) is None or uri.startswith("file://")
+    return "://" not in uri or _SCHEME.match(uri) is None or uri.startswith("file://")
 
 
 def local_path(uri: str) -> str:
@@ -46,7 +46,7 @@ def join(base: str, *parts: str) -> str:
     ('gs://bucket/a/b/c.wav', 'a/b', 's3://other/b.wav')
     """
     for part in parts:
-        if _SCHEME.match(part) or part.startswith("/"):
+        if part.startswith("/") or ("://" in part and _SCHEME.match(part)):
             base = part
         else:
             base = os.path.join(base, part) if is_local(base) else below(base) + part
@@ -119,6 +119,11 @@ def list_folder(uri: str) -> list[FileInfo]:
     """The files directly in a folder, hidden ones too, sorted by URI; nothing where there is no such folder."""
     files, path = _at(uri)
     return sorted(files.walk(path, EVERY_NAME), key=lambda file: file.uri)
+
+
+def local_look() -> Callable[[str], FileInfo | None]:
+    """A way to look for very many local files: as `info`, of paths from the root; None for what cannot be told."""
+    return local.Look()
 
 
 def info(uri: str) -> FileInfo:

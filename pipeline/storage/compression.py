@@ -27,6 +27,7 @@ SUFFIXES = {
     ".zstd": "zstd",
 }
 """As Apache Beam tells compression by a file's name."""
+_SUFFIXES = tuple(SUFFIXES)
 
 IN_MEMORY_BYTES = 32 << 20
 """Contents up to this size are held in memory, larger ones in a temporary file."""
@@ -41,7 +42,8 @@ _ZSTD_WINDOW = 1 << 27
 
 def kind_of(name: str) -> str | None:
     """A file's name -> how it is compressed, None where it is not."""
-    return next((kind for suffix, kind in SUFFIXES.items() if name.lower().endswith(suffix)), None)
+    suffix = _suffix(name)
+    return SUFFIXES[suffix] if suffix else None
 
 
 def without_suffix(name: str) -> str:
@@ -50,8 +52,14 @@ def without_suffix(name: str) -> str:
     >>> without_suffix("a/b.wav.gz"), without_suffix("a/b.wav")
     ('a/b.wav', 'a/b.wav')
     """
-    suffix = next((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), "")
-    return name[: len(name) - len(suffix)]
+    return name[: len(name) - len(_suffix(name))]
+
+
+def _suffix(name: str) -> str:
+    lower = name.lower()
+    if not lower.endswith(_SUFFIXES):  # nearly all
+        return ""
+    return next(suffix for suffix in SUFFIXES if lower.endswith(suffix))
 
 
 def unpacked(

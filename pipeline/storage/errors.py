@@ -71,6 +71,7 @@ class StorageError(UserError, OSError):
 
     def __init__(self, uri: str, what: str, remedy: str, number: int | None = None) -> None:
         super().__init__(f"{uri}: {what}", remedy)
+        self.args = (uri, what, remedy, number)  # what Beam makes another one of, with the name of the step
         self.uri = uri
         self.what = what
         self.remedy = remedy

@@ -82,6 +82,45 @@ def info(path: str) -> FileInfo:
     return FileInfo(path, found.st_size, str(found.st_mtime_ns))
 
 
+_ROWS_OF_A_FILE = 1000
+"""Clips of one recording are within so many rows of a list, mostly."""
+
+
+class Look:
+    """Looks for the files of a list, which may be millions, all gone: then to explain each would take fifty times as
+    long. What was seen once is not looked for again."""
+
+    def __init__(self) -> None:
+        self._is_gone = lru_cache(_ROWS_OF_A_FILE)(_is_gone)
+        self._info = lru_cache(_ROWS_OF_A_FILE)(_info_if_seen)
+
+    def __call__(self, path: str) -> FileInfo | None:
+        """As `info`, of a path from the root; None where it cannot be told."""
+        return None if self._is_gone(path.rpartition("/")[0]) else self._info(path)
+
+
+def _is_gone(folder: str) -> bool:
+    try:
+        os.stat(folder or "/")  # noqa: PTH116  (a third of the time)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except (OSError, ValueError):
+        pass
+    return False
+
+
+def _info_if_seen(path: str) -> FileInfo | None:
+    try:
+        found = os.stat(path)  # noqa: PTH116
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError):  # perhaps one that passes
+        with suppress(StorageError):
+            return info(path)
+        return None
+    return FileInfo(path, found.st_size, str(found.st_mtime_ns))
+
+
 def walk(top: str, glob: Glob, closed: list[StorageError] | None = None) -> Iterator[FileInfo]:
     """The files below a folder whose relative paths match; nothing where there is no such folder.
 

@@ -23,6 +23,8 @@ OWN_FLINK = ("[local]", "[auto]")
 ONE_PROCESS = "no_use_multiple_sdk_containers"
 """Dataflow's experiment: one worker process a machine, not one a core."""
 
+_STEP = re.compile(r"\s*\[while running '[^']*'\]")
+"""What Beam adds to the message of an error: the step that it comes from."""
 _LOST = re.compile("SDK worker disconnected|Channel closed prematurely|Worker subprocess exited|harness.*disconnected")
 """What Prism, Python's job service and Flink say of a worker process that is gone."""
 
@@ -173,13 +175,15 @@ def _last_line(error: BaseException) -> str:
     text = str(error).strip()
     if "Traceback (most recent call last)" in text:
         text = [line for line in text.splitlines() if line and not line[0].isspace()][-1]
-    return re.sub(r"\s*\[while running '[^']*'\]", "", text)
+    return _STEP.sub("", text)
 
 
 def explained(error: BaseException) -> BaseException:
     """An error from an engine -> a `JobError`, if a step had raised an error for the user; else itself."""
-    if isinstance(error, UserError):
+    if isinstance(error, JobError):
         return error
+    if isinstance(error, UserError):
+        return JobError(_STEP.sub("", error.found), _STEP.sub("", error.remedy))
     raised, _, message = _last_line(error).partition(": ")
     module, _, name = raised.rpartition(".")
     kind = getattr(sys.modules.get(module or "builtins"), name, None)
