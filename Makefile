@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 MODULES := pipeline vggish_core
-CODE := $(MODULES) tests benchmarks examples setup.py
+CODE := $(MODULES) tests benchmarks examples docs/mkdocs_hooks.py setup.py
 # A stamp: the weights and kernels that tests take for granted are in their cache.
 WEIGHTS := $(or $(VGGISH_CACHE),.pytest_cache/vggish)/.prepared-$(subst /,-,$(VENV))
 # A process more than cores, since some always wait, with one thread for BLAS; the tests of a module stay together, since
@@ -17,12 +17,13 @@ OTHER_PYTHONS := 3.10 3.12 3.13
 # Tests start hundreds of processes, which would compile the package each time: bytecode is kept.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install demo lint format weights prism test test-ci test-repeat test-full test-released bench constraints clean
+.PHONY: help install demo lint format docs weights prism test test-ci test-repeat test-full test-released bench constraints clean
 
 help:
 	@echo "make demo         install, make example audio, embed it"
 	@echo "make test         install, run the tests (about 4 minutes on two cores)"
-	@echo "make lint         ruff, ruff format --check, mypy"
+	@echo "make lint         ruff, ruff format --check, mypy, lint-imports"
+	@echo "make docs         the documentation as a site, in build/site"
 	@echo "make test-ci      what has to pass before a change lands, lint apart: engines and whole processes too"
 	@echo "make test-repeat  the same five times on a busy machine: nothing may be red by chance"
 	@echo "make test-full    all sizes, all documents' commands, other Pythons (about an hour)"
@@ -31,7 +32,7 @@ help:
 
 install: $(STAMP)
 
-$(STAMP): setup.py constraints.txt
+$(STAMP): pyproject.toml setup.py constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 10) <= v <= (3, 13) or sys.exit( \
 	    "error: $(PYTHON) is Python %d.%d\n  Name one of 3.10 to 3.13: make PYTHON=python3.12 install" % v)'
 	$(PYTHON) -m venv $(VENV)
@@ -48,10 +49,14 @@ lint: install
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy $(MODULES)
+	$(BIN)/lint-imports
 
 format: install
 	$(BIN)/ruff check --fix $(CODE)
 	$(BIN)/ruff format $(CODE)
+
+docs: install
+	$(BIN)/mkdocs build --strict
 
 weights: $(WEIGHTS)
 
@@ -88,8 +93,8 @@ bench: install
 	$(BIN)/python -m benchmarks.run $(BENCH_FLAGS)
 
 constraints: install
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --extra test setup.py \
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --extra test pyproject.toml \
 	    --no-annotate --no-header --no-emit-index-url --no-emit-find-links --output-file constraints.txt --upgrade
 
 clean:
-	rm -rf $(VENV) $(VENV)-3.* build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-3.* build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -61,8 +61,8 @@ def test_embed_in_a_notebook(audio: Path) -> None:
 
 def test_the_readme_in_python(audio: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    code = re.search(r"## In Python\n+```python\n(.*?)```", page, re.S)
-    assert code is not None
+    section = page.split("## In Python\n", 1)[1].split("\n## ", 1)[0]
+    code = re.findall(r"```python\n(.*?)```", section, re.S)
     waveform, rate = soundfile.read(audio / "tones" / "chirp fast.wav")
     monkeypatch.chdir(audio)
     soundfile.write("dog.flac", waveform, rate)
@@ -73,3 +73,20 @@ def test_the_readme_in_python(audio: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert names["examples"].shape == (10, 96, 64)
     assert (names["raw"].shape, names["raw"].dtype) == ((10, 128), np.float32)
     assert (names["records"].shape, names["records"].dtype) == ((10, 128), np.uint8)
+
+
+def test_the_readme_in_python_of_a_corpus(
+    audio: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    section = page.split("## In Python\n", 1)[1].split("\n## ", 1)[0]
+    code = re.findall(r"```python\n(.*?)```", section, re.S)[0].replace('"released"', '"standin"')
+    shutil.copytree(audio, tmp_path / "recordings", ignore=shutil.ignore_patterns("dog.flac"))
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    printed = capsys.readouterr().out
+    assert printed.splitlines()[-1] == "2 clips, 1 failed"
+    assert "Counts(clips=" in printed
+    (batch,) = names["dataset"]
+    assert sorted(batch.num_frames.numpy()) == [10, 15]

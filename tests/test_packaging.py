@@ -109,7 +109,7 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Environment:
     path = f"{python.parent}:{os.environ['PATH']}"
     for step in steps():
         if step.name == "RUN":
-            text = re.sub(r"(?<!\S)/(opt|var)/", rf"{root}/\1/", step.text)
+            text = re.sub(r"(?<![^\s\"])/(opt|var)/", rf"{root}/\1/", step.text)
             variables = {**os.environ, "PATH": path}
             done = subprocess.run(["sh", "-c", text], cwd=root / "work", env=variables, capture_output=True, text=True)
             assert done.returncode == 0, f"{text}\n{done.stdout}{done.stderr}"

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pipeline.cli import messages, streams, summary
 from pipeline.cli.flags import failures_allowed
 from pipeline.errors import FAILED, OK
+from pipeline.extras import MissingPackagesError
 from pipeline.output import history
 from pipeline.output.manifest import Manifest
 from pipeline.reporting import report
@@ -45,6 +46,9 @@ def _report(flags: argparse.Namespace, names: Mapping[int, str], directory: str)
         return ""
     try:
         return report.write(directory, names)
+    except MissingPackagesError as error:
+        print(error, file=sys.stderr)
+        return ""
     except Exception as error:
         found, _ = messages.parts(error)
         print(f"The report was not made: {found}. The data set is whole.", file=sys.stderr)

@@ -20,6 +20,7 @@ from pipeline import storage
 from pipeline.cli.command import ProgramParser, run_command
 from pipeline.cli.flags import check_beam_flags
 from pipeline.errors import FlagError
+from pipeline.extras import needs
 from pipeline.output import provenance
 from pipeline.output.dataset import matching_files
 from pipeline.running.engines import runners
@@ -53,6 +54,8 @@ def _main(argv: Sequence[str]) -> None:
     flags, rest = _parser().parse_known_args(argv)
     if not flags.output.endswith(".npz"):
         raise FlagError(f"--output {flags.output} does not end in .npz", f"Write {flags.output}.npz")
+    if not flags.no_plot:
+        needs("train", "matplotlib", for_="the plot, which --no_plot leaves out,")
     check_beam_flags(rest)
     made = _check_raw(flags.input)
     moments = fit(matching_files(flags.input), runners.choose(flags.runner, rest), f"{flags.output}.moments")

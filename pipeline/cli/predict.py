@@ -22,6 +22,7 @@ from pipeline.cli import streams
 from pipeline.cli.command import ProgramParser, run_command
 from pipeline.cli.flags import positive_int
 from pipeline.errors import FlagError
+from pipeline.extras import needs
 from pipeline.output import ledger, provenance
 from pipeline.output.dataset import matching_files
 from pipeline.output.layout import FAILURES
@@ -112,6 +113,9 @@ def _parser() -> ProgramParser:
 
 def _main(argv: Sequence[str]) -> None:
     flags = _parser().parse_args(argv)
+    needs("train", "keras", for_="pipeline.predict")
+    if flags.plots:
+        needs("train", "matplotlib", for_="--plots")
     if flags.output and not flags.output.endswith((".csv", ".json")):
         raise FlagError(f"--output {flags.output} does not end in .csv or .json", "The name decides the format")
     description = read_description(Path(flags.model))

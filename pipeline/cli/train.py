@@ -29,6 +29,7 @@ import numpy as np
 from pipeline.cli.command import ProgramParser, run_command
 from pipeline.cli.flags import positive_float, positive_int
 from pipeline.errors import FlagError
+from pipeline.extras import needs
 from pipeline.output import provenance
 from pipeline.output.manifest import versions
 from pipeline.training.data import Classes, Clips, load_clips, read_classes
@@ -254,6 +255,7 @@ def _share(text: str) -> float:
 
 def _main(argv: Sequence[str]) -> None:
     flags = _parser().parse_args(argv)
+    needs("train", "keras", "matplotlib", for_="pipeline.train")
     if flags.hidden and flags.classifier != "attention":
         raise FlagError(f"--hidden {flags.hidden}: --classifier {flags.classifier} has no hidden units", "Leave it out")
     ranking = train(flags)

@@ -11,6 +11,7 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
+from pipeline import extras, storage
 from pipeline.corpus import plan_file
 from pipeline.decoding import decoders
 from pipeline.decoding.pending import PendingRequest
@@ -108,6 +109,8 @@ class ExtractDoFn(beam.DoFn):
         if not isinstance(element, DecodeRequest):
             yield element
             return
+        if not storage.is_local(element.uri):  # of a machine without a package no file is read
+            extras.needs_store(element.uri.partition("://")[0])
         assert self._ahead is not None
         for item in self._ahead.push(element):
             self._count(item)

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import storage
+from pipeline.extras import DISTRIBUTION
 from pipeline.output.layout import MANIFEST, OutputError, join
 from pipeline.output.staged import ShardEntry, ShardResult
 from pipeline.settings import Job
 from vggish_core.codegen.vector_code import fuses
 
 FORMAT_VERSION = 1
-DISTRIBUTION = "vggish-pipeline"
 PACKAGES = (
     DISTRIBUTION,
     "apache-beam",

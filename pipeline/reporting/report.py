@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pipeline import storage
+from pipeline import extras, storage
 from pipeline.output.layout import REPORT, explained, join
 
 
@@ -20,8 +20,9 @@ def write(
       to: where the report goes; "": into the output.
 
     Raises:
-      OutputError, RecordError, SourceError, OSError: something that it is made of cannot be read.
+      MissingPackagesError, OutputError, RecordError, SourceError, OSError: something that it is made of cannot be read.
     """
+    expect_packages()
     from pipeline.reporting import sample as report_sample
 
     return _write(report_sample.of_output(directory, manifest_uri), class_labels, to or join(directory, REPORT))
@@ -29,9 +30,15 @@ def write(
 
 def write_files(patterns: Sequence[str], class_labels: str | None = None, to: str = REPORT) -> str:
     """Record files of any origin, as paths, URIs or globs -> the path or URI of the report on them, as `write`."""
+    expect_packages()
     from pipeline.reporting import sample as report_sample
 
     return _write(report_sample.of_files(patterns), class_labels, to)
+
+
+def expect_packages() -> None:
+    """Raises MissingPackagesError without the packages that make the page and its figures."""
+    extras.needs("report", "jinja2", "matplotlib", for_=REPORT)
 
 
 def _write(sample, class_labels: str | Mapping[int, str] | None, to: str) -> str:  # type: ignore[no-untyped-def]

@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager
 from typing import BinaryIO, Literal, Protocol
 from urllib.parse import unquote
 
+from pipeline import extras
 from pipeline.storage import compression, local
 from pipeline.storage.errors import CredentialsError, DamagedError, MissingError, StorageError, TruncatedError
 from pipeline.storage.globs import EVERY_NAME, Glob, below, compile_glob, is_glob
@@ -235,6 +236,7 @@ def _at(uri: str) -> tuple[_Files, str]:
     """A path or URI -> the storage it is in, and its name there."""
     if is_local(uri):
         return local, local_path(uri)
+    extras.needs_store(uri.partition("://")[0])
     from pipeline.storage import remote
 
     return remote, uri

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import FlagError
+from pipeline.extras import needs
 from pipeline.running.engines import runners
 from pipeline.running.engines.runners import Engine
 
@@ -51,6 +52,7 @@ def look(engine: Engine) -> None:
             "--runner PortableRunner has no --job_endpoint", "Name the job service: --job_endpoint HOST:PORT"
         )
     elif name == "dataflowrunner":
+        needs("gcp", "google.auth", "google.cloud.storage", for_="--runner DataflowRunner")
         cloud = options.view_as(GoogleCloudOptions)
         if missing := [flag for flag in ("project", "region", "temp_location") if not getattr(cloud, flag)]:
             wanted = ", ".join(f"--{flag}" for flag in missing)

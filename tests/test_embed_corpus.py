@@ -1,0 +1,133 @@
+"""`embed_corpus`: what the command does, as a function; with digests in place of the network."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from pipeline import Clip, Corpus, Job, JobError, Model, Output, Progress, Update, UserError, embed_corpus, find_corpus
+from pipeline.output import commit
+from pipeline.output.records import read_records
+from tests.command import shard_bytes
+from tests.in_process import CHEAP_NETWORK, Embed
+
+MODEL = Model("standin", "standin")
+
+
+@pytest.fixture(autouse=True)
+def _cheap_network(decoders_stay: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipeline.embedding import models
+
+    for name, function in CHEAP_NETWORK.items():
+        monkeypatch.setattr(models, name, function)
+    monkeypatch.setattr("pipeline.embedding.embed._workers", {})
+
+
+@pytest.fixture
+def audio(tmp_path: Path) -> Path:
+    folder = tmp_path / "audio"
+    folder.mkdir()
+    for number in range(6):
+        noise = np.random.default_rng(number).normal(0, 0.1, 16_000 * (2 + number))
+        soundfile.write(folder / f"{number}.wav", noise, 16_000)
+    (folder / "notes.wav").write_text("no audio")
+    return folder
+
+
+def test_it_writes_what_the_command_writes(audio: Path, tmp_path: Path, embed_here: Embed) -> None:
+    told: list[Progress] = []
+    job = Job(Output(str(tmp_path / "out"), num_shards=2), MODEL)
+    manifest = embed_corpus(find_corpus([f"{audio}/**"]), job, on_progress=told.append)
+    assert {name: manifest.totals[name] for name in ("clips_in", "written", "failed")} == {
+        "clips_in": 7,
+        "written": 6,
+        "failed": 1,
+    }
+    flags = ["--input", f"{audio}/**", "--num_shards", "2", "--max_failures", "1"]
+    assert embed_here(tmp_path / "command", *flags).status == 0
+    assert shard_bytes(tmp_path / "out") == shard_bytes(tmp_path / "command")
+    assert (told[-1].clips, told[-1].done.clips, told[-1].done.failed, told[-1].stage) == (7, 7, 1, "committing")
+
+
+def test_what_is_left_open_is_chosen_and_an_output_grows(audio: Path, tmp_path: Path) -> None:
+    job = Job(Output(str(tmp_path / "out")), MODEL)
+    some = Corpus([Clip("a", str(audio / "0.wav"))])
+    assert embed_corpus(some, job).totals["written"] == 1
+    more = Corpus([*some.clips, Clip("b", str(audio / "1.wav"))])
+    manifest = embed_corpus(more, job)
+    assert (manifest.num_shards, manifest.totals["written"]) == (1, 2)
+    assert embed_corpus(some, job).totals["written"] == 2
+    assert embed_corpus(some, job, update=Update(prune=True)).totals["written"] == 1
+    assert [record.id for record in read_records(f"{tmp_path}/out/*.tfrecord")] == ["a"]
+
+
+def test_what_cannot_be_used_is_told_before_anything_is_begun(audio: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    corpus = find_corpus([str(audio)])
+    with pytest.raises(UserError, match="nothing matches") as caught:
+        find_corpus([f"{audio}/*.ogg"])
+    assert caught.value.remedy
+    with pytest.raises(UserError, match="none of Beam's runners"):
+        embed_corpus(corpus, Job(Output(str(output)), MODEL), "DirectRuner")
+    output.mkdir()
+    (output / "thesis.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"is not empty and has no manifest\.json") as caught:
+        embed_corpus(corpus, Job(Output(str(output)), MODEL))
+    assert not isinstance(caught.value, JobError)
+    assert [path.name for path in output.iterdir()] == ["thesis.txt"]
+
+
+def test_other_settings_are_another_data_set(audio: Path, tmp_path: Path) -> None:
+    job = Job(Output(str(tmp_path / "out")), MODEL)
+    corpus = Corpus([Clip("a", str(audio / "0.wav"))])
+    embed_corpus(corpus, job)
+    other = replace(job, front_end=replace(job.front_end, hop_seconds=0.48))
+    with pytest.raises(UserError, match=r"hop_seconds is 0\.96 in the output, 0\.48 was asked for"):
+        embed_corpus(corpus, other)
+    assert embed_corpus(corpus, other, update=Update(overwrite=True)).settings["hop_seconds"] == 0.48
+
+
+def test_a_job_that_stops_keeps_what_it_committed(audio: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk is full at the second commit."""
+    commit_once, calls = commit.commit, []
+
+    def full(*arguments: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise commit.OutputError("writing the manifest failed: No space left on device", "Make space")
+        return commit_once(*arguments)
+
+    monkeypatch.setattr(commit, "commit", full)
+    job = Job(Output(str(tmp_path / "out"), num_shards=3), MODEL)
+    with pytest.raises(JobError, match="No space left on device") as caught:
+        embed_corpus(find_corpus([str(audio)]), job, piece_seconds=1e-3)
+    assert caught.value.remedy == "Make space"
+    held = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert len(held["shards"]) >= 1
+    monkeypatch.undo()
+
+
+GOLDEN = {
+    "embeddings-00000-of-00002.tfrecord": "8c6f6026f119a1a5c2d8820304b0bb097fe6b364f3efbe20342ffa63690a214c",
+    "embeddings-00001-of-00002.tfrecord": "90088e68bec8afa28b050c4a5ed51daeb62fce1de3e75bbf651c09ceae9777c8",
+}
+"""sha256 of the shards of a made corpus: the same before and after whatever changes no bytes."""
+
+
+def test_the_bytes_stay(audio: Path, tmp_path: Path) -> None:
+    """Lossless audio through the front end, digests in place of the network: the same on every processor."""
+    job = Job(Output(str(tmp_path / "out"), num_shards=2), MODEL)
+    clips = [Clip(path.stem, str(path), version="1") for path in sorted(audio.glob("?.wav"))]
+    embed_corpus(Corpus(clips), job)
+    found = {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted((tmp_path / "out").glob("*.tfrecord"))
+    }
+    assert found == GOLDEN
