@@ -1,17 +1,16 @@
-"""An object store for tests, as Beam knows them: `memory://bucket/name`, in this process, failing when it is told to.
+"""A store for tests, as fsspec knows them: `memory://bucket/name`, in this process, failing when it is told to.
 
-Importing this module makes it one of Beam's file systems. Like S3 and GCS it has no folders, lists by prefix, shows
-objects whole when their writer is closed, even by an exception, and raises exceptions of its own with HTTP statuses.
+Importing this module makes it fsspec's file system of `memory://`. Like S3 and GCS it has no folders, lists by prefix,
+shows objects whole, and raises exceptions of its own with HTTP statuses.
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from itertools import count
-from typing import Any, BinaryIO
+from typing import Any
 
-from apache_beam.io.filesystem import BeamIOError, FileMetadata, FileSystem
+import fsspec
 
 
 class StoreError(Exception):
@@ -22,7 +21,7 @@ class StoreError(Exception):
         self.code = code
 
 
-class MemoryStore(FileSystem):
+class MemoryStore(fsspec.AbstractFileSystem):
     """See the module.
 
     Attributes:
@@ -31,6 +30,8 @@ class MemoryStore(FileSystem):
       calls: names of the calls so far.
     """
 
+    protocol = "memory"
+    cachable = False
     objects: dict[str, tuple[bytes, float]] = {}  # noqa: RUF012  one store a process
     failing: Iterator[int] = iter(())
     calls: list[str] = []  # noqa: RUF012
@@ -50,89 +51,44 @@ class MemoryStore(FileSystem):
             raise StoreError(status)
 
     @classmethod
-    def scheme(cls) -> str:
-        return "memory"
+    def _strip_protocol(cls, path: str) -> str:
+        return path
 
-    def has_dirs(self) -> bool:
-        return False
+    def info(self, path: str, **_: Any) -> dict[str, Any]:
+        self.call("info")
+        return self._info(path)
 
-    def join(self, basepath: str, *paths: str) -> str:
-        return "/".join((basepath, *paths))
+    def _info(self, path: str) -> dict[str, Any]:
+        return {"name": path, "type": "file", "size": len(self._content(path)), "mtime": self.objects[path][1]}
 
-    def split(self, path: str) -> tuple[str, str]:
-        head, _, tail = path.rpartition("/")
-        return head, tail
-
-    def mkdirs(self, path: str) -> None: ...
-
-    def _list(self, dir_or_prefix: str) -> Iterator[FileMetadata]:
-        self.call("list")
-        for name in sorted(self.objects):
-            if name.startswith(dir_or_prefix):
-                yield self.metadata(name, listed=True)
-
-    def create(self, path: str, mime_type: str = "", compression_type: str = "auto") -> BinaryIO:
-        self.call("create")
-        assert compression_type == "uncompressed"
-        return _Upload(path)
-
-    def open(self, path: str, mime_type: str = "", compression_type: str = "auto") -> BinaryIO:
-        self.call("open")
-        assert compression_type == "uncompressed"
-        return _Download(self._content(path))
+    def find(self, path: str, *_: Any, **__: Any) -> dict[str, Any]:
+        self.call("find")
+        below = f"{path.rstrip('/')}/"
+        return {name: self._info(name) for name in sorted(self.objects) if name.startswith(below)}
 
     def _content(self, path: str) -> bytes:
         if path not in self.objects:
             raise StoreError(404)
         return self.objects[path][0]
 
-    def copy(self, source_file_names: list[str], destination_file_names: list[str]) -> None:
-        for source, target in zip(source_file_names, destination_file_names, strict=True):
-            try:
-                self.call("copy")
-                self.objects[target] = (self._content(source), next(self.clock))
-            except StoreError as error:
-                raise BeamIOError("Copy operation failed", {(source, target): error}) from None
+    def cat_file(self, path: str, start: int | None = None, end: int | None = None, **_: Any) -> bytes:
+        self.call("cat")
+        return self._content(path)[start:end]
 
-    def rename(self, source_file_names: list[str], destination_file_names: list[str]) -> None:
-        raise AssertionError("not used")
+    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **_: Any) -> None:
+        self.call("pipe")
+        if mode == "create" and path in self.objects:
+            raise FileExistsError(path)
+        self.objects[path] = (value, next(self.clock))
 
-    def exists(self, path: str) -> bool:
-        self.call("exists")
-        return path in self.objects
+    def cp_file(self, path1: str, path2: str, **_: Any) -> None:
+        self.call("copy")
+        self.objects[path2] = (self._content(path1), next(self.clock))
 
-    def size(self, path: str) -> int:
-        return len(self._content(path))
-
-    def last_updated(self, path: str) -> float:
-        return self.objects[path][1]
-
-    def metadata(self, path: str, listed: bool = False) -> FileMetadata:
-        if not listed:
-            self.call("metadata")
-        return FileMetadata(path, len(self._content(path)), self.objects[path][1])
-
-    def delete(self, paths: list[str]) -> None:
+    def rm_file(self, path: str) -> None:
         self.call("delete")
-        errors: dict[str, Any] = {path: 404 for path in paths if self.objects.pop(path, None) is None}
-        if errors:
-            raise BeamIOError("Delete operation failed", errors)
+        self._content(path)
+        del self.objects[path]
 
 
-class _Upload(io.BytesIO):
-    def __init__(self, path: str) -> None:
-        super().__init__()
-        self._path = path
-
-    def close(self) -> None:
-        if not self.closed:
-            data = self.getvalue()
-            super().close()  # also if the call fails: it is not made again when this is collected
-            MemoryStore.call("close")
-            MemoryStore.objects[self._path] = (data, next(MemoryStore.clock))
-
-
-class _Download(io.BytesIO):
-    def read(self, size: int | None = -1) -> bytes:
-        MemoryStore.call("read")
-        return super().read(size)
+fsspec.register_implementation("memory", MemoryStore, clobber=True)

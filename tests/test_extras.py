@@ -12,7 +12,7 @@ from pipeline.cli import fit_pca, predict, report, train
 from pipeline.cli import run as program
 from pipeline.decoding.extract import ExtractDoFn
 from pipeline.settings import Decoding, FrontEnd
-from pipeline.types import Clip, Reading, Segment
+from pipeline.types import Clip, DecodeRequest, Segment
 from tests.in_process import Embed
 
 
@@ -83,7 +83,7 @@ def test_a_worker_without_a_stores_packages_fails_no_clip(monkeypatch: pytest.Mo
     """It is the job that cannot be done: clips would fail one by one, and be left out of the data set."""
     take_away(monkeypatch, *_modules("s3"))
     step = ExtractDoFn(FrontEnd(), Decoding(processes=1))
-    reading = Reading("s3://bucket/clip.wav", (Segment(Clip("clip", "s3://bucket/clip.wav")),))
+    reading = DecodeRequest("s3://bucket/clip.wav", (Segment(Clip("clip", "s3://bucket/clip.wav")),))
     with pytest.raises(extras.MissingPackagesError, match=r"reading s3:// needs packages"):
         list(step.process(reading))
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.output import lock
+from pipeline.output.holder import RUN, STALE_AFTER_S
 from pipeline.output.lock import Lock, OutputBusy
 from pipeline.output.tasks import Task
 
@@ -67,10 +68,10 @@ def test_another_process_with_the_pid_of_the_dead_one_does_not_hold_it(tmp_path:
 def test_a_lock_of_another_host_holds_while_it_is_renewed(tmp_path: Path) -> None:
     Lock(str(tmp_path))
     content = {**json.loads(lock_file(tmp_path).read_text()), "host": "elsewhere/1/2"}
-    lock_file(tmp_path).write_text(json.dumps({**content, "renewed": time.time() - lock.STALE_AFTER_S + 30}))
+    lock_file(tmp_path).write_text(json.dumps({**content, "renewed": time.time() - STALE_AFTER_S + 30}))
     with pytest.raises(OutputBusy, match="on elsewhere since"):
         Lock(str(tmp_path))
-    lock_file(tmp_path).write_text(json.dumps({**content, "renewed": time.time() - lock.STALE_AFTER_S - 1}))
+    lock_file(tmp_path).write_text(json.dumps({**content, "renewed": time.time() - STALE_AFTER_S - 1}))
     Lock(str(tmp_path)).release()
 
 
@@ -140,7 +141,7 @@ def test_runs_and_tasks_exclude_each_other(tmp_path: Path) -> None:
     assert caught.value.role == "task 0/3"
     with Lock(str(tmp_path)), pytest.raises(OutputBusy, match=r"since [-0-9: ]+\. Wait") as caught:
         Lock(str(tmp_path), Task(0, 3))
-    assert caught.value.role == lock.RUN
+    assert caught.value.role == RUN
     with Lock(str(tmp_path), role=lock.OPENING), pytest.raises(OutputBusy) as caught:
         Lock(str(tmp_path), Task(0, 3))
     assert caught.value.role == lock.OPENING

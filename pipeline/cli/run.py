@@ -14,7 +14,8 @@ from pipeline.cli import ending, from_flags, options
 from pipeline.cli.flags import check_beam_flags
 from pipeline.errors import OK, exit_code
 from pipeline.running.engines import template
-from pipeline.storage import scratch, stores
+from pipeline.storage import options as store_options
+from pipeline.storage import scratch
 
 if TYPE_CHECKING:
     from pipeline.output.history import Log
@@ -60,7 +61,7 @@ def _run(flags: argparse.Namespace, beam_flags: list[str]) -> int:
     garbage.collect_seldom()
     quiet.logs(flags.verbose)
     check_beam_flags(beam_flags, options.names())
-    stores.set_flags(beam_flags)
+    store_options.set_flags(beam_flags)
     engine = runners.choose(flags.runner, beam_flags)
     preflight.look(engine)
     with garbage.uncollected():

@@ -22,7 +22,7 @@ import numpy as np
 from pipeline.decoding import protocol
 from pipeline.errors import UserError
 from pipeline.settings import Decoding, FrontEnd
-from pipeline.storage import stores
+from pipeline.storage import options
 from pipeline.types import DecodeRequest
 from vggish_core.subprocesses import PACKAGES
 
@@ -83,7 +83,7 @@ class Decoder:
         _open.add(self)
         here = os.getcwd()  # noqa: PTH109
         session = protocol.DecoderSettings(
-            front_end, decoding.memory_mb, decoding.timeout_s, here, decoding.processes, stores.handed_on()
+            front_end, decoding.memory_mb, decoding.timeout_s, here, decoding.processes, options.current()
         )
         try:
             self._connection.send(session)

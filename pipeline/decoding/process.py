@@ -23,7 +23,7 @@ from pipeline import storage
 from pipeline.decoding import decode, opening, other_route, protocol
 from pipeline.decoding.segment_decoder import Examples
 from pipeline.settings import FrontEnd
-from pipeline.storage import stores
+from pipeline.storage import options, remote
 from pipeline.types import DecodeRequest, Probe
 from vggish_core.features import products
 
@@ -204,7 +204,8 @@ def _import_storage(uri: str, session: protocol.DecoderSettings) -> None:
 
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
-    stores.adopt(uri, session.store_options)
+    options.adopt(session.store_options)
+    remote.prepare(uri)
     _imported.add(scheme)
     limit_memory(session.memory_mb)
 

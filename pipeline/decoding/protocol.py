@@ -12,11 +12,11 @@ import json
 import math
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
-from typing import Any
 
 import numpy as np
 
 from pipeline.settings import FrontEnd
+from pipeline.storage.options import Options
 
 MAX_BLOCK_EXAMPLES = 64
 """Examples in a block, at most: 1.5 MB."""
@@ -41,7 +41,7 @@ class DecoderSettings:
       timeout_s: it ends itself if it makes no progress for clearly longer.
       directory: what relative paths are relative to.
       decoders: how many share the disk of temporary files.
-      store_options: Beam's, of object stores (`pipeline.storage.stores`).
+      store_options: of object stores (`pipeline.storage.options`).
     """
 
     front_end: FrontEnd
@@ -49,7 +49,7 @@ class DecoderSettings:
     timeout_s: float
     directory: str
     decoders: int = 1
-    store_options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    store_options: Options = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,13 @@
 Tasks of an array (`--task I/N`) hold locks of their own: they exclude each other where a shard would be both's, and
 whole runs; a run excludes all.
 
-Exclusive on local file systems: taken and released under `flock` of the state directory. On object stores, and where
-`flock` is not supported, a run writes the lock, waits a moment and reads it back; two runs started within that moment
-by clocks that stand still could both read their own. A lock is taken over when its holder is dead: its process is gone
-(same host), or it has not renewed the lock for some minutes (another host).
+Exclusive on local file systems: taken, renewed and released under `flock` of the state directory. On object stores the
+lock is written on the condition that there is none, or, to renew it or take a dead holder's over, that it is still what
+was read before (by S3's ETag, GCS's generation): of runs that find the same lock, the store lets one write its own.
+Locks that exclude each other under different names, a run's and a task's, are each written before the others are looked
+for, so that of two holders one at least sees the other and gives way. Where a network file system has no `flock`, a run
+writes the lock, waits a moment and reads it back; two runs started within that moment by clocks that stand still could
+both read their own. A lock is taken over when its holder is dead (`pipeline.output.holder`).
 """
 
 from __future__ import annotations
@@ -14,55 +17,26 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import platform
 import re
 import threading
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 from types import TracebackType
 
 from pipeline import storage
+from pipeline.output.holder import RUN, Holder, host, process_start
 from pipeline.output.layout import STATE, OutputError, explained, files_in, join
 from pipeline.output.tasks import Task
 
 RENEW_S = 60.0
-STALE_AFTER_S = 300.0
 SETTLE_S = 2.0
-"""How long a run waits before it reads back a lock that it could not take under `flock`."""
+"""How long a run waits before it reads back a lock that nothing excludes others from."""
 
-RUN, OPENING, FINISHING = "a run", "opening an array of tasks", "finishing an array of tasks"
+OPENING, FINISHING = "opening an array of tasks", "finishing an array of tasks"
 _TASK_LOCK = re.compile(r"task-(\d+)-of-(\d+)\.json")
-
-
-@dataclass(frozen=True)
-class Holder:
-    """Who holds a lock.
-
-    Attributes:
-      host: name, boot and process namespace: within it a pid means one process.
-      pid, started: process id and start time, which tells a process from a later one of the same id.
-      since, renewed: Unix time.
-      token: of this very lock.
-      role: what it is held for.
-    """
-
-    host: str
-    pid: int
-    started: str
-    since: float
-    renewed: float
-    token: str
-    role: str = RUN
-
-    def alive(self) -> bool:
-        """Whether the holder's process runs, or, on another host, has renewed the lock lately."""
-        if self.host == host():
-            return process_start(self.pid) == self.started
-        return time.time() - self.renewed < STALE_AFTER_S
 
 
 class OutputBusy(OutputError):  # noqa: N818  (a state, not a fault)
@@ -111,8 +85,8 @@ class Lock:
         """Raises OutputBusy if the lock was taken over, by a run that held this one for dead; to be called before a
         commit."""
         with explained(self._directory, "reading the lock"):
-            holder = self._read(self._uri)
-        if holder is None or holder.token != self._token:
+            holder, _ = self._read(self._uri)
+        if not self._is_ours(holder):
             raise self._busy(holder)
 
     def release(self) -> None:
@@ -120,8 +94,7 @@ class Lock:
         self._released.set()
         self._renewal.join()
         with suppress(OSError), self._guard():  # a lock that stays is of a dead process, and is taken over
-            holder = self._read(self._uri)
-            if holder is not None and holder.token == self._token:
+            if self._is_ours(self._read(self._uri)[0]):
                 storage.delete(self._uri)
 
     def __enter__(self) -> Lock:
@@ -134,21 +107,41 @@ class Lock:
 
     def _acquire(self) -> None:
         with self._guard() as exclusive:
-            dead = [uri for uri in (self._uri, *self._rivals()) if not self._alive(uri)]
-            self._write(time.time())
+            version = self._version_of_dead(self._uri)
+            dead = self._dead_rivals()
+            self._write(time.time(), version)
             if not exclusive:
-                time.sleep(SETTLE_S)
-                holder = self._read(self._uri)
-                if holder is None or holder.token != self._token:
-                    raise self._busy(holder)
+                self._expect_written()
                 try:
-                    dead = [uri for uri in self._rivals() if not self._alive(uri)]
+                    dead = self._dead_rivals()
                 except OutputBusy:
                     storage.delete(self._uri)
                     raise
             for uri in dead:  # whoever only seemed dead finds its lock gone, and commits nothing more
-                if uri != self._uri:
-                    storage.delete(uri)
+                storage.delete(uri)
+
+    def _expect_written(self) -> None:
+        """Raises OutputBusy if the lock is another's, OutputError if its store would let two write it."""
+        if not storage.is_local(self._uri):
+            if storage.write_if(self._uri, self._content(time.time()), None):
+                storage.delete(self._uri)
+                what = f"{self._directory} cannot be locked: its store does not mind conditions of writes"
+                raise OutputError(what, "Write to a store that has them, S3 or GCS say, or to a local folder")
+            return
+        time.sleep(SETTLE_S)
+        holder, _ = self._read(self._uri)
+        if not self._is_ours(holder):
+            raise self._busy(holder)
+
+    def _is_ours(self, holder: Holder | None) -> bool:
+        return holder is not None and holder.token == self._token
+
+    def _dead_rivals(self) -> list[str]:
+        """Locks of others that nobody holds; raises OutputBusy if somebody holds one."""
+        rivals = self._rivals()
+        for uri in rivals:
+            self._version_of_dead(uri)
+        return rivals
 
     def _rivals(self) -> list[str]:
         """Locks of others that exclude this one, held or not."""
@@ -160,34 +153,44 @@ class Lock:
                 found.append(join(self._state, name))
         return [uri for uri in found if uri != self._uri]
 
-    def _alive(self, uri: str) -> bool:
-        """False for a lock that nobody holds; raises OutputBusy for one that somebody does."""
-        holder = self._read(uri)
+    def _version_of_dead(self, uri: str) -> str | None:
+        """A lock that nobody holds -> its file's version, None for no file; raises OutputBusy if somebody holds it."""
+        holder, version = self._read(uri)
         if holder is not None and holder.alive():
             raise self._busy(holder, uri)
-        return False
+        return version
 
     def _keep_renewing(self) -> None:
         while not self._released.wait(RENEW_S):
-            with suppress(OSError), self._guard():
-                holder = self._read(self._uri)
+            with suppress(OSError, OutputBusy), self._guard():  # the next time tells
+                holder, version = self._read(self._uri)
                 if holder is None or holder.token != self._token:
                     return
-                self._write(holder.since)
+                self._write(holder.since, version)
 
-    def _read(self, uri: str) -> Holder | None:
-        """A lock's holder, None where there is none or the file makes no sense."""
-        if not storage.exists(uri):
-            return None
+    def _read(self, uri: str) -> tuple[Holder | None, str | None]:
+        """A lock's holder, None for none or what makes no sense; its file's version, None for no file."""
         try:
-            with storage.open_read(uri) as file:
-                return Holder(**json.loads(file.read()))
-        except (FileNotFoundError, ValueError, TypeError):
-            return None
+            data, version = storage.read_whole(uri)
+        except FileNotFoundError:
+            return None, None
+        try:
+            return Holder(**json.loads(data)), version
+        except (ValueError, TypeError):
+            return None, version
 
-    def _write(self, since: float) -> None:
+    def _content(self, since: float) -> bytes:
         me = Holder(host(), os.getpid(), process_start(os.getpid()), since, time.time(), self._token, self._role)
-        storage.write_atomic(self._uri, json.dumps(asdict(me), indent=1).encode())
+        return json.dumps(asdict(me), indent=1).encode()
+
+    def _write(self, since: float, version: str | None) -> None:
+        """Writes the lock; on an object store, in place of that version. Raises OutputBusy if another came first."""
+        if storage.is_local(self._uri):
+            storage.write_atomic(self._uri, self._content(since))
+        elif not storage.write_if(self._uri, self._content(since), version):
+            holder, _ = self._read(self._uri)  # our own, where the answer was lost that it was written
+            if not self._is_ours(holder):
+                raise self._busy(holder)
 
     def _busy(self, holder: Holder | None, uri: str = "") -> OutputBusy:
         uri = uri or self._uri
@@ -219,31 +222,3 @@ class Lock:
             yield exclusive
         finally:
             os.close(descriptor)
-
-
-def host() -> str:
-    """What a process id is unique in: host name, boot, process namespace."""
-    parts = [platform.node()]
-    with suppress(OSError):
-        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
-        parts.append(str(Path("/proc/self/ns/pid").readlink()))
-    return "/".join(parts)
-
-
-def process_start(pid: int) -> str:
-    """When a process started, in the system's own terms; "" if there is no such process or only its zombie."""
-    try:
-        state, *others = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return "" if state in "ZX" else others[18]  # proc(5): fields 3 (state) and 22 (starttime)
-    except FileNotFoundError:
-        if Path("/proc/self/stat").exists():
-            return ""
-    except OSError:
-        pass
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return ""
-    except PermissionError:
-        pass
-    return "running"

@@ -32,7 +32,6 @@ from pipeline.output.layout import (
 from pipeline.output.manifest import Manifest
 from pipeline.output.staged import ShardEntry, collect
 from pipeline.settings import Job
-from pipeline.storage import local
 
 
 class SettingsDiffer(OutputError):  # noqa: N818  (a state, not a fault)
@@ -78,8 +77,11 @@ def inspect(directory: str, job: Job, overwrite: bool = False) -> Manifest | Non
       SettingsDiffer: the output's fingerprint is another one.
       OutputError: the directory holds something else, or cannot be read.
     """
-    if storage.is_local(directory) and (why_not := local.why_not_a_folder(storage.absolute(directory))):
-        raise OutputError(f"{directory} cannot be written: {why_not}", "Name a folder, new or of a data set")
+    if why_not := storage.why_not_an_output(directory):
+        where = "Name a folder, new or of a data set" + (
+            "" if storage.is_local(directory) else ", here, on gs:// or s3://"
+        )
+        raise OutputError(f"{directory} cannot be written: {why_not}", where)
     with explained(directory, "reading the output"):
         if overwrite:
             return None

@@ -15,7 +15,7 @@ from pipeline.running.engines import first_job, preflight, runners
 from pipeline.running.execution import Execution, begun
 from pipeline.running.progress import OnProgress
 from pipeline.settings import PIECE_S, Job, Update
-from pipeline.storage import scratch, stores
+from pipeline.storage import options, scratch
 from pipeline.types import Corpus
 
 
@@ -68,7 +68,7 @@ def embed_corpus(
     """
     started = time.monotonic()
     update = update or Update()
-    stores.set_flags(beam_flags)
+    options.set_flags(beam_flags)
     engine = runners.choose(runner, beam_flags)
     preflight.look(engine)
     with scratch.temporary_files():

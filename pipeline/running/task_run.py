@@ -17,7 +17,8 @@ from pipeline.corpus import plan
 from pipeline.output import manifest as manifests
 from pipeline.output import resume, task_state
 from pipeline.output.layout import OutputError
-from pipeline.output.lock import FINISHING, OPENING, RUN, Lock, OutputBusy
+from pipeline.output.holder import RUN
+from pipeline.output.lock import FINISHING, OPENING, Lock, OutputBusy
 from pipeline.output.manifest import Manifest
 from pipeline.output.staged import HeldShard, ShardEntry, ShardResult
 from pipeline.output.task_state import Terms

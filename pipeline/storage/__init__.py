@@ -1,6 +1,6 @@
-"""The one door to files: local paths, and `gs://`, `s3://` and whatever else Apache Beam opens.
+"""All access to files: local paths, `gs://`, `s3://`, and whatever else fsspec opens (http, https, hf, abfs, memory).
 
-Local files need nothing but the standard library; Beam is imported with the first URI that needs it. Every failure is
+Local files need nothing but the standard library; fsspec is imported with the first URI that needs it. Every failure is
 a `StorageError`, which is an `OSError`; where nothing is found it is a `MissingError`, a `FileNotFoundError` too.
 Errors that pass (a busy server, a stale handle) are tried again a few times with growing pauses.
 """
@@ -213,6 +213,32 @@ def rename(source: str, target: str) -> None:
     files.rename(path, goal)
 
 
+def read_whole(uri: str) -> tuple[bytes, str]:
+    """A small file's content and version; raises MissingError."""
+    files, path = _at(uri)
+    return files.read_whole(path)
+
+
+def write_if(uri: str, data: bytes, version: str | None) -> bool:
+    """Writes a remote file if it is of a version still (None: if there is none) -> whether it was written.
+
+    It may have been even so: where the answer was lost, the next try found what the first had written. For local files
+    there is `flock`.
+    """
+    from pipeline.storage import remote
+
+    return remote.write_if(uri, data, version)
+
+
+def why_not_an_output(uri: str) -> str:
+    """What speaks against a folder as one that a run writes to, and two runs must not at a time; "" for nothing."""
+    if is_local(uri):
+        return local.why_not_a_folder(absolute(uri))
+    from pipeline.storage import remote
+
+    return remote.why_not_exclusive(uri)
+
+
 def mkdirs(uri: str) -> None:
     """Makes a folder and those above it; object stores need none."""
     files, path = _at(uri)
@@ -227,6 +253,7 @@ class _Files(Protocol):
     def walk(self, top: str, glob: Glob, closed: list[StorageError] | None = None, /) -> Iterator[FileInfo]: ...
     def open_read(self, path: str, /) -> BinaryIO: ...
     def open_write(self, path: str, /) -> AbstractContextManager[BinaryIO]: ...
+    def read_whole(self, path: str, /) -> tuple[bytes, str]: ...
     def delete(self, path: str, /) -> None: ...
     def rename(self, source: str, target: str, /) -> None: ...
     def mkdirs(self, path: str, /) -> None: ...

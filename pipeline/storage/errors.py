@@ -31,19 +31,31 @@ TRANSIENT_ERRNOS = frozenset(
         errno.ETIMEDOUT,
     }
 )
-TRANSIENT_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
-"""HTTP: time-out, too many requests, and the server's own troubles."""
+TRANSIENT_STATUSES = frozenset({408, 409, 429, 500, 502, 503, 504})
+"""HTTP: time-out, another's write to the same object, too many requests, and the server's own troubles."""
 
 _TRANSIENT_NAMES = (
+    "ClientPayloadError",
     "ConnectionError",
     "ConnectionClosed",
+    "HTTPClientError",
     "IncompleteRead",
     "ProtocolError",
+    "ResponseParserError",
     "ResponseStreaming",
     "Timeout",
 )
-"""In the names of errors of requests, urllib3 and botocore that derive from no other; none is imported for this."""
+"""In the names of errors of aiohttp, requests, urllib3 and botocore, or what they derive from; none is imported for
+this."""
 
+_ERRNO_OF_KIND = {
+    FileNotFoundError: errno.ENOENT,
+    FileExistsError: errno.EEXIST,
+    PermissionError: errno.EACCES,
+    NotADirectoryError: errno.ENOTDIR,
+    IsADirectoryError: errno.EISDIR,
+}
+"""What fsspec raises without a number."""
 _ERRNO_OF_STATUS = {401: errno.EACCES, 403: errno.EACCES, 404: errno.ENOENT, 412: errno.EEXIST}
 _REMEDIES = {
     errno.ENOENT: "Check the path",
@@ -102,6 +114,18 @@ class TruncatedError(DamagedError):
     truncated = True
 
 
+class StatusError(Exception):
+    """A store answered with an HTTP status that is an error."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(f"HTTP status {code}" + (f": {message}" if message else ""))
+        self.code = code
+
+
+class UnansweredError(Exception):
+    """A store did not answer, or not to the end. No OSError, which aiohttp would make one of its own of."""
+
+
 def explain(error: BaseException, uri: str, doing: str) -> StorageError:
     """Any library's error -> ours; `doing` completes "... failed"."""
     if ours := next((inner for inner in _inner(error) if isinstance(inner, StorageError)), None):
@@ -109,9 +133,7 @@ def explain(error: BaseException, uri: str, doing: str) -> StorageError:
     number = error_number(error) or errno.EIO
     if number == errno.ENOENT:
         return MissingError(uri, f"{doing} failed: it is not there", _REMEDIES[number], number)
-    # Beam collects errors in one of its own, whose text is a listing of theirs.
-    plain = [inner for inner in _inner(error) if not getattr(inner, "exception_details", None)]
-    root = next((inner for inner in (*filter(_passes, _inner(error, handled=True)), *plain)), error)
+    root = next(filter(_passes, _inner(error, handled=True)), error)
     detail = (isinstance(root, OSError) and root.strerror) or str(root) or type(root).__name__
     what = f"{doing} failed: {' '.join(str(detail).split())}"
     return StorageError(uri, what, _REMEDIES.get(number, "Check the storage, then try again"), number)
@@ -125,12 +147,13 @@ def raise_explained(error: BaseException, uri: str, doing: str) -> NoReturn:
 
 def error_number(error: BaseException) -> int | None:
     """The operating system's number for an error, whichever library it comes from."""
+    if (status := status_of(error)) in _ERRNO_OF_STATUS:
+        return _ERRNO_OF_STATUS[status]
     for inner in _inner(error):
-        status = status_of(inner)
-        if status in _ERRNO_OF_STATUS:
-            return _ERRNO_OF_STATUS[status]
         if isinstance(inner, OSError) and inner.errno is not None:
             return inner.errno
+        if number := next((number for kind, number in _ERRNO_OF_KIND.items() if isinstance(inner, kind)), None):
+            return number
     return None
 
 
@@ -141,37 +164,31 @@ def is_transient(error: BaseException) -> bool:
 
 def _passes(error: BaseException) -> bool:
     """Whether this very error, whatever led to it, is of the kind that passes."""
-    if status_of(error) in TRANSIENT_STATUSES or isinstance(error, ConnectionError | TimeoutError):
+    if _status(error) in TRANSIENT_STATUSES or isinstance(error, UnansweredError | ConnectionError | TimeoutError):
         return True
     if isinstance(error, OSError) and error.errno in TRANSIENT_ERRNOS:
         return True
-    return any(name in type(error).__name__ for name in _TRANSIENT_NAMES)
+    return any(name in kind.__name__ for kind in type(error).__mro__ for name in _TRANSIENT_NAMES)
 
 
 def status_of(error: BaseException) -> int | None:
-    """The HTTP status that a storage library's error carries; botocore's carry it in a mapping."""
+    """The HTTP status that a storage library's error, or what caused it, carries."""
+    return next((status for inner in _inner(error) if (status := _status(inner)) is not None), None)
+
+
+def _status(error: BaseException) -> int | None:
+    """The status of this very error; botocore's carry it in a mapping."""
     response = getattr(error, "response", None)
     if isinstance(response, Mapping):
         response = response.get("ResponseMetadata", {})
         return cast("int | None", response.get("HTTPStatusCode"))
-    statuses = (getattr(holder, name, None) for holder in (error, response) for name in ("code", "status_code"))
+    names = ("code", "status", "status_code")
+    statuses = (getattr(holder, name, None) for holder in (error, response) for name in names)
     return next((int(status) for status in statuses if isinstance(status, int)), None)
 
 
-class _StatusError(Exception):
-    """An HTTP status that a batch operation gave in place of an exception."""
-
-    def __init__(self, code: int) -> None:
-        super().__init__(f"HTTP status {code}")
-        self.code = code
-
-
 def _inner(error: BaseException, handled: bool = False) -> Iterator[BaseException]:
-    """An error, what Beam collected in it (exceptions or HTTP statuses by file), and what caused it.
-
-    With `handled`, also what was being handled when it was raised: Beam's S3 client fails over errors without an HTTP
-    answer, and raises an AttributeError of its own.
-    """
+    """An error, and what caused it; with `handled`, also what was being handled when it was raised."""
     seen: list[BaseException] = []
     waiting: list[BaseException | None] = [error]
     while waiting:
@@ -180,12 +197,6 @@ def _inner(error: BaseException, handled: bool = False) -> Iterator[BaseExceptio
             continue
         seen.append(item)
         yield item
-        details = getattr(item, "exception_details", None)
-        for value in (details or {}).values():
-            if isinstance(value, BaseException):
-                waiting.append(value)
-            elif isinstance(value, int):
-                waiting.append(_StatusError(value))
         waiting.append(item.__cause__)
         if handled and not item.__suppress_context__:
             waiting.append(item.__context__)

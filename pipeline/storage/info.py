@@ -17,3 +17,9 @@ class FileInfo(NamedTuple):
     uri: str
     size_bytes: int
     version: str
+
+
+def split(uri: str) -> tuple[str, str]:
+    """An object's URI -> its bucket and its name there."""
+    bucket, _, name = uri.partition("://")[2].partition("/")
+    return bucket, name

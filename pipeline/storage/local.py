@@ -216,6 +216,12 @@ def _sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
+def read_whole(path: str) -> tuple[bytes, str]:
+    """A file's content, and its version before it was read."""
+    version = info(path).version
+    return retried(path, "reading", lambda: Path(path).read_bytes()), version
+
+
 def delete(path: str) -> None:
     """Removes a file, if it is there."""
     retried(path, "deleting", lambda: Path(path).unlink(missing_ok=True))

@@ -1,60 +1,142 @@
-"""Files of object stores and other file systems that Apache Beam opens, as `pipeline.storage` needs them.
-
-Beam's own calls are not enough by themselves: it takes names for patterns, unpacks what ends in .gz without being
-asked, ends an upload as if it were whole when the writer was interrupted, and cannot write an empty object to S3.
-"""
+"""Files of object stores, and of all else that fsspec opens, as `pipeline.storage` needs them."""
 
 from __future__ import annotations
 
 import errno
-import io
 import os
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, BinaryIO, Literal, cast
+from io import BytesIO
+from typing import Any, BinaryIO, Literal, Protocol, cast
 
-from pipeline.storage import stores
-from pipeline.storage.errors import MissingError, StorageError, error_number, is_transient, retried
+from pipeline.storage import options
+from pipeline.storage.errors import MissingError, StorageError, retried
 from pipeline.storage.globs import Glob, below
 from pipeline.storage.info import FileInfo
-from pipeline.storage.systems import system
+from pipeline.storage.reader import reading
 
 IN_MEMORY_BYTES = 32 << 20
 """What is written is held in memory up to this size, beyond it in a temporary file, until it is sent."""
-ONE_REQUEST_BYTES = 8 << 20
-"""What Google's client sends in one request."""
-READ_BUFFER_BYTES = 1 << 18
-"""Of our own reader; Beam's readers beneath it fetch ranges of 16 MB."""
+PAGE = 1000
+"""Objects that a store lists in one answer."""
+_FAMILIES = {"gcs": "gs", "s3a": "s3", "az": "abfs"}
+"""Schemes that are other names of one."""
+_EXCLUSIVE = frozenset({"gs", "s3", "memory"})
+
+
+class Store(Protocol):
+    """What each storage does, once, by URIs; errors are its library's own.
+
+    `page` lists objects whose URIs begin with a text: so many of them, after what an earlier page said (None: from the
+    start). `read` is a `reader.Fetch` of each. `write_if` fails with EEXIST or status 412 where the object is not of
+    that version, or, with None, where there is one.
+    """
+
+    def info(self, uri: str) -> FileInfo: ...
+    def page(self, prefix: str, after: str | None, most: int) -> tuple[list[FileInfo], str | None]: ...
+    def read(self, uri: str, start: int, end: int) -> tuple[bytes, int]: ...
+    def write(self, uri: str, file: BinaryIO) -> None: ...
+    def copy(self, source: str, target: str) -> None: ...
+    def delete(self, uri: str) -> None: ...
+    def mkdirs(self, uri: str) -> None: ...
+    def read_whole(self, uri: str) -> tuple[bytes, str]: ...
+    def write_if(self, uri: str, file: BinaryIO, version: str | None) -> None: ...
+
+
+_stores: dict[tuple[int, str, str], Store] = {}
+_lock = threading.Lock()
+
+
+def store(uri: str) -> Store:
+    """A URI -> the store that it is in: one a process and scheme, since connections are costly.
+
+    Raises:
+      StorageError: there is none, or there are no credentials for it.
+    """
+    scheme = family(uri)
+    given = options.current().get(scheme, {})
+    key = (os.getpid(), scheme, repr(given))  # a fork has none of fsspec's threads
+    with _lock:
+        if key not in _stores:
+            _stores[key] = _made(scheme, uri, given)
+        return _stores[key]
+
+
+def _made(scheme: str, uri: str, given: Any) -> Store:
+    if scheme == "gs":
+        from pipeline.storage.gcs import GoogleStore
+
+        return GoogleStore(uri, **given)
+    if scheme == "s3":
+        from pipeline.storage.s3 import S3Store
+
+        return S3Store(uri, **given)
+    from pipeline.storage.others import OtherStore
+
+    return OtherStore(uri, **given)
+
+
+def family(uri: str) -> str:
+    """A URI -> its scheme; of those that are one storage, always the same."""
+    scheme = uri.partition("://")[0].lower()
+    return _FAMILIES.get(scheme, scheme)
+
+
+def prepare(uri: str) -> None:
+    """Imports what opening a URI needs, and connects; what is wrong shows when it is opened."""
+    with suppress(StorageError):
+        store(uri)
+
+
+def why_not_exclusive(uri: str) -> str:
+    """What keeps two runs from an output that they would both write; "" where one can create files exclusively."""
+    scheme = family(uri)
+    return "" if scheme in _EXCLUSIVE else f"{scheme}:// cannot create a file only if there is none"
 
 
 def kind(uri: str) -> Literal["file", "folder"] | None:
     """Whether a URI names an object, is what objects' names begin with as if it were a folder, or neither."""
-    names_folder = uri.count("/") == 2 or uri.endswith("/")
-    if not names_folder and retried(uri, "looking it up", lambda: system(uri).exists(uri)):
-        return "file"
-    return "folder" if retried(uri, "listing", lambda: next(_listed(below(uri)), None)) else None
+    if uri.count("/") > 2 and not uri.endswith("/"):
+        with suppress(MissingError):
+            info(uri)
+            return "file"
+    return "folder" if _page(below(uri), None, 1)[0] else None
 
 
 def info(uri: str) -> FileInfo:
     """An object's size and version; raises MissingError."""
-    return _info(retried(uri, "looking it up", lambda: system(uri).metadata(uri)))
+    return retried(uri, "looking it up", lambda: store(uri).info(uri))
 
 
 def walk(top: str, glob: Glob, closed: list[StorageError] | None = None) -> Iterator[FileInfo]:
     """The objects below a folder whose relative names match; no store has folders that are closed by themselves."""
-    prefix = below(top)
-    for metadata in retried(top, "listing", lambda: list(_listed(prefix))):
-        relative = metadata.path[len(prefix) :]
-        # "name/" without content is what consoles make of a new folder, which may be the one that is listed.
-        placeholder = relative == "" or (relative.endswith("/") and not metadata.size_in_bytes)
-        if not placeholder and glob.matches(relative):
-            yield _info(metadata)
+    prefix, after = below(top), None
+    while True:
+        found, after = _page(prefix, after, PAGE)
+        for file in found:
+            relative = file.uri[len(prefix) :]
+            # "name/" without content is what consoles make of a new folder, which may be the one that is listed.
+            placeholder = relative == "" or (relative.endswith("/") and not file.size_bytes)
+            if not placeholder and glob.matches(relative):
+                yield file
+        if not after:
+            return
+
+
+def _page(prefix: str, after: str | None, most: int) -> tuple[list[FileInfo], str | None]:
+    """Some of the objects whose URIs begin so, and after what the next come (None: there are no more)."""
+    try:
+        return retried(prefix, "listing", lambda: store(prefix).page(prefix, after, most))
+    except MissingError as error:
+        bucket = prefix.split("/")[2]
+        raise MissingError(prefix, f"there is no bucket {bucket}", "Check its name", errno.ENOENT) from error
 
 
 def open_read(uri: str) -> BinaryIO:
     """An object, for reading by ranges."""
-    return cast(BinaryIO, io.BufferedReader(_Reader(uri), READ_BUFFER_BYTES))
+    return reading(uri, lambda start, end: store(uri).read(uri, start, end))
 
 
 @contextmanager
@@ -62,153 +144,39 @@ def open_write(uri: str) -> Iterator[BinaryIO]:
     """A buffer that becomes an object when the `with` block ends well; otherwise nothing is sent."""
     with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES) as spool:
         yield cast(BinaryIO, spool)
-        retried(uri, "writing", lambda: _send(cast(BinaryIO, spool), uri))
+        retried(uri, "writing", lambda: store(uri).write(uri, cast(BinaryIO, spool)))
+
+
+def read_whole(uri: str) -> tuple[bytes, str]:
+    """A small object's content and version; raises MissingError."""
+    return retried(uri, "reading", lambda: store(uri).read_whole(uri))
+
+
+def write_if(uri: str, data: bytes, version: str | None) -> bool:
+    """See `pipeline.storage.write_if`."""
+    try:
+        retried(uri, "writing", lambda: store(uri).write_if(uri, BytesIO(data), version))
+    except StorageError as error:
+        if error.errno == errno.EEXIST or (version and error.errno == errno.ENOENT):
+            return False
+        raise
+    return True
 
 
 def delete(uri: str) -> None:
     """Removes an object, if it is there."""
     with suppress(MissingError):
-        retried(uri, "deleting", lambda: _delete(uri))
+        retried(uri, "deleting", lambda: store(uri).delete(uri))
 
 
 def rename(source: str, target: str) -> None:
     """Copies an object to another name, then removes the first; replaces what was there."""
-    files = system(source)
-    retried(source, f"copying to {target}", lambda: _checked_copy(files, source, target))
+    if family(source) != family(target):
+        raise StorageError(source, f"cannot be renamed to {target}, which is another storage", "Copy it instead")
+    retried(source, f"copying to {target}", lambda: store(source).copy(source, target))
     delete(source)
 
 
 def mkdirs(uri: str) -> None:
     """Makes a folder where the storage has folders."""
-    files = system(uri)
-    if files.has_dirs() and not retried(uri, "looking it up", lambda: files.exists(uri)):
-        retried(uri, "making the folder", lambda: files.mkdirs(uri))
-
-
-def _listed(prefix: str) -> Iterator[Any]:
-    """Beam's metadata of all objects whose names begin so: its own `match` would read the name as a pattern."""
-    try:
-        yield from system(prefix)._list(prefix)
-    except Exception as error:
-        if prefix.startswith("gs://") and error_number(error) == errno.ENOENT:
-            bucket = prefix.split("/")[2]
-            raise MissingError(prefix, f"there is no bucket {bucket}", "Check its name", errno.ENOENT) from error
-        raise
-
-
-def _delete(uri: str) -> None:
-    if uri.startswith("gs://"):  # whose file system reads names as patterns when it deletes
-        stores.gcs(uri).delete(uri)
-    else:
-        system(uri).delete([uri])
-
-
-def _info(metadata: Any) -> FileInfo:
-    """Beam's metadata -> ours; the version is the time of the last change in seconds."""
-    return FileInfo(metadata.path, int(metadata.size_in_bytes), f"{metadata.last_updated_in_seconds:.6f}")
-
-
-def _open(uri: str) -> Any:
-    from apache_beam.io.filesystem import CompressionTypes
-
-    return system(uri).open(uri, compression_type=CompressionTypes.UNCOMPRESSED)
-
-
-def _send(spool: BinaryIO, uri: str) -> None:
-    """Everything that was written -> the object."""
-    from apache_beam.io.filesystem import CompressionTypes
-
-    size = spool.seek(0, os.SEEK_END)
-    spool.seek(0)
-    if size <= IN_MEMORY_BYTES and uri.startswith("s3://"):
-        _put_in_s3(uri, spool.read())
-        return
-    if size <= ONE_REQUEST_BYTES and uri.startswith("gs://"):
-        _put_in_gcs(uri, spool.read())
-        return
-    file = system(uri).create(uri, compression_type=CompressionTypes.UNCOMPRESSED)
-    while block := spool.read(1 << 20):
-        file.write(block)
-    file.close()
-
-
-def _put_in_gcs(uri: str, data: bytes) -> None:
-    """In one request: Beam uploads in a session, which is gone when the answer to its last request is lost."""
-    from apache_beam.io.gcp import gcsio
-
-    bucket, name = gcsio.parse_gcs_path(uri)
-    stores.gcs(uri).client.bucket(bucket).blob(name).upload_from_string(data, "application/octet-stream", retry=None)
-
-
-def _put_in_s3(uri: str, data: bytes) -> None:
-    """In one request: Beam uploads in parts, which takes three, and of which S3 wants at least one."""
-    from apache_beam.io.aws import s3io
-
-    bucket, key = s3io.parse_s3_path(uri)
-    stores.s3(uri).client.client.put_object(Bucket=bucket, Key=key, Body=data)
-
-
-def _checked_copy(files: Any, source: str, target: str) -> None:
-    from apache_beam.io.filesystem import BeamIOError
-
-    # S3's returns the errors that others raise.
-    errors = {(a, b): error for a, b, error in files.copy([source], [target]) or () if error is not None}
-    if errors:
-        raise BeamIOError("Copy operation failed", errors)
-
-
-class _Reader(io.RawIOBase):
-    """Reads an object; opens it anew at the same place after an error that passes."""
-
-    def __init__(self, uri: str) -> None:
-        super().__init__()
-        self._uri = uri
-        self._file: Any = None
-        self._position = 0
-        self._file = retried(uri, "opening", lambda: _open(uri))
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        if whence == os.SEEK_SET:
-            self._position = offset
-        elif whence == os.SEEK_CUR:
-            self._position += offset
-        else:
-            self._position = retried(self._uri, "seeking", lambda: int(self._file.seek(offset, whence)))
-        return self._position
-
-    def readinto(self, buffer: Any) -> int:
-        data = retried(self._uri, "reading", lambda: self._read(len(buffer)))
-        buffer[: len(data)] = data
-        self._position += len(data)
-        return len(data)
-
-    def _read(self, count: int) -> bytes:
-        if self._file is None:
-            self._file = _open(self._uri)
-        try:
-            if self._file.tell() != self._position:
-                self._file.seek(self._position)
-            return cast(bytes, self._file.read(count))
-        except Exception as error:
-            if is_transient(error):
-                self._close_file()
-            raise
-
-    def _close_file(self) -> None:
-        file, self._file = self._file, None
-        if file is not None:
-            file.close()
-
-    def close(self) -> None:
-        if not self.closed:
-            self._close_file()
-        super().close()
+    retried(uri, "making the folder", lambda: store(uri).mkdirs(uri))

@@ -1,61 +1,117 @@
-"""Beam's file system of S3, with one client a process; an error where there is no bucket."""
+"""Objects of S3, and of whatever speaks its language: calls of its API through s3fs, whose own names fold "a//b"."""
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
-from typing import Any
+import os
+from typing import Any, BinaryIO
 
-from apache_beam.io.aws import s3io
-from apache_beam.io.aws.s3filesystem import S3FileSystem
-from apache_beam.io.filesystem import BeamIOError, FileMetadata
+import s3fs
+from fsspec.asyn import sync
 
-from pipeline.storage import stores
-from pipeline.storage.errors import MissingError
+from pipeline.storage.errors import CredentialsError, status_of
+from pipeline.storage.info import FileInfo, split
+
+PART_BYTES = 64 << 20
+"""What is larger is sent in parts of this size: one request takes 5 GB at most."""
+_CONFIG = {
+    "connect_timeout": 20,
+    "read_timeout": 60,
+    "retries": {"total_max_attempts": 1},  # `errors.retried` tries again
+    "max_pool_connections": 50,
+}
 
 
-class S3Files(S3FileSystem):
-    """What `pipeline.storage.remote` calls of Beam's; errors are S3's own, not collected."""
+class S3Store:
+    """A `pipeline.storage.remote.Store`, made with options of `s3fs.S3FileSystem`. Raises CredentialsError."""
 
-    @classmethod
-    def scheme(cls) -> str:
-        return "s3-shared"  # Beam would find two file systems for s3
-
-    def _list(self, prefix: str) -> Iterator[FileMetadata]:
-        found = False
-        for path, (size, updated) in stores.s3(prefix).list_files(prefix, with_metadata=True):
-            found = True
-            yield FileMetadata(path, size, updated)
-        if not found:  # as Beam has it of a bucket that does not exist, too
-            self._expect_bucket(prefix)
-
-    def _expect_bucket(self, uri: str) -> None:
-        from botocore.exceptions import ClientError
-
-        bucket, _ = s3io.parse_s3_path(uri, object_optional=True)
-        try:
-            stores.s3(uri).client.client.head_bucket(Bucket=bucket)
-        except ClientError as error:
-            if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
-                raise
-            raise MissingError(uri, f"there is no bucket {bucket}", "Check its name", errno.ENOENT) from error
-
-    def _path_open(self, path: str, mode: str, mime_type: str = "", compression_type: str = "") -> Any:
-        return stores.s3(path).open(path, mode, mime_type=mime_type)
-
-    def exists(self, path: str) -> bool:
-        return bool(stores.s3(path).exists(path))
-
-    def metadata(self, path: str) -> FileMetadata:
-        status = stores.s3(path)._status(path)
-        return FileMetadata(path, status["size"], status["last_updated"])
-
-    def copy(self, source_file_names: list[str], destination_file_names: list[str]) -> Any:
-        return stores.s3(source_file_names[0]).copy_paths(
-            list(zip(source_file_names, destination_file_names, strict=True))
+    def __init__(self, uri: str, **options: Any) -> None:
+        self._files = s3fs.S3FileSystem(
+            skip_instance_cache=True, use_listings_cache=False, config_kwargs=_CONFIG, **options
         )
+        self._files.retries = 1
+        self._files.connect()
+        if not self._files.key and sync(self._files.loop, self._files.session.get_credentials) is None:
+            raise CredentialsError(
+                uri,
+                "there are no S3 credentials",
+                "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or whatever else boto3 finds",
+                errno.EACCES,
+            )
 
-    def delete(self, paths: list[str]) -> None:
-        errors = {path: error for path, error in stores.s3(paths[0]).delete_paths(paths).items() if error is not None}
-        if errors:
-            raise BeamIOError("Delete operation failed", errors)
+    def _call(self, method: str, uri: str, **options: Any) -> dict[str, Any]:
+        bucket, key = split(uri)
+        answer: dict[str, Any] = self._files.call_s3(method, Bucket=bucket, Key=key, **options)
+        return answer
+
+    def _content(self, answer: dict[str, Any]) -> bytes:
+        async def content() -> bytes:
+            async with answer["Body"] as body:
+                return await body.read()  # type: ignore[no-any-return]
+
+        data: bytes = sync(self._files.loop, content)
+        return data
+
+    def info(self, uri: str) -> FileInfo:
+        found = self._call("head_object", uri)
+        return FileInfo(uri, found["ContentLength"], _version(found))
+
+    def page(self, prefix: str, after: str | None, most: int) -> tuple[list[FileInfo], str | None]:
+        bucket, start = split(prefix)
+        more = {"ContinuationToken": after} if after else {}
+        found = self._files.call_s3("list_objects_v2", Bucket=bucket, Prefix=start, MaxKeys=most, **more)
+        top = prefix[: len(prefix) - len(start)]
+        items = [FileInfo(top + item["Key"], item["Size"], _version(item)) for item in found.get("Contents", ())]
+        return items, found.get("NextContinuationToken")
+
+    def read(self, uri: str, start: int, end: int) -> tuple[bytes, int]:
+        try:
+            found = self._call("get_object", uri, Range=f"bytes={start}-{end - 1}")
+        except Exception as error:
+            if status_of(error) == 416:
+                return b"", start
+            raise
+        data = self._content(found)
+        return data, int(found.get("ContentRange", f"/{len(data)}").rpartition("/")[2])
+
+    def write(self, uri: str, file: BinaryIO) -> None:
+        if file.seek(0, os.SEEK_END) <= PART_BYTES:
+            self._put(uri, file)
+            return
+        upload = {"UploadId": self._call("create_multipart_upload", uri)["UploadId"]}
+        try:
+            file.seek(0)
+            parts: list[dict[str, Any]] = []
+            while part := file.read(PART_BYTES):
+                number = len(parts) + 1
+                done = self._call("upload_part", uri, Body=part, PartNumber=number, **upload)
+                parts.append({"PartNumber": number, "ETag": done["ETag"]})
+            self._call("complete_multipart_upload", uri, MultipartUpload={"Parts": parts}, **upload)
+        except BaseException:
+            self._call("abort_multipart_upload", uri, **upload)
+            raise
+
+    def _put(self, uri: str, file: BinaryIO, **conditions: str) -> None:
+        file.seek(0)
+        self._call("put_object", uri, Body=file.read(), **conditions)
+
+    def copy(self, source: str, target: str) -> None:
+        bucket, key = split(source)
+        self._call("copy_object", target, CopySource={"Bucket": bucket, "Key": key})
+
+    def delete(self, uri: str) -> None:
+        self._call("delete_object", uri)
+
+    def mkdirs(self, uri: str) -> None: ...
+
+    def read_whole(self, uri: str) -> tuple[bytes, str]:
+        found = self._call("get_object", uri)
+        return self._content(found), _version(found)
+
+    def write_if(self, uri: str, file: BinaryIO, version: str | None) -> None:
+        self._put(uri, file, **({"IfMatch": version.partition(" ")[0]} if version else {"IfNoneMatch": "*"}))
+
+
+def _version(found: dict[str, Any]) -> str:
+    """The ETag, which is the content's, and the time, which is exact to a second."""
+    return f"{found['ETag']} {found['LastModified']:%Y-%m-%dT%H:%M:%SZ}"

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from pipeline.storage import stores
+from pipeline.storage import options
 from tests.command import STANDIN, Done, run
 from tests.engines import binaries, servers
 from tests.engines import stores as store_servers
@@ -224,6 +224,6 @@ def reached(store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
     """The store, which this process's own storage layer uses."""
     for name, value in store.environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("apache_beam.io.filesystems.FileSystems._pipeline_options", None)
-    stores.set_flags(["--no_auth"] if store.scheme == "gs" else store.flags)
+    monkeypatch.setattr(options, "_given", None)
+    options.set_flags(["--no_auth"] if store.scheme == "gs" else store.flags)
     return store

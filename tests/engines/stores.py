@@ -216,6 +216,35 @@ def _kept(path: str) -> str:
     return bucket + slash + quote(name, safe="")
 
 
+def _conditional(handle: Any) -> Any:
+    """An emulator's handler of uploads -> one that minds `ifGenerationMatch`, as Google documents it: 0 stands for no
+    object; status 412 where the object is of another generation. The emulator handles one request at a time.
+
+    An upload without content is one of no bytes.
+    """
+
+    def conditional(request: Any, response: Any, storage: Any) -> None:
+        from gcp_storage_emulator.exceptions import NotFound
+
+        wanted = request.query.get("ifGenerationMatch")
+        if request.data is None:
+            request._data = b""
+        if wanted:
+            bucket, name = request.params["bucket_name"], request.query["name"][0]
+            try:
+                there = storage.get_file_obj(bucket, name)["generation"]
+            except NotFound:
+                there = "0"
+            if wanted != [there]:
+                message = "At least one of the pre-conditions you specified did not hold."
+                response.status = http.HTTPStatus.PRECONDITION_FAILED
+                response.json({"error": {"code": 412, "message": message}})
+                return
+        handle(request, response, storage)
+
+    return conditional
+
+
 @contextmanager
 def google() -> Iterator[Store]:
     """Google Cloud Storage's API, without credentials."""
@@ -238,6 +267,7 @@ def google() -> Iterator[Store]:
         held_port() as port,
         patch.object(_FileStore, "_norm", staticmethod(_kept)),
         patch.object(objects, "_make_object_resource", resource),
+        patch.object(objects, "_media_upload", _conditional(objects._media_upload)),
     ):
         server = create_server("127.0.0.1", port, in_memory=True, default_bucket=BUCKET)
         server.start()

@@ -17,7 +17,7 @@ import soundfile
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability.api import beam_runner_api_pb2 as protos
 
-from pipeline.storage import stores
+from pipeline.storage import options
 from tests import command, graph
 from tests.command import Done
 from tests.engines import stores as servers
@@ -87,8 +87,8 @@ def test_a_template_is_a_job_that_another_command_commits(store: Store, monkeypa
     # What Dataflow's workers would do, here.
     for name, value in store.environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("apache_beam.io.filesystems.FileSystems._pipeline_options", None)
-    stores.set_flags(["--no_auth"])
+    monkeypatch.setattr(options, "_given", None)
+    options.set_flags(["--no_auth"])
     for each in proto.components.environments.values():
         del each.dependencies[:]
     beam.Pipeline.from_runner_api(proto, "FnApiRunner", PipelineOptions(["--no_auth"])).run().wait_until_finish()

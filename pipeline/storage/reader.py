@@ -1,0 +1,66 @@
+"""An object, of which any range of bytes can be had -> a file for reading, seekable, that fetches few of them."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable
+from typing import Any, BinaryIO, cast
+
+from pipeline.storage.errors import retried
+
+FIRST_BYTES = 1 << 20
+"""Of the first range, and of the first after a jump: most clips are smaller."""
+MOST_BYTES = 8 << 20
+"""Each range that follows the one before is four times as large, up to this."""
+BUFFER_BYTES = 1 << 18
+
+Fetch = Callable[[int, int], tuple[bytes, int]]
+"""First byte, and that after the last -> those that are there, or all bytes of the object; and its size."""
+
+
+def reading(uri: str, fetch: Fetch) -> BinaryIO:
+    """What fetches ranges of an object -> the file. Raises MissingError where there is none."""
+    return cast(BinaryIO, io.BufferedReader(_Reader(uri, fetch), BUFFER_BYTES))
+
+
+class _Reader(io.RawIOBase):
+    def __init__(self, uri: str, fetch: Fetch) -> None:
+        super().__init__()
+        self._uri, self._fetch = uri, fetch
+        self._position, self._at, self._ahead = 0, 0, FIRST_BYTES
+        self._block, self._size = retried(uri, "opening", lambda: fetch(0, FIRST_BYTES))
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._position = max(0, offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence])
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._at <= self._position < self._at + len(self._block) and self._position < self._size:
+            self._load()
+        part = memoryview(self._block)[max(self._position - self._at, 0) :][: len(buffer)]
+        buffer[: len(part)] = part
+        self._position += len(part)
+        return len(part)
+
+    def _load(self) -> None:
+        """Fetches the range that begins at the position, again after an error that passes."""
+        start, follows = self._position, self._position == self._at + len(self._block)
+        self._ahead = min(4 * self._ahead, MOST_BYTES) if follows else FIRST_BYTES
+        end = min(start + self._ahead, self._size)
+        self._block = b""  # not two at a time
+        self._block, _ = retried(self._uri, "reading", lambda: self._fetch(start, end))
+        self._at = start if len(self._block) <= end - start else 0
+
+    def close(self) -> None:
+        self._block, self._size = b"", 0
+        super().close()
