@@ -93,7 +93,7 @@ def interleaved(rounds: int, measures: Mapping[str, Callable[[], Any]]) -> dict[
 
 
 def spent(call: Callable[[], Any]) -> Spent:
-    """What a call costs in this process."""
+    """Clock and processor time of a call in this process."""
     wall, cpu = time.perf_counter(), time.process_time()
     call()
     return Spent(time.perf_counter() - wall, time.process_time() - cpu)

@@ -1,6 +1,6 @@
 """The table as text, as JSON, and in the documentation: `python -m benchmarks.report FILE.json ... DOCUMENT.md ...`.
 
-What lies between `<!-- benchmark:NAME -->` and `<!-- end -->` in a document is made anew from the JSON. Several files
+What lies between `<!-- benchmark:NAME -->` and `<!-- end -->` in a document is regenerated from the JSON. Several files
 are groups that were measured apart, with the same processor and packages.
 """
 
@@ -52,7 +52,7 @@ class Table:
 
 
 def processor() -> str:
-    """What the processor calls itself."""
+    """The processor's model name."""
     cpuinfo = Path("/proc/cpuinfo")
     found = re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text()) if cpuinfo.exists() else None
     return found[1] if found else platform.processor()

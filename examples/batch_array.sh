@@ -1,5 +1,5 @@
 #!/bin/bash
-# Embed a corpus with an array job of AWS Batch or a task group of Google's Batch; docs/array-jobs.md tells how to submit.
+# Embed a corpus with an array job of AWS Batch or a task group of Google's Batch; see docs/engines.md for how to submit.
 #
 #   batch_array.sh --input 's3://recordings/**' --output s3://embeddings/corpus
 #

@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--input", required=True, help="a pattern of Beam's: ** is all levels")
     parser.add_argument("--output", required=True, help="beginning of the files' names")
     parser.add_argument("--checkpoint", default="released", help="released, standin, or a file")
-    parser.add_argument("--pca", default="released", help="likewise")
+    parser.add_argument("--pca", default="released", help="the same")
     # FnApiRunner is the DirectRunner that downloads nothing.
     parser.add_argument("--runner", default="FnApiRunner")
     flags, rest = parser.parse_known_args()

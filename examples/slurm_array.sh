@@ -1,5 +1,5 @@
 #!/bin/bash
-# Embed a corpus with a SLURM array; docs/array-jobs.md tells the whole story.
+# Embed a corpus with a SLURM array; see docs/engines.md.
 #
 #   sbatch --array=0-31 --export=ALL,TASKS=32 examples/slurm_array.sh \
 #       --input '/shared/recordings/**' --output /shared/embeddings

@@ -8,7 +8,7 @@ __all__ = ["FAILED", "OK", "UNUSABLE", "FlagError", "JobError", "UserError", "ex
 
 OK = 0
 FAILED = 1
-"""The job stopped before its end, more clips failed than are allowed, or a fault of the program."""
+"""The job stopped before its end, more clips failed than are allowed, or a bug."""
 UNUSABLE = 2
 """Flags, inputs or an output cannot be used as given: nothing was begun."""
 
@@ -18,7 +18,7 @@ class FlagError(UserError):
 
 
 class JobError(UserError):
-    """The job stopped before its end. What was committed before is kept."""
+    """A job that stopped before its end; what was committed is kept."""
 
 
 def exit_code(error: BaseException) -> int:

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pipeline.errors import UserError
 
 DISTRIBUTION = "vggish-pipeline"
-_STORES = {"gs": ("gcp", ("google.cloud.storage",)), "s3": ("s3", ("boto3",))}
+_STORES = {"gs": ("gcp", ("gcsfs",)), "s3": ("s3", ("s3fs",))}
 """Schemes of URIs -> the extra and the modules that opening them takes."""
 
 

@@ -39,7 +39,7 @@ def hours(value: float) -> str:
 
 
 def seconds(value: float) -> str:
-    """Seconds -> a time that tells short ones from each other."""
+    """Seconds -> a time precise enough for short ones."""
     return f"{value:.2f} s" if value < 60 else duration(value)
 
 
@@ -59,7 +59,7 @@ def plain(value: object) -> str:
 
 
 def short(value: object, most: int = TOO_LONG) -> str:
-    """A long id or path -> its end, which tells more than its beginning."""
+    """A long id or path -> its end, which says more than its beginning."""
     shown = text(value)
     return shown if len(shown) <= most else f"…{shown[1 - most :]}"
 

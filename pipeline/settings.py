@@ -1,4 +1,4 @@
-"""What a job is told, as frozen dataclasses, and the fingerprint of what decides its bytes. No Beam, no TensorFlow."""
+"""A job's settings as frozen dataclasses, and the fingerprint of what decides its bytes. No Beam, no TensorFlow."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Decoding:
 
 @dataclass(frozen=True)
 class Model:
-    """Which network and how it is computed.
+    """The network's weights, and how it is computed.
 
     Attributes:
       checkpoint, pca_params: name ("released", "standin"), path or URI, as given.
@@ -87,7 +87,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Output:
-    """Where records go.
+    """The output: where records go, and in which layout.
 
     Attributes:
       directory: local path or URI.
@@ -104,7 +104,7 @@ class Output:
 
 @dataclass(frozen=True)
 class Job:
-    """A whole job."""
+    """All settings of a job."""
 
     output: Output
     model: Model = field(default_factory=Model)
@@ -133,7 +133,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Update:
-    """What becomes of what an output holds already.
+    """How to treat what an output holds already.
 
     Attributes:
       overwrite: all of it is replaced.

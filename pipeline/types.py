@@ -1,4 +1,4 @@
-"""What travels between the steps of the pipeline: small immutable values, no behaviour.
+"""The values that travel between the steps of the pipeline: small, immutable, without behaviour.
 
 Sizes decide the design (docs/design.md): a `DecodeRequest` is some 200 bytes and may cross a shuffle, an
 `ExampleBlock` holds 24 KB an example and never does, an `Embedding` holds 128 bytes (quantized) or 512 (float32) an
@@ -20,7 +20,7 @@ ClipKey = tuple[str, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """One record to be: an audio file, or a stretch of one.
+    """A clip to embed: an audio file, or a segment of one, which becomes one record.
 
     Attributes:
       id: the record's `video_id`.
@@ -90,7 +90,7 @@ class DecodeRequestRef:
 
 @dataclass(frozen=True)
 class Probe:
-    """What the header of an audio file says.
+    """The content of an audio file's header.
 
     Attributes:
       frames: samples of each channel.
@@ -185,7 +185,7 @@ class Removal:
 
 @dataclass(frozen=True)
 class Corpus:
-    """The inputs, as they were found.
+    """The clips to embed, and the inputs that cannot be clips.
 
     Attributes:
       clips: to embed; every key once.
@@ -199,10 +199,10 @@ class Corpus:
 
 
 Extracted = ExampleBlock | SegmentEnd | Failure
-"""What a decoder gives for a segment: blocks and one ending, or (possibly after some blocks) one failure."""
+"""A decoder's output for a segment: blocks and one ending, or (possibly after some blocks) one failure."""
 
 Outcome = Embedding | SegmentEnd | Failure | Removal
-"""What reaches the shard writer."""
+"""The input of the shard writer."""
 
 RecordFormat = Literal["audioset", "youtube8m"]
 EmbeddingKind = Literal["quantized", "pca", "raw"]

@@ -55,7 +55,7 @@ def run(
 
 
 def embed(output: Path, *arguments: str | Path, prefix: Sequence[str] = (), **environment: str) -> Done:
-    """`python -m pipeline.run` with the stand-in weights, into `output`; it writes no report unless it is told to."""
+    """`python -m pipeline.run` with the stand-in weights, into `output`; it writes no report unless asked to."""
     return run(
         "pipeline.run", "--output", output, *STANDIN, "--report", "off", *arguments, prefix=prefix, **environment
     )

@@ -63,7 +63,7 @@ def full(request: pytest.FixtureRequest) -> bool:
 
 @pytest.fixture(scope="session")
 def example_audio(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `examples.make_audio` makes, three minutes in many formats; not to be changed."""
+    """The audio of `examples.make_audio`, three minutes in many formats; not to be changed."""
     from examples import make_audio
 
     folder = tmp_path_factory.mktemp("example audio")

@@ -21,7 +21,7 @@ class Killed(BaseException):
 
 
 def full() -> Exception:
-    """What a full disk raises."""
+    """The error of a full disk."""
     return OSError(errno.ENOSPC, "No space left on device")
 
 

@@ -1,4 +1,4 @@
-"""What runners see of a pipeline: its stages after Beam's own lowering and fusion, and the sizes of what is encoded.
+"""A pipeline as runners see it: its stages after Beam's own lowering and fusion, and the sizes of encoded elements.
 
 Flink's portable batch translator and Prism run impulses, flattens, group-by-keys, reshuffles and executable stages;
 everything else (state, timers, side inputs, splittable DoFns) some engine runs differently or not at all. `faults` says
@@ -38,7 +38,7 @@ KINDS = {
     common_urns.composites.RESHUFFLE.urn: "reshuffle",
     common_urns.executable_stage: "stage",
 }
-"""What runners have to know; the first four are theirs, as `PortableRunner` takes them to be."""
+"""Transforms that runners have to know; the first four are theirs, as `PortableRunner` assumes."""
 KEY_CODERS = {
     coder.urn for coder in (common_urns.coders.VARINT, common_urns.coders.BYTES, common_urns.coders.STRING_UTF8)
 }
@@ -47,7 +47,7 @@ KEY_CODERS = {
 
 @dataclass(frozen=True)
 class Stage:
-    """What a runner runs as one.
+    """A stage that a runner runs as one.
 
     Attributes:
       kind: a value of `KINDS`, or the URN of something else.
@@ -257,7 +257,7 @@ def encoded_sizes(sizes: Sizes | None = None) -> Iterator[Sizes]:
 
 
 def oversized(sizes: Sizes) -> list[str]:
-    """What was encoded on a run -> what of it may not cross a shuffle; nothing if good."""
+    """Elements encoded during a run -> those that may not cross a shuffle; nothing if good."""
     allowed = REFERENCES | OUTCOMES
     return [
         *(f"{cls.__name__} crossed a shuffle" for cls in sizes if cls not in allowed),

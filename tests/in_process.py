@@ -38,7 +38,7 @@ def _load(model: Model, check: bool = False) -> models.EmbedFunction:
 
 
 CHEAP_NETWORK = {"resolve_checkpoint": _resolved, "resolve_pca": _resolved, "load": _load}
-"""What stands in for functions of `pipeline.embedding.models`."""
+"""Replacements for functions of `pipeline.embedding.models`."""
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def decoders_stay() -> Iterator[None]:
 
 @pytest.fixture
 def embed_here(decoders_stay: None, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Embed:
-    """The command as a function; it writes no report unless it is told to."""
+    """The command as a function; it writes no report unless asked to."""
     for name, function in CHEAP_NETWORK.items():
         monkeypatch.setattr(models, name, function)
     monkeypatch.setattr("pipeline.embedding.embed._workers", {})

@@ -35,7 +35,7 @@ def values_of(examples: np.ndarray) -> np.ndarray:
 
 
 def replacements(note: Callable[[str], None]) -> list[tuple[object, str, Any]]:
-    """What to replace in the pipeline: (owner, name, value)."""
+    """Replacements in the pipeline: (owner, name, value)."""
     push, run_piece, commit_shards = embed.EmbeddingStream.push, job.run_piece, commit.commit
     hold = task_state.hold
 

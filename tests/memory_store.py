@@ -1,4 +1,4 @@
-"""A store for tests, as fsspec knows them: `memory://bucket/name`, in this process, failing when it is told to.
+"""A store for tests, as fsspec knows them: `memory://bucket/name`, in this process, failing on demand.
 
 Importing this module makes it fsspec's file system of `memory://`. Like S3 and GCS it has no folders, lists by prefix,
 shows objects whole, and raises exceptions of its own with HTTP statuses.

@@ -49,7 +49,7 @@ def ending(item: Clip, examples: int, segment: int = 0, segments: int = 1) -> Se
 
 
 def outcomes_of(item: Clip, kind: EmbeddingKind = "quantized") -> list[Outcome]:
-    """What reaches the writer of a clip: every tenth is corrupt, every eleventh too short."""
+    """The writer's input for a clip: every tenth is corrupt, every eleventh too short."""
     number = int(item.id.rpartition(" ")[2])
     if number % 10 == 9:
         return [Failure(item, "extract", "corrupt", "damaged at byte 17")]

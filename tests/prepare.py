@@ -1,4 +1,4 @@
-"""What tests take for granted, made once: `python -m tests.prepare`, before pytest starts; no test's time pays for it.
+"""Builds slow prerequisites of tests once, before pytest starts: `python -m tests.prepare`.
 
 The stand-in weights, what is prepared of them and compiled for this processor: by one run of the command.
 """

@@ -53,7 +53,7 @@ def test_pieces_in_any_order_make_the_clip(case: tuple[list[Outcome], int]) -> N
 
 @given(pieces(), st.randoms(use_true_random=False))
 @settings(max_examples=100, deadline=None)
-def test_a_failure_wins_and_which_is_told_does_not_depend_on_the_order(
+def test_a_failure_wins_and_which_one_does_not_depend_on_the_order(
     case: tuple[list[Outcome], int], shuffled: random.Random
 ) -> None:
     failures = [

@@ -1,4 +1,4 @@
-"""Clips computed again from their audio: equal, or told; and the check of files on Beam."""
+"""Clips computed again from their audio are equal or reported; and the check of files on Beam."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_all_clips_are_equal(corpus: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("any_weights")
-def test_what_is_not_equal_is_told(corpus: Path, tmp_path: Path) -> None:
+def test_what_is_not_equal_is_reported(corpus: Path, tmp_path: Path) -> None:
     shard = max((tmp_path / "out").glob("embeddings-*"), key=lambda path: path.stat().st_size)
     with shard.open("rb") as file:
         held = [parse(data) for data in read_tfrecord(file)]
@@ -66,7 +66,7 @@ def test_what_is_not_equal_is_told(corpus: Path, tmp_path: Path) -> None:
     found = audit.audit(str(tmp_path / "out"), 100, 0)
     assert found.equal == 11
     (line,) = found.faults
-    assert line.startswith(f"{held[0].id}: {corpus}/{held[0].id}.wav gives another record now: 1 of ")
+    assert line.startswith(f"{held[0].id}: {corpus}/{held[0].id}.wav now gives a different record: 1 of ")
     assert "the first is 1, by up to" in line
 
 
@@ -120,7 +120,7 @@ def test_on_beam_the_table_is_the_same(corpus: Path, tmp_path: Path, capsys: pyt
     assert verify.main([str(out), "--runner", "DirectRunner"]) == 1
     assert capsys.readouterr().out == alone
     assert verify.main([str(out), "--runners", "DirectRunner"]) == 2
-    assert "--runners is no flag" in capsys.readouterr().err
+    assert "unknown flag --runners" in capsys.readouterr().err
 
 
 @pytest.mark.full
@@ -157,7 +157,7 @@ def test_another_kind_of_processor_explains_a_step(corpus: Path, tmp_path: Path)
 
 
 @pytest.mark.usefixtures("any_weights")
-def test_a_length_that_the_other_decoder_contradicts_is_told(tmp_path: Path) -> None:
+def test_a_length_that_the_other_decoder_contradicts_is_reported(tmp_path: Path) -> None:
     folder = tmp_path / "audio"
     folder.mkdir()
     sound = np.random.default_rng(0).normal(0, 0.1, 16000 * 4)

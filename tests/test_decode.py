@@ -59,7 +59,7 @@ def files(tmp_path_factory: pytest.TempPathFactory, noise: np.ndarray) -> dict[s
 
 @dataclass
 class Result:
-    """What came of a segment."""
+    """The outcome of a segment."""
 
     outcome: protocol.Ended | protocol.Failed | None = None
     examples: np.ndarray = field(default_factory=lambda: np.empty((0, 96, 64), np.float32))

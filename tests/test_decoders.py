@@ -321,9 +321,9 @@ import psutil, signal
 signal.signal(signal.SIGINT, signal.default_int_handler)  # shells have what they start with & ignore it
 from pipeline.decoding.decoders import DecoderPool
 from pipeline.settings import Decoding, FrontEnd
-from tests.test_decoders import HOSTILE, reading
+from tests.test_decoders import HOSTILE, request
 pool = DecoderPool(FrontEnd(), Decoding(3, 60.0, 256), HOSTILE)
-jobs = [pool.submit(reading(id)) for id in ("100000", "1 hang", "1 hang in C")]
+jobs = [pool.submit(request(id)) for id in ("100000", "1 hang", "1 hang in C")]
 first = [next(job) for job in jobs]
 print(*[child.pid for child in psutil.Process().children()], flush=True)
 input()

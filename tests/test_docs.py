@@ -1,12 +1,13 @@
-"""The documentation: links lead somewhere, names import, every reason and message is explained, commands run.
+"""The documentation: links work, generated blocks are current, quoted messages exist, commands run.
 
-Commands in fenced blocks are run as they stand, in a folder that holds what they name (`tests.docs_house`), with the
-stand-in weights in place of the released ones. Those that need a bucket, a cluster or an engine are only read: by the
-command's parser and Beam's. A block before which `<!-- not run: WHY -->` stands is neither.
+Commands in fenced blocks are run as they stand, in a folder with the files they name (`tests.documented_files`), with
+the stand-in weights in place of the released ones. Those that need a bucket, a cluster or an engine are only parsed, by
+the command's parser and Beam's. A block after `<!-- not run: WHY -->` is neither.
 """
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import re
 import shlex
@@ -14,19 +15,16 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
-import vggish_core
-from pipeline import reasons
+from docs import generate
 from pipeline.cli import options
 from pipeline.cli.flags import check_beam_flags
 from tests import command
 from tests.command import REPOSITORY, STANDIN
-from tests.docs_house import furnish
-from tests.test_mistakes import MISTAKES
+from tests.documented_files import make_files
 
 PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("*.md")])
 FENCE = re.compile(r"(<!-- not run: [^>]+ -->\n)?^```(\w*)\n(.*?)^```$", re.M | re.S)
@@ -64,65 +62,44 @@ def test_every_page_is_in_the_index() -> None:
     assert pages <= set(re.findall(r"\]\(([\w-]+\.md)\)", index))
 
 
-def _resolved(name: str) -> Any:
-    """A dotted name -> what it stands for: a module, or something in one."""
-    parent, _, last = name.rpartition(".")
-    holder: ModuleType = importlib.import_module(parent)
-    if hasattr(holder, last):
-        return getattr(holder, last)
-    return importlib.import_module(name)
+@pytest.mark.parametrize("page", generate.pages(), ids=_name)
+def test_generated_blocks_are_current(page: Path) -> None:
+    """`python -m docs.generate` changes nothing."""
+    text = page.read_text(encoding="utf-8")
+    assert generate.renewed(text) == text
 
 
-API = re.findall(r"^\| `([\w.]+)` \|", (REPOSITORY / "docs" / "api.md").read_text(encoding="utf-8"), re.M)
+@pytest.mark.parametrize(
+    "name", ["vggish_core.weights.resolve", "vggish_core.params", "pipeline.reasons.REASONS", "pipeline.run.main"]
+)
+def test_other_names_of_the_api_page_exist(name: str) -> None:
+    assert f"| `{name}` |" in (REPOSITORY / "docs" / "api.md").read_text(encoding="utf-8")
+    module, _, attribute = name.rpartition(".")
+    assert hasattr(importlib.import_module(module), attribute) or importlib.util.find_spec(name)
 
 
-@pytest.mark.parametrize("name", API)
-def test_the_api_page_names_what_can_be_imported(name: str) -> None:
-    found = _resolved(name)
-    assert found is not None
-    assert getattr(found, "__doc__", None)
+def _messages() -> str:
+    """The text of all strings in the code, a line each; `…` stands for each value that a message is given."""
+    found = []
+    for package in ("pipeline", "vggish_core"):
+        for path in (REPOSITORY / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.JoinedStr):
+                    found.append("".join(str(p.value) if isinstance(p, ast.Constant) else "…" for p in node.values))
+                elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    found.append(node.value)
+    return "\n".join(found)
 
 
-def test_the_api_page_names_all_that_vggish_core_gives() -> None:
-    assert {f"vggish_core.{name}" for name in vggish_core.__all__} <= set(API)
-
-
-def test_every_reason_is_explained() -> None:
+def test_quoted_messages_exist() -> None:
+    """Every message of the troubleshooting page is in the code, between the values that it is given."""
     page = (REPOSITORY / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
-    rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", page, re.M))
-    assert rows == reasons.REASONS
-
-
-SELF_EXPLANATORY = {
-    "no output",
-    "no input",
-    "bfloat16 with winograd",
-    "unknown choice",
-    "unit in a number",
-    "no shards",
-    "hop between frames",
-    "segments without a table",
-    "lists mixed up",
-    "manifest missing",
-    "verify nothing",
-    "predict without a model",
-    "checkpoint missing",
-    "checkpoint is a folder",
-    "records missing",
-    "Dataflow without a project",
-    "storage of another kind",
-}
-"""Mistakes whose two lines leave nothing to say."""
-
-
-@pytest.mark.parametrize("name", sorted(MISTAKES.keys() - SELF_EXPLANATORY))
-def test_messages_are_explained(name: str) -> None:
-    page = (REPOSITORY / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
-    quoted = [text for row in re.findall(r"^\| (`.*?) \| ", page, re.M) for text in re.findall(r"`([^`]+)`", row)]
-    patterns = [".*".join(map(re.escape, text.split("…"))) for text in (*quoted, "N of M clips failed, more than")]
-    wrong = re.sub(r"^\d+ of \d+ clips", "N of M clips", MISTAKES[name].wrong)
-    wrong = wrong.replace("no flag of this command;", "no flag of this command or of Beam;")
-    assert any(re.search(pattern, wrong) for pattern in patterns)
+    section = page.split("## Before a run", 1)[1].split("## After a run", 1)[0]
+    quoted = re.findall(r"^\| `([^`]+)` \|", section, re.M)
+    assert len(quoted) > 15
+    messages = _messages()
+    parts = [part.strip(" :") for text in quoted for part in text.split("…")]
+    assert [part for part in parts if part not in messages] == []
 
 
 @dataclass(frozen=True)
@@ -152,7 +129,7 @@ NEED_WEIGHTS = {
     "vggish_core.inference_demo": 4,
     "vggish_core.train_demo": 2,
 }
-"""Programs that look for the released weights -> how many words of `STANDIN` they are given instead."""
+"""Programs that look for the released weights -> how many words of `STANDIN` replace them."""
 
 
 def _program(line: str) -> tuple[str, list[str]]:
@@ -167,23 +144,25 @@ def _runs_here(line: str) -> bool:
 
 
 @pytest.fixture(scope="module")
-def furnished(standin_weights: Path, example_audio: Path, full: bool, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that holds what the commands name; README's name no raw embeddings."""
-    folder = tmp_path_factory.mktemp("furnished")
-    furnish(folder, example_audio, full)
+def documented_files(
+    standin_weights: Path, example_audio: Path, full: bool, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A folder with the files that the commands name; only some name raw embeddings."""
+    folder = tmp_path_factory.mktemp("documented")
+    make_files(folder, example_audio, full)
     return folder
 
 
 def pages() -> Iterator[Any]:
-    """The pages that have commands: README's are run by .ci/run too."""
+    """The pages that have commands; .ci/run runs README's too."""
     for page in sorted({block.page for block in BLOCKS}):
         yield pytest.param(page, marks=pytest.mark.ci if page == "README.md" else pytest.mark.full)
 
 
 @pytest.mark.parametrize("page", pages())
-def test_commands_run(page: str, tmp_path: Path, furnished: Path) -> None:
-    """A page's commands one after another, in a folder that holds what they name."""
-    shutil.copytree(furnished, tmp_path, dirs_exist_ok=True)
+def test_commands_run(page: str, tmp_path: Path, documented_files: Path) -> None:
+    """A page's commands, one after another."""
+    shutil.copytree(documented_files, tmp_path, dirs_exist_ok=True)
     if page == "docs/training.md":  # the others make one
         shutil.copytree(tmp_path / "audioset" / "bal_train", tmp_path / "embeddings")
     for block in BLOCKS:

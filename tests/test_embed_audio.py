@@ -272,13 +272,13 @@ def test_a_bundle_that_failed_leaves_nothing_behind(noise: dict[str, Path]) -> N
 
 @pytest.mark.parametrize("element", [7, None, ("a", 7), ("a", "b", "c"), (b"a", "b"), ["a.wav"]])
 def test_an_element_that_is_no_audio_is_shown(element: Any) -> None:
-    with pytest.raises(TypeError, match="EmbedAudio takes a URI") as told:
+    with pytest.raises(TypeError, match="EmbedAudio takes a URI") as raised:
         whole_clips.clip_of(element)
-    assert repr(element) in str(told.value)
+    assert repr(element) in str(raised.value)
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         ({"embeddings": "float"}, "embeddings is 'float', which is none of: quantized, pca, raw"),
         ({"short_clips": "drop"}, "short_clips is 'drop'"),
@@ -289,12 +289,12 @@ def test_an_element_that_is_no_audio_is_shown(element: Any) -> None:
         ({"max_duration_seconds": 0}, "max_duration_seconds is 0"),
     ],
 )
-def test_unusable_settings_are_told_at_once(settings: dict[str, Any], told: str) -> None:
-    with pytest.raises(ValueError, match=told):
+def test_unusable_settings_are_refused_at_once(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         EmbedAudio(**settings)
 
 
-def test_missing_weights_are_told_before_the_pipeline_runs() -> None:
+def test_missing_weights_are_reported_before_the_pipeline_runs() -> None:
     root = test_pipeline.TestPipeline(runner="FnApiRunner")
     with pytest.raises(WeightsError, match="/no/such/checkpoint"):
         root | beam.Create(["a.wav"]) | EmbedAudio("/no/such/checkpoint", "standin")

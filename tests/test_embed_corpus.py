@@ -42,9 +42,9 @@ def audio(tmp_path: Path) -> Path:
 
 
 def test_it_writes_what_the_command_writes(audio: Path, tmp_path: Path, embed_here: Embed) -> None:
-    told: list[Progress] = []
+    seen: list[Progress] = []
     job = Job(Output(str(tmp_path / "out"), num_shards=2), MODEL)
-    manifest = embed_corpus(find_corpus([f"{audio}/**"]), job, on_progress=told.append)
+    manifest = embed_corpus(find_corpus([f"{audio}/**"]), job, on_progress=seen.append)
     assert {name: manifest.totals[name] for name in ("clips_in", "written", "failed")} == {
         "clips_in": 7,
         "written": 6,
@@ -53,7 +53,7 @@ def test_it_writes_what_the_command_writes(audio: Path, tmp_path: Path, embed_he
     flags = ["--input", f"{audio}/**", "--num_shards", "2", "--max_failures", "1"]
     assert embed_here(tmp_path / "command", *flags).status == 0
     assert shard_bytes(tmp_path / "out") == shard_bytes(tmp_path / "command")
-    assert (told[-1].clips, told[-1].done.clips, told[-1].done.failed, told[-1].stage) == (7, 7, 1, "committing")
+    assert (seen[-1].clips, seen[-1].done.clips, seen[-1].done.failed, seen[-1].stage) == (7, 7, 1, "committing")
 
 
 def test_what_is_left_open_is_chosen_and_an_output_grows(audio: Path, tmp_path: Path) -> None:
@@ -68,13 +68,13 @@ def test_what_is_left_open_is_chosen_and_an_output_grows(audio: Path, tmp_path: 
     assert [record.id for record in read_records(f"{tmp_path}/out/*.tfrecord")] == ["a"]
 
 
-def test_what_cannot_be_used_is_told_before_anything_is_begun(audio: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_used_is_seen_before_anything_is_begun(audio: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     corpus = find_corpus([str(audio)])
     with pytest.raises(UserError, match="nothing matches") as caught:
         find_corpus([f"{audio}/*.ogg"])
     assert caught.value.remedy
-    with pytest.raises(UserError, match="none of Beam's runners"):
+    with pytest.raises(UserError, match="not one of Beam's runners"):
         embed_corpus(corpus, Job(Output(str(output)), MODEL), "DirectRuner")
     output.mkdir()
     (output / "thesis.txt").write_text("mine")

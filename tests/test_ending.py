@@ -48,15 +48,15 @@ def end(program: str, **pipes: int) -> subprocess.CompletedProcess[str]:
         ("return 2", 2),
         ("sys.exit()", 0),
         ("sys.exit(3)", 3),
-        ("sys.exit('told why')", 1),
-        ("raise RuntimeError('told why')", 1),
+        ("sys.exit('said why')", 1),
+        ("raise RuntimeError('said why')", 1),
     ],
 )
 def test_the_status_and_all_that_was_printed(last: str, status: int) -> None:
-    done = end(f"print('printed')\nprint('told', end='', file=sys.stderr)\n{last}")
+    done = end(f"print('printed')\nprint('said', end='', file=sys.stderr)\n{last}")
     assert (done.returncode, done.stdout) == (status, "printed\n"), done.stderr
-    assert done.stderr.startswith("told"), done.stderr
-    assert ("told why" in done.stderr) == ("told why" in last)
+    assert done.stderr.startswith("said"), done.stderr
+    assert ("said why" in done.stderr) == ("said why" in last)
 
 
 def test_an_object_that_cannot_be_taken_apart_holds_nothing_up() -> None:

@@ -38,12 +38,12 @@ def test_a_runner_beam_does_not_have_is_refused() -> None:
         runners.choose("FlinkRuner", [])
 
 
-def test_errors_of_steps_are_told_without_the_engines_words() -> None:
+def test_errors_of_steps_are_reported_without_the_engines_words() -> None:
     said = "a: no space. Make some."
-    assert runners.told(OSError(f"{said} [while running 'Write/Shard']")) == said
+    assert runners.message_of(OSError(f"{said} [while running 'Write/Shard']")) == said
     text = f'Traceback (most recent call last):\n  File "x.py", line 1\npipeline.output.layout.OutputError: {said}'
-    assert runners.told(RuntimeError(text + " [while running 'W']\n")) == said
-    assert runners.told(KeyError()) == "KeyError"
+    assert runners.message_of(RuntimeError(text + " [while running 'W']\n")) == said
+    assert runners.message_of(KeyError()) == "KeyError"
 
 
 def test_portable_engines_get_what_suits_them() -> None:
@@ -62,13 +62,13 @@ def test_portable_engines_get_what_suits_them() -> None:
     assert chosen("DataflowRunner") == ("", False, 0)
 
 
-def test_dataflow_gets_one_worker_process_a_machine_unless_told_otherwise() -> None:
+def test_dataflow_gets_one_worker_process_a_machine_unless_asked_otherwise() -> None:
     assert runners.choose("DataflowRunner", []).arguments == ("--experiments", runners.ONE_PROCESS)
     given = ("--experiments", "use_multiple_sdk_containers")
     assert runners.choose("DataflowRunner", given).arguments == given
 
 
-def test_what_was_chosen_is_told_in_a_line() -> None:
+def test_what_was_chosen_is_reported_in_a_line() -> None:
     prism = runners.choose("PrismRunner", ["--prism_location", "p"])
     assert prism.announced(2, 4, 120.0) == (
         "PrismRunner (LOOPBACK): one process with 2 decoders, 4 threads and one model; committed about every 120 s"
@@ -80,7 +80,7 @@ def test_what_was_chosen_is_told_in_a_line() -> None:
     )
 
 
-def test_a_lost_worker_is_told_with_what_to_do() -> None:
+def test_a_lost_worker_is_reported_with_what_to_do() -> None:
     error = runners.WorkerLostError("PrismRunner", "SDK worker disconnected")
     assert messages.parts(error) == (error.found, error.remedy)
     assert "Run the same command again" in error.remedy

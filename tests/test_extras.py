@@ -20,6 +20,7 @@ def take_away(monkeypatch: pytest.MonkeyPatch, *modules: str) -> None:
     """Has modules be as if they were not installed."""
     extras.needs_store.cache_clear()
     for name in modules:
+        pytest.importorskip(name)
         monkeypatch.setitem(sys.modules, name, None)  # which is how Python notes that an import failed
 
 
@@ -49,7 +50,7 @@ PROGRAMS = {
         program,
         "--input audio --output OUT --runner DataflowRunner",
         "--runner DataflowRunner",
-        "google-cloud-storage",
+        "google-auth, google-cloud-storage",
         "gcp",
     ),
 }
@@ -73,7 +74,8 @@ def test_a_run_without_the_reports_packages_is_whole(
     done = embed_here(tmp_path / "out", "--input", made_clips, "--report", "on")
     assert done.status == 0
     assert done.err.splitlines()[-1] == (
-        "report.html needs packages that are not installed: jinja2. Install them: pip install 'vggish-pipeline[report]'"
+        "report.html needs packages that are not installed: jinja2. Install them: pip install "
+        f"'vggish-pipeline[report]', then python -m pipeline.report {tmp_path / 'out'}"
     )
     assert (tmp_path / "out" / "manifest.json").exists()
     assert not (tmp_path / "out" / "report.html").exists()

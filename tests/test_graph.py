@@ -132,7 +132,7 @@ def pickled_keys(staged: Any) -> Any:
     ],
     ids=["examples shuffled", "hint on a step", "environments", "side input", "state", "exceptions", "keys"],
 )
-def test_a_graph_that_some_engine_would_not_run_is_told(build: Build, said: str) -> None:
+def test_a_graph_that_some_engine_would_not_run_is_reported(build: Build, said: str) -> None:
     found = graph.faults(pipeline_of(build))
     assert any(said in fault for fault in found), found
 

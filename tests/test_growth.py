@@ -153,7 +153,7 @@ def test_a_run_whose_lock_was_taken_over_commits_nothing_more(
     assert not list((tmp_path / "out").glob("embeddings-*"))
 
 
-def test_a_lost_shard_is_told_and_made_anew(
+def test_a_lost_shard_is_reported_and_computed_again(
     tmp_path: Path, decoded: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     audio, output = tmp_path / "audio", tmp_path / "out"

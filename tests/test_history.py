@@ -1,4 +1,4 @@
-"""What a run writes down of its pieces: their sums are the output's, and they decide none of its bytes."""
+"""A run's notes about its pieces add up to the output's totals, and decide none of its bytes."""
 
 from __future__ import annotations
 

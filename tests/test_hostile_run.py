@@ -1,4 +1,4 @@
-"""The command over decoders that crash, hang and balloon: what it costs, what is left, and what Ctrl-C leaves."""
+"""The command with decoders that crash, hang or take too much memory: its cost, its results, and the end by Ctrl-C."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ class Run:
 
 @pytest.fixture(scope="module")
 def whole(audio: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """What an uninterrupted run in one piece writes."""
+    """The output of an uninterrupted run in one piece."""
     folder = tmp_path_factory.mktemp("whole")
     status, said = Run(folder / "log", "--input", audio, "--output", folder / "out", "--num_shards", "4").end()
     assert status == 0, said
@@ -229,7 +229,7 @@ def test_of_two_runs_one_is_refused_until_the_first_is_dead(
     audio: Path, tmp_path: Path, whole: dict[str, bytes]
 ) -> None:
     output = tmp_path / "out"
-    # Started together: neither knows of the other. One gets the lock; the other is told who has it.
+    # Started together: neither knows of the other. One gets the lock; the other learns who has it.
     both = [Run(tmp_path / name, "--input", audio, "--output", output, *PIECE, example_s=2) for name in ("a", "b")]
     while all(this.process.poll() is None for this in both):
         time.sleep(0.02)
@@ -319,14 +319,12 @@ def test_a_store_whose_every_third_call_fails(
     from itertools import cycle
 
     from pipeline import run as command
-    from pipeline.output import lock
     from pipeline.storage import errors
     from tests.memory_store import MemoryStore
 
     for owner, name, value in interrupted_run.replacements(lambda line: None):
         monkeypatch.setattr(owner, name, value)
     monkeypatch.setattr(errors, "FIRST_PAUSE_S", 0.0)
-    monkeypatch.setattr(lock, "SETTLE_S", 0.0)
     MemoryStore.reset()
     MemoryStore.failing = cycle((200, 200, 503))
     flags = ["--input", str(audio), "--output", "memory://bucket/out", "--num_shards", "4", "--max_failures", "1"]

@@ -1,4 +1,4 @@
-"""What the files of an output are called, and which of them are there."""
+"""The names of an output's files, and which of them exist."""
 
 from __future__ import annotations
 

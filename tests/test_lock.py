@@ -40,7 +40,7 @@ def holder(tmp_path: Path):  # type: ignore[no-untyped-def]
     process.stdout.close()
 
 
-def test_the_second_is_refused_and_told_who_holds_it(tmp_path: Path, holder: subprocess.Popen[bytes]) -> None:
+def test_the_second_is_refused_and_learns_who_holds_it(tmp_path: Path, holder: subprocess.Popen[bytes]) -> None:
     with pytest.raises(OutputBusy, match=rf"being written by process {holder.pid} on .* since \d{{4}}-"):
         Lock(str(tmp_path))
 
@@ -153,7 +153,7 @@ def test_the_lock_of_a_dead_task_goes_with_the_next_run(tmp_path: Path) -> None:
     file.write_text(json.dumps({**json.loads(file.read_text()), "started": "1"}))
     with Lock(str(tmp_path)):
         assert not file.exists()
-        with pytest.raises(OutputBusy, match="removed by somebody else"):
+        with pytest.raises(OutputBusy, match="was removed"):
             dead.confirm()
     dead.release()
 

@@ -1,4 +1,4 @@
-"""What the command takes of a machine's memory, all its processes together."""
+"""The command's memory, over all its processes."""
 
 from __future__ import annotations
 

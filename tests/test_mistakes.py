@@ -1,6 +1,6 @@
-"""What a new user gets wrong, and what the command says: one line what is wrong, with the value, one line what to do.
+"""A new user's mistakes, and the command's answer: a line that says what is wrong, with the value, and one what to do.
 
-ROOM stands for the folder that the commands are given in; it holds what `room` makes.
+HERE stands for the folder that the commands are run in, which the fixture `workspace` fills.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ class Mistake:
     status: int = 2
 
 
-SETTINGS = "Use its settings to continue it, another --output, or --overwrite to start anew."
-FOLDER = "Name a folder, new or of a data set."
+SETTINGS = "Use its settings to continue it, another --output, or --overwrite to start over."
+FOLDER = "Name a new folder, or that of a data set."
 MISTAKES = {
     "no output": Mistake(
         "run --input audio --output=",
@@ -68,53 +68,53 @@ MISTAKES = {
     ),
     "path misspelt": Mistake(
         "run --input audoi",
-        "--input: nothing matches ROOM/audoi: ROOM has no 'audoi', but 'audio'",
+        "--input: nothing matches HERE/audoi: HERE has no 'audoi', but 'audio'",
         "Check the path; quote patterns, and use ** to recurse.",
     ),
     "pattern without a match": Mistake(
         "run --input 'audio/*.mp3'",
-        "--input: nothing matches ROOM/audio/*.mp3: ROOM/audio holds 3 others, 'a.wav', 'b.wav', 'c.wav'",
+        "--input: nothing matches HERE/audio/*.mp3: HERE/audio holds 3 others, 'a.wav', 'b.wav', 'c.wav'",
         "Check the path; quote patterns, and use ** to recurse.",
     ),
     "folder without a file": Mistake(
         "run --input hollow",
-        "--input: nothing matches ROOM/hollow: the folder holds no file",
+        "--input: nothing matches HERE/hollow: the folder holds no file",
         "Name the folder of the audio.",
     ),
     "pattern without quotes": Mistake(
         "run --input audio/a.wav audio/b.wav audio/c.wav",
-        "'audio/b.wav' stands alone",
-        "Every value follows a flag; patterns want quotes: 'audio/**'.",
+        "'audio/b.wav' belongs to no flag",
+        "Every value follows a flag; quote patterns: 'audio/**'.",
     ),
     "one id twice": Mistake(
         "run --input audio --input twice",
-        "--input: two inputs have the id 'a': ROOM/audio/a.wav and ROOM/twice/a.flac",
+        "--input: two inputs have the id 'a': HERE/audio/a.wav and HERE/twice/a.flac",
         "Rename one, match only one ('audio/**.wav' say), or give a --manifest with ids; "
         "or have them fail with --duplicate_ids fail.",
     ),
     "output is a file": Mistake(
         "run --input audio --output text",
-        "--output: ROOM/text cannot be written: it is a file",
+        "--output: HERE/text cannot be written: it is a file",
         FOLDER,
     ),
     "output below a file": Mistake(
         "run --input audio --output text/out",
-        "--output: ROOM/text/out cannot be written: ROOM/text is a file",
+        "--output: HERE/text/out cannot be written: HERE/text is a file",
         FOLDER,
     ),
     "output with other things": Mistake(
         "run --input audio --output twice",
-        "--output: ROOM/twice is not empty and has no manifest.json: it holds a.flac",
+        "--output: HERE/twice is not empty and has no manifest.json: it holds a.flac",
         "Choose an empty or new directory; --overwrite replaces a data set there and leaves other files alone.",
     ),
     "output of other settings": Mistake(
         "run --input audio --output made --hop_seconds 0.48",
-        "--output: ROOM/made was made with other settings: hop_seconds is 0.96 in the output, 0.48 was asked for",
+        "--output: HERE/made was made with other settings: hop_seconds is 0.96 in the output, 0.48 was asked for",
         SETTINGS,
     ),
     "output of other shards": Mistake(
         "run --input audio --output made --num_shards 7",
-        "--output: ROOM/made was made with other settings: num_shards is 1 in the output, 7 was asked for",
+        "--output: HERE/made was made with other settings: num_shards is 1 in the output, 7 was asked for",
         SETTINGS,
     ),
     "checkpoint missing": Mistake(
@@ -134,7 +134,7 @@ MISTAKES = {
     ),
     "PCA no npz": Mistake(
         "run --input audio --checkpoint standin --pca_params text",
-        "--pca_params: PCA parameters text cannot be read as an npz file (it is none)",
+        "--pca_params: PCA parameters text cannot be read as an npz file (it is not one)",
         "Fetch them again.",
     ),
     "PCA of something else": Mistake(
@@ -145,33 +145,33 @@ MISTAKES = {
     "videos without sound": Mistake(
         "run --input videos",
         "2 of 2 clips failed, more than --max_failures 5% (0)",
-        "2 no_audio_stream: ROOM/videos/a.mp4: a file of format mov,mp4,m4a,3gp,3g2,mj2 without sound",
+        "2 no_audio_stream: HERE/videos/a.mp4: a file of format mov,mp4,m4a,3gp,3g2,mj2 without sound",
         status=1,
     ),
     "empty files only": Mistake(
         "run --input empty",
         "2 of 2 clips failed, more than --max_failures 5% (0)",
-        "2 empty: ROOM/empty/a.wav: the file has no bytes",
+        "2 empty: HERE/empty/a.wav: the file has no bytes",
         status=1,
     ),
     "own flag misspelt": Mistake(
         "run --input audio --hop_second 0.5",
-        "--hop_second is no flag of this command or of Beam; did you mean --hop_seconds?",
+        "unknown flag --hop_second; did you mean --hop_seconds?",
         "Write --hop_seconds.",
     ),
     "Beam's flag misspelt": Mistake(
         "run --input audio --direct_num_worker=2",
-        "--direct_num_worker is no flag of this command or of Beam; did you mean --direct_num_workers?",
+        "unknown flag --direct_num_worker; did you mean --direct_num_workers?",
         "Write --direct_num_workers.",
     ),
     "Beam's flag with a wrong value": Mistake(
         "run --input audio --direct_num_workers two",
-        "--direct_num_workers: 'two' is no whole number (Beam's flag)",
+        "--direct_num_workers: 'two' is not a whole number (Beam's flag)",
         "It is --direct_num_workers VALUE: number of parallel running workers.",
     ),
     "wrong runner": Mistake(
         "run --input audio --runner Flink",
-        "--runner 'Flink' is none of Beam's runners",
+        "--runner 'Flink' is not one of Beam's runners",
         "Did you mean FlinkRunner?",
     ),
     "Dataflow without a project": Mistake(
@@ -203,32 +203,32 @@ MISTAKES = {
     "unit in a number": Mistake(
         "run --input audio --decode_memory_mb 2GB",
         "--decode_memory_mb: '2GB' is not a whole number of 1 or more",
-        "It is --decode_memory_mb MB: what one file's decoding may allocate (default: 1024 MB).",
+        "It is --decode_memory_mb MB: memory that decoding one file may take (default: 1024 MB).",
     ),
     "unknown choice": Mistake(
         "run --input audio --short_clips drop",
-        "--short_clips: 'drop' is none of its values",
+        "--short_clips: 'drop' is not one of its values",
         "It is --short_clips {skip,pad,fail}: clips under one example of 0.975 s: list as skipped, pad with zeros, or "
         "fail (default: skip).",
     ),
     "bfloat16 with winograd": Mistake(
         "run --input audio --precision bfloat16 --convolutions winograd",
-        "--precision bfloat16 has no --convolutions winograd",
+        "--precision bfloat16 does not work with --convolutions winograd",
         "Leave --convolutions out or make it direct.",
     ),
     "manifest without uri": Mistake(
         "run --manifest no_uri.csv",
-        "ROOM/no_uri.csv, line 1: the header has no uri: path, id",
-        "The columns are uri, id, start_seconds, end_seconds, labels; only uri has to be there.",
+        "HERE/no_uri.csv, line 1: the header has no uri: path, id",
+        "The columns are uri, id, start_seconds, end_seconds, labels; only uri is required.",
     ),
     "manifest missing": Mistake(
         "run --manifest gone.csv",
-        "ROOM/gone.csv: opening failed: it is not there",
+        "HERE/gone.csv: opening failed: it is not there",
         "Check the path.",
     ),
     "labels without a table": Mistake(
         "run --manifest named.csv",
-        "ROOM/named.csv, line 2: 'Dog' is no class index",
+        "HERE/named.csv, line 2: 'Dog' is not a class index",
         "Name the table of MIDs and display names with --class_labels, or give indices.",
     ),
     "segments without a table": Mistake(
@@ -238,19 +238,19 @@ MISTAKES = {
     ),
     "segments of other audio": Mistake(
         "run --input audio --segments others.csv --class_labels classes.csv",
-        "--input: none of the 1 rows of ROOM/others.csv has audio: xyz is wanted first, the 3 inputs are files such as "
-        "ROOM/audio/a.wav",
+        "--input: none of the 1 rows of HERE/others.csv has audio: the first needs xyz, the 3 inputs are files such as "
+        "HERE/audio/a.wav",
         "Name the files by their YTID; if they are segments, YTID_start_end say, add --segment_audio cut.",
     ),
     "labels that do not match": Mistake(
         "run --input audio --segments segments.csv --class_labels classes.csv --max_failures 0",
         "1 of 3 clips failed, more than --max_failures 0 (0)",
-        "1 unknown_label: ROOM/audio/a.wav: not in ROOM/classes.csv: /m/zzz",
+        "1 unknown_label: HERE/audio/a.wav: not in HERE/classes.csv: /m/zzz",
         status=1,
     ),
     "lists mixed up": Mistake(
         "run --input audio --segments classes.csv --class_labels classes.csv",
-        "ROOM/classes.csv, line 1: the header is index, mid, display_name, not YTID, start_seconds, end_seconds, "
+        "HERE/classes.csv, line 1: the header is index, mid, display_name, not YTID, start_seconds, end_seconds, "
         "positive_labels",
         "Check which file it is.",
     ),
@@ -262,7 +262,7 @@ MISTAKES = {
     "verify nothing": Mistake("verify", "missing: output", "python -m pipeline.verify --help lists all flags."),
     "verify's flag misspelt": Mistake(
         "verify made --audits 3",
-        "--audits is no flag of this command; did you mean --audit?",
+        "unknown flag --audits; did you mean --audit?",
         "Write --audit.",
     ),
     "predict without a model": Mistake(
@@ -292,9 +292,9 @@ PERMISSIONS_BIND_ROOT = ("setpriv", "--bounding-set=-dac_override,-dac_read_sear
 
 
 @pytest.fixture(scope="module")
-def room(tmp_path_factory: pytest.TempPathFactory, standin_weights: Path) -> Iterator[Path]:
-    """A folder with what a user may have lying about, which is the working directory meanwhile."""
-    folder = tmp_path_factory.mktemp("room")
+def workspace(tmp_path_factory: pytest.TempPathFactory, standin_weights: Path) -> Iterator[Path]:
+    """A folder with files that a user may have; it is the working directory meanwhile."""
+    folder = tmp_path_factory.mktemp("workspace")
     for name in ("audio", "twice", "empty", "videos", "hollow"):
         (folder / name).mkdir()
     noise = np.random.default_rng(0).normal(0, 0.1, 32000)
@@ -329,8 +329,8 @@ def _video(path: Path) -> None:
 
 
 @pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES.keys())
-def test_a_mistake_is_told_in_two_lines(
-    room: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], mistake: Mistake
+def test_a_mistake_ends_in_two_lines(
+    workspace: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], mistake: Mistake
 ) -> None:
     program, *flags = shlex.split(mistake.command)
     if program == "run":
@@ -339,22 +339,22 @@ def test_a_mistake_is_told_in_two_lines(
         if "--checkpoint" not in flags:
             flags += STANDIN
     assert PROGRAMS[program](flags) == mistake.status
-    told = capfd.readouterr().err.replace(str(room), "ROOM").splitlines()
-    assert told[:2] == [f"error: {mistake.wrong}", f"  {mistake.remedy}"]
+    shown = capfd.readouterr().err.replace(str(workspace), "HERE").splitlines()
+    assert shown[:2] == [f"error: {mistake.wrong}", f"  {mistake.remedy}"]
     if mistake.status == 2:
-        assert len(told) == 2
+        assert len(shown) == 2
         assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.ci
-def test_no_write_permission(room: Path, tmp_path: Path) -> None:
+def test_no_write_permission(workspace: Path, tmp_path: Path) -> None:
     prefix = ()
     if os.geteuid() == 0:
         if shutil.which("setpriv") is None:
             pytest.skip("permissions do not bind root, and there is no setpriv to make them")
         prefix = PERMISSIONS_BIND_ROOT
     (tmp_path / "mine").mkdir(mode=0o500)
-    done = embed(tmp_path / "mine" / "out", "--input", room / "audio", prefix=prefix)
+    done = embed(tmp_path / "mine" / "out", "--input", workspace / "audio", prefix=prefix)
     assert (done.status, done.err.splitlines()) == (
         2,
         [
@@ -365,13 +365,13 @@ def test_no_write_permission(room: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.ci
-def test_no_weights_and_no_network(room: Path, tmp_path: Path) -> None:
+def test_no_weights_and_no_network(workspace: Path, tmp_path: Path) -> None:
     with socket.socket() as unused:  # bound, not listening: connections are refused
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}"
         done = command.run(
             "pipeline.run",
-            *("--input", room / "audio", "--output", tmp_path / "out"),
+            *("--input", workspace / "audio", "--output", tmp_path / "out"),
             VGGISH_URL=url,
             VGGISH_CACHE=str(tmp_path / "cache"),
             VGGISH_HOME="",
@@ -384,7 +384,7 @@ def test_no_weights_and_no_network(room: Path, tmp_path: Path) -> None:
     assert lines[-1].endswith("To try the software without them, use --checkpoint standin --pca_params standin.")
 
 
-def test_two_runs_at_once(room: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_two_runs_at_once(workspace: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with Lock(str(tmp_path / "out")):
         assert run.main(["--input", "audio", "--output", str(tmp_path / "out"), *STANDIN]) == 2
     wrong, remedy = capfd.readouterr().err.splitlines()
@@ -393,7 +393,7 @@ def test_two_runs_at_once(room: Path, tmp_path: Path, capfd: pytest.CaptureFixtu
 
 
 def test_bfloat16_on_a_processor_without_it(
-    room: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("vggish_core.codegen.processor.processor_flags", lambda: frozenset({"avx2"}))
     flags = ["--input", "audio", "--output", str(tmp_path / "out"), *STANDIN, "--precision", "bfloat16"]
@@ -404,7 +404,9 @@ def test_bfloat16_on_a_processor_without_it(
     ]
 
 
-def test_a_traceback_only_where_it_is_asked_for(room: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_traceback_only_where_it_is_asked_for(
+    workspace: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     flags = ["--input", "audoi", "--output", str(tmp_path / "out"), *STANDIN]
     assert run.main(flags) == 2
     assert "Traceback" not in capfd.readouterr().err
@@ -413,23 +415,23 @@ def test_a_traceback_only_where_it_is_asked_for(room: Path, tmp_path: Path, capf
 
 
 @pytest.fixture(scope="module")
-def model(room: Path) -> Path:
+def model(workspace: Path) -> Path:
     """A classifier of two classes, on records that were labelled by a manifest."""
     rows = "".join(f"audio/{'abc'[n % 3]}.wav,{n},{n % 2}\n" for n in range(12))
-    (room / "labelled.csv").write_text("uri,id,labels\n" + rows)
-    (room / "two.csv").write_text("index,mid,display_name\n0,/m/0,No\n1,/m/1,Yes\n")
-    _quietly(room, "run --manifest labelled.csv --output labelled --checkpoint standin --pca_params standin")
+    (workspace / "labelled.csv").write_text("uri,id,labels\n" + rows)
+    (workspace / "two.csv").write_text("index,mid,display_name\n0,/m/0,No\n1,/m/1,Yes\n")
+    _quietly(workspace, "run --manifest labelled.csv --output labelled --checkpoint standin --pca_params standin")
     _quietly(
-        room,
+        workspace,
         "train --train 'labelled/*.tfrecord' --eval 'labelled/*.tfrecord' --classes two.csv --model model --epochs 1 "
         "--classifier logistic --validation 0.4",
     )
-    return room / "model"
+    return workspace / "model"
 
 
-def _quietly(room: Path, line: str) -> None:
+def _quietly(workspace: Path, line: str) -> None:
     program, *flags = shlex.split(line)
-    done = command.run(f"pipeline.{program}", *flags, cwd=room)
+    done = command.run(f"pipeline.{program}", *flags, cwd=workspace)
     assert (done.status, done.err) == (0, "")
 
 
@@ -437,19 +439,19 @@ def _quietly(room: Path, line: str) -> None:
 @pytest.mark.parametrize(
     "line", ["run --input audio --output quiet --checkpoint standin --pca_params standin", "verify made --audit 1"]
 )
-def test_libraries_say_nothing_in_normal_runs(room: Path, line: str) -> None:
-    _quietly(room, line)
+def test_libraries_say_nothing_in_normal_runs(workspace: Path, line: str) -> None:
+    _quietly(workspace, line)
 
 
 @pytest.mark.full
-def test_libraries_say_nothing_in_training_and_predicting(room: Path, model: Path) -> None:
-    _quietly(room, f"predict --model {model} --input audio/a.wav --output classes.csv --plots plots")
+def test_libraries_say_nothing_in_training_and_predicting(workspace: Path, model: Path) -> None:
+    _quietly(workspace, f"predict --model {model} --input audio/a.wav --output classes.csv --plots plots")
 
 
 @pytest.mark.full
-def test_fit_pca_says_nothing_but_its_own_warning(room: Path) -> None:
-    _quietly(room, "run --input audio --output raw --embeddings raw --checkpoint standin")
-    done = command.run("pipeline.fit_pca", "--input", "raw/*.tfrecord", "--output", "pca.npz", cwd=room)
+def test_fit_pca_says_nothing_but_its_own_warning(workspace: Path) -> None:
+    _quietly(workspace, "run --input audio --output raw --embeddings raw --checkpoint standin")
+    done = command.run("pipeline.fit_pca", "--input", "raw/*.tfrecord", "--output", "pca.npz", cwd=workspace)
     assert done.status == 0
     (line,) = done.err.splitlines()  # six embeddings do not span 128 dimensions
     assert line.startswith("warning: 127 of 128 directions hardly vary over 6 embeddings")

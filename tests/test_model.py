@@ -273,7 +273,7 @@ def test_processor_without_bfloat16_is_refused_by_what_it_lacks(tmp_path: Path) 
     assert processor_flags(str(tmp_path / "none")) == frozenset()
     with pytest.raises(UnsupportedProcessorError, match="neither AVX512_BF16 nor AMX_BF16"):
         require_bfloat16(frozenset({"avx2"}))
-    with pytest.raises(UnsupportedProcessorError, match="does not tell whether"):
+    with pytest.raises(UnsupportedProcessorError, match="does not say whether"):
         require_bfloat16(frozenset())
     require_bfloat16(frozenset({"amx_bf16"}))
 

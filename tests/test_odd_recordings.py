@@ -1,4 +1,4 @@
-"""Files that provoke what people report of odd recordings, through the whole command: whole, or told by name."""
+"""Odd recordings as people report them, through the whole command: embedded whole, or reported by name."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ EQUAL = {
     "opus-header-rate/voice16k_remuxed": "opus-header-rate/voice16k",
 }
 """Clips whose bytes are those of another one, give or take one, for 99 % of them."""
-TOLD = {
+REPORTED = {
     "wav-truncated/trunc": "441000 of 1058400 bytes",
     "lossy-truncated/xing_vbr": "220079 of 529200 sample frames",
     "lossy-truncated/info_cbr": "209711 of 529200 sample frames",
@@ -81,7 +81,7 @@ def test_every_report_comes_out_right(reports: Path, tmp_path: Path) -> None:
     outcomes = {name: len(record.values) for name, record in found.items()}
     outcomes |= {name: line["reason"] for name, line in failed.items()}
     assert {name.removeprefix("reports/"): outcome for name, outcome in outcomes.items()} == RIGHT
-    for name, words in TOLD.items():
+    for name, words in REPORTED.items():
         assert words in failed[name]["message"]
     for name, other in EQUAL.items():
         difference = np.abs(found[name].values.astype(int) - found[other].values)

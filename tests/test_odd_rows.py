@@ -166,9 +166,9 @@ def test_rows_without_times_of_one_recording_do_not_stop_each_other(folder: Path
         ('a.wav,a\na.wav,b,"\na.wav,"\na.wav,d\n', (3, 4)),
     ],
 )
-def test_rows_that_are_lost_in_a_quote_are_told(rows: str, lines: tuple[int, int], folder: Path) -> None:
+def test_rows_that_are_lost_in_a_quote_are_reported(rows: str, lines: tuple[int, int], folder: Path) -> None:
     (folder / "list.csv").write_text(f"uri,id\n{rows}")
-    with pytest.raises(SourceError, match=rf"line {lines[0]}: a quote .* line {lines[1]}"):
+    with pytest.raises(SourceError, match=rf"line {lines[0]}: an unclosed quote .* line {lines[1]}"):
         clips_from_manifest(str(folder / "list.csv"), None, "whole")
 
 

@@ -56,7 +56,7 @@ def test_unusable_flags_are_named_with_value_and_remedy(argv: list[str], words: 
     [
         (["--checkpont", "x"], ["--checkpont", "--checkpoint"]),
         (["--direct_num_worker=2"], ["--direct_num_worker", "--direct_num_workers"]),
-        (["b.wav", "c.wav"], ["'b.wav'", "quotes"]),
+        (["b.wav", "c.wav"], ["'b.wav'", "quote patterns"]),
         (["--direct_num_workers", "two"], ["--direct_num_workers", "'two'", "whole number", "Beam's"]),
     ],
 )

@@ -13,17 +13,19 @@ import tempfile
 import venv
 import zipfile
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from tests import command
 from tests.command import REPOSITORY, STANDIN
 
 DOCKERFILE = REPOSITORY / "docker" / "Dockerfile"
 DATA = ["pipeline/py.typed", "vggish_core/py.typed", "pipeline/reporting/page.html"]
-"""What is no Python, and is needed."""
+"""Files that are not Python, and are needed."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ def steps() -> list[Step]:
 
 
 def copied_to(root: Path) -> None:
-    """What COPY copies, below another root."""
+    """The files that COPY copies, below another root."""
     for step in steps():
         if step.name == "COPY":
             *sources, target = step.text.split()
@@ -89,13 +91,13 @@ class Environment:
     python: Path
     folder: Path
 
-    def run(self, *arguments: str | Path) -> str:
-        """`python ARGUMENTS` in the folder -> what it printed; the test fails if it fails."""
+    def run(self, *arguments: str | Path, status: int = 0) -> str:
+        """`python ARGUMENTS` in the folder -> what it printed; the test fails if its exit status is another."""
         variables = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-        command = [str(self.python), *map(str, arguments)]
-        done = subprocess.run(command, cwd=self.folder, env=variables, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        words = [str(self.python), *map(str, arguments)]
+        done = subprocess.run(words, cwd=self.folder, env=variables, capture_output=True, text=True)
+        assert done.returncode == status, done.stdout + done.stderr
+        return done.stderr if status else done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -125,8 +127,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(REPOSITORY / name, root / "source" / name, ignore=ignored)
     for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(REPOSITORY / name, root / "source")
-    command = [sys.executable, "-m", "build", "--outdir", root / "dist", root / "source"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    installer = ["--installer", "uv"] if find_spec("uv") else []  # which takes a third of pip's time
+    build = [sys.executable, "-m", "build", *installer, "--outdir", root / "dist", root / "source"]
+    done = subprocess.run(build, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return root / "dist"
 
@@ -141,8 +144,8 @@ def install(environment: Environment, archive: Path) -> None:
     environment.run("-m", "pip", "install", "--quiet", "--no-deps", "--force-reinstall", archive)
 
 
-def check(environment: Environment, name: str) -> None:
-    """Runs a job with the installed package, from an empty folder."""
+def check(environment: Environment, name: str) -> Path:
+    """Runs a job with the installed package, from an empty folder -> its output."""
     where = environment.run("-c", "import pipeline; print(pipeline.__file__)")
     assert where.startswith(str(environment.python.parents[1]))
     assert "--input" in environment.run("-m", "pipeline.run", "--help")
@@ -150,21 +153,52 @@ def check(environment: Environment, name: str) -> None:
     soundfile.write(work / "clip.wav", np.random.default_rng(0).normal(0, 0.1, 48000), 16000)
     printed = environment.run("-m", "pipeline.run", "--input", work / "clip.wav", "--output", work / "out", *STANDIN)
     assert "1 clips: 1 written, 0 failed, 0 skipped" in printed
-    assert (work / "out" / "report.html").stat().st_size > 10_000
+    return work / "out"
 
 
-@pytest.mark.ci
-def test_wheel_brings_all_that_it_needs(built: Path, tmp_path: Path) -> None:
+def bare(folder: Path) -> Environment:
+    """An environment without any package, not even pip."""
+    venv.create(folder / "environment", with_pip=False)
+    return Environment(folder / "environment" / "bin" / "python", folder)
+
+
+def uv_install(environment: Environment, *arguments: str | Path) -> None:
+    """`uv pip install ARGUMENTS` into an environment: from its cache, if they were fetched before."""
     uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     if uv is None:
         pytest.skip("there is no uv, which installs what was fetched before: make install gets it")
-    venv.create(tmp_path / "environment", with_pip=False)
-    environment = Environment(tmp_path / "environment" / "bin" / "python", tmp_path)
-    wheel = package(built, ".whl")
-    command = [uv, "pip", "install", "--constraint", REPOSITORY / "constraints.txt", "--python", environment.python]
-    done = subprocess.run([*command, wheel], capture_output=True, text=True)
+    words = [uv, "pip", "install", "--python", environment.python, *arguments]
+    done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    check(environment, "wheel")
+
+
+@pytest.mark.ci
+def test_a_wheel_without_extras_runs_a_local_job_and_the_report_is_an_extra(built: Path, tmp_path: Path) -> None:
+    environment = bare(tmp_path)
+    tested = ["--constraint", REPOSITORY / "constraints.txt"]
+    uv_install(environment, *tested, package(built, ".whl"))
+    output = check(environment, "wheel")
+    assert not (output / "report.html").exists()
+    told = environment.run("-m", "pipeline.run", "--input", "gs://a/b", "--output", "out", *STANDIN, status=2)
+    assert re.match(r"error: --input: reading gs:// needs .*\n  .*'vggish-pipeline\[gcp\]'\.\n$", told)
+    uv_install(environment, *tested, f"{package(built, '.whl')}[report]")
+    environment.run("-m", "pipeline.report", output)
+    assert (output / "report.html").stat().st_size > 10_000
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("end", ["lowest-direct", "highest"])
+def test_the_ends_of_the_versions_that_are_allowed(built: Path, tmp_path: Path, end: str) -> None:
+    """A job runs with the lowest and the highest versions that are allowed, and writes the same bytes."""
+    environment = bare(tmp_path)
+    requirements = ["--requirements", REPOSITORY / "pyproject.toml"]
+    uv_install(environment, "--only-binary", ":all:", "--resolution", end, *requirements)
+    uv_install(environment, "--no-deps", package(built, ".whl"))
+    output = check(environment, end)
+    here = tmp_path / "here"
+    done = command.embed(here, "--input", output.parent / "clip.wav")
+    assert done.status == 0, done.err
+    assert command.shard_bytes(output) == command.shard_bytes(here)
 
 
 @pytest.mark.full
@@ -186,4 +220,5 @@ def test_setup_file_makes_a_package_that_workers_can_install(empty: Environment,
     from apache_beam.runners.portability.stager import Stager
 
     install(empty, Path(Stager._build_setup_package(str(REPOSITORY / "setup.py"), str(tmp_path))))
+    empty.run("-m", "pip", "check")
     check(empty, "setup")

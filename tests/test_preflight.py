@@ -28,7 +28,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def flink() -> Iterator[dict[str, object]]:
-    """What a Flink cluster says of itself; its address is under "address"."""
+    """A Flink cluster's description of itself; its address is under "address"."""
     overview: dict[str, object] = {"taskmanagers": 2, "slots-total": 4, "flink-version": "2.2.1"}
 
     class Handler(BaseHTTPRequestHandler):
@@ -60,7 +60,7 @@ POOL = ("--environment_type", "EXTERNAL", "--environment_config", "far.example:5
         (("PortableRunner", "--job_endpoint", NOBODY), r"--job_endpoint localhost:9: no job service answers"),
         (("PrismRunner",), r"has no --prism_location.*go install \S+/cmd/prism@v2"),
         (("PrismRunner", "--prism_location", "/no/prism"), r"/no/prism: there is no such file.*go install"),
-        (("PrismRunner", "--prism_location", __file__), r"is no program.*chmod \+x"),
+        (("PrismRunner", "--prism_location", __file__), r"is not a program.*chmod \+x"),
         (("FlinkRunner", "--flink_master", NOBODY, *POOL), r"--flink_master localhost:9: no Flink answers there"),
         (("FlinkRunner", "--job_server_java_launcher", "no-java"), r"needs Java, and there is no no-java"),
     ],
@@ -136,11 +136,11 @@ def test_a_worker_like_the_submitter_is_fit(question: dict[str, object], tmp_pat
     line = worker_check.described(json.loads(Path(uri).read_text()))
     assert line.endswith("ready")
     question["versions"] = {**worker_check.asked(Model("standin", "standin"), [])["versions"], "numpy": "1.0"}
-    assert worker_check.unfit(question) == ""  # which versions worked is told, not judged
+    assert worker_check.unfit(question) == ""  # which versions worked is reported, not judged
 
 
 def test_every_source_file_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What submitter and worker compare: a file changed, moved or added at any depth is other code."""
+    """The digest that submitter and worker compare changes with a file changed, moved or added at any depth."""
     paths = ("pipeline/corpus/plan.py", "pipeline/decoding/segment_decoder.py", "vggish_core/network/model.py")
     for name in paths:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -148,7 +148,7 @@ def test_every_source_file_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(worker_check, "PACKAGES", tmp_path)
     seen = {(digest := worker_check.code_sha256.__wrapped__)()}
     for name in paths:
-        (tmp_path / name).write_text("pass  # mended here\n")
+        (tmp_path / name).write_text("pass  # changed here\n")
         seen.add(digest())
     (tmp_path / "pipeline" / "corpus" / "plan.py").rename(tmp_path / "pipeline" / "decoding" / "plan.py")
     seen.add(digest())
@@ -190,7 +190,7 @@ def test_a_worker_that_differs_is_unfit(question: dict[str, object], change: dic
         ("boom", r"could not do a first, small job: boom"),
     ],
 )
-def test_what_an_engine_says_of_its_workers_is_told_plainly(text: str, message: str) -> None:
+def test_what_an_engine_says_of_its_workers_is_reported_plainly(text: str, message: str) -> None:
     engine = runners.Engine("PortableRunner", (), False, 1, "EXTERNAL")
     with pytest.raises(FlagError, match=message):
         raise first_job._unfit(engine, text)

@@ -83,7 +83,7 @@ def test_only_the_last_used_are_kept(tmp_path: Path):
 
 
 @pytest.mark.full
-def test_refusal_and_a_broken_checkpoint_are_told(
+def test_refusal_and_a_broken_checkpoint_are_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checkpoint: weights.Weights
 ):
     monkeypatch.setenv("VGGISH_CACHE", str(tmp_path / "cache"))
@@ -109,7 +109,7 @@ def test_a_distant_kernel_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_without_a_cache_the_checkpoint_is_read_each_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, checkpoint: weights.Weights
 ):
-    """Stopped before TensorFlow reads it: what is shown is that the reason is told and the other way is taken."""
+    """Stopped before TensorFlow reads it: the reason is reported, and the slow way is taken."""
     file = tmp_path / "file"
     file.touch()
     monkeypatch.setenv("VGGISH_CACHE", str(file))

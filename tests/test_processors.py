@@ -74,7 +74,7 @@ def test_features_and_records_have_the_same_bits(clips: list[Path], standin_weig
 @pytest.mark.full
 @fused
 def test_the_network_has_the_same_bits(clips: list[Path], standin_weights: Path, tmp_path: Path) -> None:
-    """Its kernels are compiled anew, for a minute."""
+    """Its kernels are compiled again, for a minute."""
     arguments = [standin_weights / "vggish_model.ckpt", clips[0]]
     other = {"NUMBA_CPU_NAME": "x86-64-v3", "VGGISH_CACHE": str(tmp_path)}
     assert printed(NETWORK, arguments, other) == printed(NETWORK, arguments, {})

@@ -82,21 +82,21 @@ def test_the_line_tells_the_page_once() -> None:
     assert stream.getvalue() == f"The job's page: {page}\n"
 
 
-def test_who_asks_is_told_how_far_a_job_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_is_reported_to_the_caller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the tallies of this machine's workers, with the stage and the page, and once more at the end."""
     monkeypatch.setattr(running_progress, "INTERVAL_S", 0.02)
-    told: list[Progress] = []
-    with running_progress.watched(Engine("FnApiRunner", (), True, 1), 4, told.append) as (engine, tallies):
+    seen: list[Progress] = []
+    with running_progress.watched(Engine("FnApiRunner", (), True, 1), 4, seen.append) as (engine, tallies):
         assert engine.watch is not None
         engine.watch.begin()
         engine.watch.running(None, "http://localhost:8081/")
         counts.WorkerTally(tallies).add(clips=2, examples=7)
         until = time.monotonic() + 20
-        while not (told and told[-1].done.clips == 2) and time.monotonic() < until:
+        while not (seen and seen[-1].done.clips == 2) and time.monotonic() < until:
             time.sleep(0.01)
         engine.watch.committing()
-    assert Progress(4, counts.Counts(clips=2, examples=7), "embedding", "http://localhost:8081/") in told
-    assert told[-1] == Progress(4, counts.Counts(clips=2, examples=7), "committing", "http://localhost:8081/")
+    assert Progress(4, counts.Counts(clips=2, examples=7), "embedding", "http://localhost:8081/") in seen
+    assert seen[-1] == Progress(4, counts.Counts(clips=2, examples=7), "committing", "http://localhost:8081/")
 
 
 def test_nobody_asks() -> None:

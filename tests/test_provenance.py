@@ -1,4 +1,4 @@
-"""What made embeddings, and what fits together."""
+"""The settings behind embeddings, and which embeddings fit together."""
 
 from __future__ import annotations
 

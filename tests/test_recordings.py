@@ -206,7 +206,7 @@ def test_each_row_and_file_without_a_record_has_its_own_reason(tmp_path: Path, e
     assert (record.id, record.start_s, record.end_s, record.labels) == ("-good", 1.0, 4.0, (0, 2))
     samples = soundfile.read(audio / "-good.wav", dtype="float32")[0][RATE : 4 * RATE]
     assert np.array_equal(record.values, digests(waveform_to_examples(samples, RATE)))
-    # Mended, every one becomes a record, and nothing of the failures stays.
+    # Once fixed, every one becomes a record, and no failure stays.
     rows[1:] = ['late, 5.000, 9.000, "/m/one"', 'unknown, 0.000, 4.000, "/m/one"', 'backwards, 3.000, 4.000, "/m/one"']
     (tmp_path / "list.csv").write_text(HEADER + "\n".join([*rows, 'unnamed, 0.000, 4.000, "/m/two"']) + "\n")
     done = embed_here(output, *flags, "--prune")

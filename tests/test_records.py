@@ -167,7 +167,7 @@ def test_records_of_tensorflow_in_any_order_come_out_of_the_writer_with_equal_co
     assert differing > count / 2  # the order is any
 
 
-def test_what_is_read_is_what_tensorflows_classes_were_told(made_audioset: Path) -> None:
+def test_what_is_read_is_what_tensorflows_classes_were_given(made_audioset: Path) -> None:
     for seed, part in enumerate(small_audioset.SIZES):
         rows = small_audioset.rows_of(part, seed)
         for row, found in zip(rows, read_records(str(made_audioset / f"{part}.tfrecord")), strict=True):

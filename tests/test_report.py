@@ -178,7 +178,7 @@ def test_records_without_a_manifest(made_audioset: Path, tmp_path: Path) -> None
     assert "Speech" in page.text
 
 
-def test_what_is_wrong_is_told_in_two_lines(tmp_path: Path, output: Path) -> None:
+def test_what_is_wrong_is_reported_in_two_lines(tmp_path: Path, output: Path) -> None:
     done = run("pipeline.report", tmp_path)
     assert (done.status, len(done.err.splitlines())) == (2, 2)
     assert "manifest.json" in done.err

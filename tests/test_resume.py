@@ -39,7 +39,7 @@ def test_other_settings_are_refused_with_each_difference(tmp_path: Path) -> None
     outputs.write(outputs.job(tmp_path), CLIPS)
     before = names(tmp_path)
     other = replace(outputs.job(tmp_path, num_shards=4), front_end=FrontEnd(hop_seconds=1.0))
-    with pytest.raises(resume.SettingsDiffer, match="--overwrite to start anew") as caught:
+    with pytest.raises(resume.SettingsDiffer, match="--overwrite to start over") as caught:
         resume.start(str(tmp_path), other)
     assert caught.value.differences == [
         "hop_seconds is 0.96 in the output, 1.0 was asked for",
@@ -70,7 +70,7 @@ def test_shards_without_a_manifest_are_refused(tmp_path: Path) -> None:
         resume.start(str(tmp_path), outputs.job(tmp_path))
 
 
-def test_an_output_killed_in_its_first_moment_is_begun_anew(tmp_path: Path) -> None:
+def test_an_output_killed_in_its_first_moment_is_begun_again(tmp_path: Path) -> None:
     (tmp_path / "manifest.json.65cbd1c8.tmp").write_text("{")
     job = outputs.job(tmp_path)
     assert resume.inspect(str(tmp_path), job) is None
@@ -122,7 +122,7 @@ def test_overwrite_removes_the_data_set_and_nothing_else(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("name", ["embeddings-00001-of-00003.tfrecord", "_state/ledger-00001-of-00003.jsonl"])
 @pytest.mark.parametrize("gone", [True, False])
-def test_a_lost_shard_is_told_and_made_again(tmp_path: Path, name: str, gone: bool) -> None:
+def test_a_lost_shard_is_reported_and_computed_again(tmp_path: Path, name: str, gone: bool) -> None:
     job = outputs.job(tmp_path)
     outputs.write(job, CLIPS)
     before = outputs.content(tmp_path)
@@ -168,7 +168,7 @@ def test_the_manifest_says_what_and_how(tmp_path: Path) -> None:
     assert manifest.read(str(tmp_path)) == manifest.from_json((tmp_path / "manifest.json").read_bytes(), "")
 
 
-def test_versions_that_changed_between_runs_are_all_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_versions_that_changed_between_runs_are_all_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job = outputs.job(tmp_path)
     outputs.write(job, CLIPS[:5])
     first = json.loads((tmp_path / "manifest.json").read_text())["run"]

@@ -612,10 +612,10 @@ def test_a_row_names_the_file_that_its_uri_leads_to(target: str) -> None:
             assert row.uri == storage.absolute(storage.join(folder, local))
 
 
-def test_what_is_wrong_with_a_list_is_told_before_what_is_wrong_with_its_rows(tmp_path: Path) -> None:
+def test_what_is_wrong_with_a_list_is_reported_before_what_is_wrong_with_its_rows(tmp_path: Path) -> None:
     path = tmp_path / "list.csv"
     path.write_text('uri\na.wav\na.wav\nb.wav\nb.wav\n"c.wav\nd.wav\n')
-    with pytest.raises(SourceError, match="line 6: a quote takes in all"):
+    with pytest.raises(SourceError, match="line 6: an unclosed quote runs to"):
         clips_from_manifest(str(path), None, "whole")
     path.write_text("uri\na.wav\na.wav\nb.wav\nb.wav\n")
     with pytest.raises(SourceError, match="line 2 and line 3 are the same clip"):

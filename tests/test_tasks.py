@@ -212,7 +212,7 @@ def interrupted_ends(
     with faults.armed(-1):
         assert embed(folder / "counted", "--input", audio, *FLAGS, "--task", "finish").status == 0
     assert faults.count > 30
-    count = faults.count  # each run counts anew
+    count = faults.count  # each run counts from 0
     for number in range(min(moments, count)):
         at = number * count // min(moments, count)
         output, next_one = folder / f"at{at}", then[number % len(then)]
@@ -245,8 +245,8 @@ def test_an_end_that_is_interrupted_at_any_moment(
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["--task", "3/3"], "tasks count from 0, the last one of 3 is 2/3"),
-        (["--task", "1"], "'1' is neither I/N, 0/3 say, nor finish"),
+        (["--task", "3/3"], "tasks are numbered from 0, the last of 3 is 2/3"),
+        (["--task", "1"], r"'1' is neither I/N \(such as 0/3\) nor finish"),
         (["--task", "0/0"], "'0/0' is neither"),
         (["--task", "0/2", "--overwrite"], "would throw away what the other tasks computed"),
         (["--task", "0/2", "--check"], "--check tries the whole job"),

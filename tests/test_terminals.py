@@ -111,7 +111,7 @@ STREAM_PROGRAM = """
 import sys
 from pipeline.cli import ending
 def program():
-    print("told", file=sys.stderr)
+    print("said", file=sys.stderr)
     for line in range(10_000):
         print("printed ×", line)
     open(sys.argv[1], "w").write(sys.stdin.read())
@@ -184,7 +184,7 @@ def test_bare_surroundings(name: str, done: Path, tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"out é"}
 
 
-def test_a_user_without_a_home_is_told_which_folder_to_name(tmp_path: Path) -> None:
+def test_a_user_without_a_home_learns_which_folder_to_name(tmp_path: Path) -> None:
     if subprocess.run([*AS_NOBODY, "true"], capture_output=True, check=False).returncode:
         pytest.skip("unshare is not possible here")
     found = subprocess.run(

@@ -176,9 +176,9 @@ def test_eval_records_made_otherwise_are_refused(
     [
         (["--validation", "1.5"], "'1.5' is not a share between 0 and 1"),
         (["--epochs", "0"], "'0' is not a whole number of 1 or more"),
-        (["--classifier", "transformer"], "'transformer' is none of its values"),
+        (["--classifier", "transformer"], "'transformer' is not one of its values"),
         (["--classifier", "logistic", "--hidden", "9"], "--classifier logistic has no hidden units"),
-        (["--frobnicate"], "--frobnicate is no flag of this command"),
+        (["--frobnicate"], "unknown flag --frobnicate"),
     ],
 )
 def test_flag_errors_are_two_lines(

@@ -1,4 +1,4 @@
-"""What training promises: killed, it continues; what is wrong is told before it begins; a model needs no picture."""
+"""Training's promises: it continues after a kill, reports errors before it begins, and needs no plot."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ def wait_until(what: Callable[[], bool], seconds: float = 200) -> None:
 
 @pytest.mark.ci
 @pytest.mark.parametrize("at", ["resume.save", "save_network"])
-def test_a_full_disk_is_told_and_the_same_command_continues(
+def test_a_full_disk_is_reported_and_the_same_command_continues(
     at: str, train_here: TrainHere, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = tmp_path / "model"

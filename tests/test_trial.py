@@ -85,7 +85,7 @@ def test_an_output_that_is_there_stays_as_it_is(
     assert "hop_seconds is 0.96 in the output, 0.48 was asked for" in capsys.readouterr().err
 
 
-def test_a_storage_that_takes_nothing_is_told(audio: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_storage_that_takes_nothing_is_reported(audio: Path, capsys: pytest.CaptureFixture[str]) -> None:
     if not Path("/proc").is_dir():
         pytest.skip("no /proc here, in which nobody can make files")
     assert command(audio, Path("/proc/out"), "--check") == 2

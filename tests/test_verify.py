@@ -100,7 +100,7 @@ def move_to_another_shard(output: Path, rng: random.Random) -> str:
     moved = records.pop(rng.randrange(len(records)))
     store(source, records)
     store(target, sorted([*load(target), moved], key=lambda data: parse(data).id))
-    return "belongs into shard"
+    return "belongs in shard"
 
 
 def swap_two_records(output: Path, rng: random.Random) -> str:
@@ -362,7 +362,7 @@ def test_a_record_of_the_writers_own_making_is_checked_beyond_its_hash(tmp_path:
     result = shards.write_shard(job.output, wrong, outputs.outcomes_of(CLIPS[0]), commit.attempt_name(opened.manifest))
     commit.commit(str(tmp_path), [result])
     lines = verify_command.fault_lines(verify.verify_output(str(tmp_path)))
-    assert any(f"belongs into shard {1 - wrong}" in line for line in lines)
+    assert any(f"belongs in shard {1 - wrong}" in line for line in lines)
 
 
 @pytest.mark.parametrize("seconds", [0.975, 0.98, 1.93, 1.94, 10.0, 5.0, 3600.0])

@@ -1,4 +1,4 @@
-"""What is known of a running job: counters of real runs, asked for while they run, and the engines' pages."""
+"""The state of a running job: counters of real runs, read while they run, and the engines' pages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a file holds against what its header counts: all of it is read, or what is missing is told."""
+"""A file's content against its header's counts: all of it is read, or what is missing is reported."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def failure(content: bytes) -> AudioError:
 
 
 def before_failure(content: bytes) -> np.ndarray:
-    """What is read before the fault is met."""
+    """The samples that are read before the fault."""
     found: list[np.ndarray] = []
     with open_audio(io.BytesIO(content)) as reader, pytest.raises(AudioError):
         found.extend(reader.blocks(1000))
@@ -123,7 +123,7 @@ def test_44_bytes_too_many_are_no_fault(of: Counted) -> None:
 
 
 @each_container
-def test_what_is_missing_is_told_with_both_figures(of: Counted) -> None:
+def test_what_is_missing_is_reported_with_both_figures(of: Counted) -> None:
     content = made(of)
     cut = content[: content.index(read(content)[:4].astype(">i2" if of.code[0] == ">" else "<i2").tobytes()) + 176_400]
     if of.name == "CAF":  # written in the processor's order

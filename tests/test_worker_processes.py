@@ -113,7 +113,7 @@ def test_a_process_that_does_not_even_start_ends_the_job(
 
 
 @pytest.mark.ci
-def test_a_failing_step_is_told_and_the_processes_go_on(
+def test_a_failing_step_is_reported_and_the_processes_go_on(
     tmp_path: Path, engine: runners.Engine, capfd: pytest.CaptureFixture[str]
 ) -> None:
     class Fail(beam.DoFn):
@@ -125,7 +125,7 @@ def test_a_failing_step_is_told_and_the_processes_go_on(
         before = pids(tmp_path)
         with pytest.raises(Exception, match="no good") as caught:
             runners.run(engine, lambda root: graph(root, tmp_path, Fail()))
-        assert runners.told(caught.value) == "no good"
+        assert runners.message_of(caught.value) == "no good"
         said = capfd.readouterr()
         assert "Traceback" not in said.out + said.err  # the processes' own; the runner's logs are pytest's
         for path in tmp_path.iterdir():
@@ -189,7 +189,7 @@ def wait_for(what: Callable[[], list[Any]], this: subprocess.Popen[str]) -> None
 
 @pytest.mark.ci
 @pytest.mark.usefixtures("standin_weights")
-def test_a_command_told_to_stop_ends_its_processes_and_is_silent_about_it(corpus: Path, tmp_path: Path) -> None:
+def test_a_stopped_command_ends_its_processes_and_is_silent_about_it(corpus: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     with command(corpus, output, "--piece_seconds", "0.5") as this:
         wait_for(lambda: list(output.glob("embeddings-*")), this)
@@ -202,7 +202,7 @@ def test_a_command_told_to_stop_ends_its_processes_and_is_silent_about_it(corpus
 
 @pytest.mark.ci
 @pytest.mark.usefixtures("standin_weights")
-def test_a_lost_worker_is_told_in_two_lines(corpus: Path, tmp_path: Path) -> None:
+def test_a_lost_worker_is_reported_in_two_lines(corpus: Path, tmp_path: Path) -> None:
     def at_work() -> list[psutil.Process]:
         children = psutil.Process(this.pid).children()
         return [child for child in children if worker_processes.COMMAND[-1] in child.cmdline() and child.children()]

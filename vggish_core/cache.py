@@ -1,4 +1,4 @@
-"""Where files that are made or fetched once are kept."""
+"""The cache directory, for files that are made or downloaded once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the programs `smoke_test`, `inference_demo` and `train_demo` have in common. No TensorFlow."""
+"""Shared code of the programs `smoke_test`, `inference_demo` and `train_demo`. No TensorFlow."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def add_pca_params(made: argparse.ArgumentParser) -> None:
 
 
 def resolve(given: str, kind: weights.Kind) -> weights.Weights:
-    """What a user gave -> a local file, named on standard output; random weights are named loudly."""
+    """A user's choice -> a local file, named on standard output; random weights get a warning."""
     found = weights.resolve(given, kind)
     print(f"{kind}: {found.name}")
     if found.name == standin.NAME:
@@ -67,7 +67,7 @@ def examples_of(file: str | Path) -> np.ndarray:
 def run(
     program: Callable[[argparse.Namespace], None], made: argparse.ArgumentParser, argv: Sequence[str] | None
 ) -> int:
-    """Parses, runs and returns the exit status; errors that a user can mend are one line, not a traceback."""
+    """Parses, runs and returns the exit status; user errors are one line, not a traceback."""
     args = made.parse_args(argv)
     try:
         program(args)

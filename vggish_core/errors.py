@@ -1,4 +1,4 @@
-"""The one kind of error that a user can do something about."""
+"""Errors that a user can do something about."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _SENTENCE_ENDS = re.compile(r"\.? *\n|\. (?=[A-Z])")
 
 
 class UserError(Exception):
-    """Something cannot be used as given; everything else that is raised is a fault of the program.
+    """Something cannot be used as given; any other exception is a bug.
 
     Args:
       found: what is wrong, with the value; what follows its first sentence is the remedy, if none is given.

@@ -29,13 +29,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the demo; returns the exit status."""
     made = command.parser("inference_demo", __doc__)
     command.add_pca_params(made)
-    made.add_argument("--wav_file", help="audio file, WAV or any other format that can be read; none: a made tone")
+    made.add_argument("--wav_file", help="audio file, WAV or any other format that can be read; none: a synthetic tone")
     made.add_argument("--tfrecord_file", help="where to write the record; none: it is only printed")
     return command.run(inference_demo, made, argv)
 
 
 def inference_demo(args: argparse.Namespace) -> None:
-    """The demo, told on standard output.
+    """The demo, printed on standard output.
 
     Raises:
       ValueError: if the file or the weights cannot be used.

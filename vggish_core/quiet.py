@@ -1,4 +1,4 @@
-"""TensorFlow without its chatter, and without Keras: the one place where it is imported first and its logs are set.
+"""Imports TensorFlow without its log messages, and without Keras.
 
 `TF_CPP_MIN_LOG_LEVEL` hides nearly everything, but while TensorFlow's libraries load, before its logging is set up,
 some lines ("oneDNN custom operations are on ...") go straight to file descriptor 2. There is no switch for them, so

@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def smoke_test(args: argparse.Namespace) -> None:
-    """The test, told on standard output.
+    """The test, printed on standard output.
 
     Raises:
       FailedError: for what is not as it should be.

@@ -1,4 +1,4 @@
-"""Processes that run modules of this software, and where they find them."""
+"""Runs modules of this software as processes."""
 
 from __future__ import annotations
 

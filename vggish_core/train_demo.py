@@ -8,7 +8,7 @@ Without --files it learns the original demo's three classes: a random sine, a ra
     python -m pipeline.run --checkpoint tuned/vggish_model.ckpt ...
 
 The classifier is the original's: 100 units and one sigmoid a class over the embeddings of single examples of 0.96 s.
-PCA parameters belong to a checkpoint: after --train_vggish, fit them anew.
+PCA parameters belong to a checkpoint: after --train_vggish, fit them again.
 """
 
 from __future__ import annotations
@@ -51,16 +51,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         default=True,
         help="fine-tune VGGish too (default); --no-train_vggish leaves its variables as they are",
     )
-    made.add_argument("--files", help="CSV with the columns path and label; none: the three made classes")
+    made.add_argument("--files", help="CSV with the columns path and label; none: the three synthetic classes")
     made.add_argument("--batch_size", type=int, default=32, help="examples of a batch with --files (default 32)")
     made.add_argument("--learning_rate", type=float, default=params.LEARNING_RATE, help="of Adam (default 1e-4)")
-    made.add_argument("--seed", type=int, default=0, help="of the made signals and of the order (default 0)")
+    made.add_argument("--seed", type=int, default=0, help="of the synthetic signals and the order (default 0)")
     made.add_argument("--output", help=f"folder to save {CHECKPOINT_NAME} and {LABELS_NAME} in")
     return command.run(train_demo, made, argv)
 
 
 def train_demo(args: argparse.Namespace) -> None:
-    """The demo, told on standard output.
+    """The demo, printed on standard output.
 
     Raises:
       ValueError: if a flag, the files or the weights cannot be used.

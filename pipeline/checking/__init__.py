@@ -1,1 +1,1 @@
-"""What must hold for records and outputs, and whether it does; here or on the workers of an engine."""
+"""Records and outputs checked against what their manifest promises, here or on the workers of an engine."""

@@ -36,7 +36,7 @@ ROUNDING = 1e-4
 
 @dataclass
 class Audit:
-    """What came of it.
+    """The result of an audit.
 
     Attributes:
       equal: how many clips gave the same bytes.
@@ -146,7 +146,7 @@ def _compare(
         made = ", ".join(sorted(_arithmetics(manifest)))
         result.notes.append(f"note: {entry.id}: {found}: made on {made}; this is {arithmetic()}")
     else:
-        result.faults.append(f"{entry.id}: {entry.uri} gives another record now: {found}")
+        result.faults.append(f"{entry.id}: {entry.uri} now gives a different record: {found}")
 
 
 def _difference(held: bytes | None, values: np.ndarray) -> str:
@@ -188,7 +188,7 @@ def _other_length(entry: LedgerEntry, again: assemble.ClipResult, other: Probe |
 
 
 def _changed(entry: LedgerEntry) -> str:
-    """How an entry's file is another one than it was; "" where it is not."""
+    """How an entry's file has changed; "" if it has not."""
     try:
         now = storage.info(entry.uri)
     except OSError:
@@ -199,7 +199,7 @@ def _changed(entry: LedgerEntry) -> str:
 def _held(
     directory: str, manifest: Manifest, entries: Iterable[LedgerEntry]
 ) -> Iterator[tuple[tuple[str, float, float], bytes]]:
-    """Keys of entries and their records in the output: as its ledger pairs them."""
+    """Keys of entries -> their records in the output, paired as in its ledger."""
     wanted: dict[int, set[tuple[str, float, float]]] = defaultdict(set)
     for entry in entries:
         wanted[shard_of(entry.id, manifest.num_shards)].add(entry.key)
@@ -213,7 +213,7 @@ def _held(
 
 
 def _model(manifest: Manifest, checkpoint: str, pca_params: str) -> Model:
-    """The manifest's model, its weights found and the very ones."""
+    """The manifest's model, with its weights found and verified."""
     settings = manifest.settings
     model = Model(
         checkpoint=_found(manifest, "checkpoint", checkpoint),
@@ -229,7 +229,7 @@ def _model(manifest: Manifest, checkpoint: str, pca_params: str) -> Model:
 
 
 def _found(manifest: Manifest, kind: Kind, given: str) -> str:
-    """Where weights are: as given, or as the manifest names them; OutputError where they are others."""
+    """The path of weights: as given, or as the manifest names them; OutputError if they differ."""
     promised = manifest.models[kind]
     name = given or ("standin" if promised["name"] == standin.NAME else promised["name"])
     found = weights.resolve(name, kind, storage.open_read).sha256

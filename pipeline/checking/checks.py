@@ -1,4 +1,4 @@
-"""What must hold for a record, and for a file of records. Used by `pipeline.verify`; fit for any process or engine."""
+"""The rules for a record and for a file of records, checked by `pipeline.verify` in any process or engine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FAULTS_SHOWN = 20
 
 @dataclass(frozen=True)
 class Rules:
-    """What a file is checked against.
+    """The rules and expectations that a file is checked against.
 
     Attributes:
       hop_frames: from one example to the next, in frames of 10 ms.
@@ -45,7 +45,7 @@ class Rules:
 
 @dataclass
 class FileReport:
-    """What a file holds, and its faults, a line each."""
+    """A file's counts and digests, and its faults, a line each."""
 
     uri: str
     records: int = 0
@@ -114,11 +114,11 @@ def record_faults(record: Record, rules: Rules) -> Iterator[str]:
     if not len(record.values):
         yield "no frames"
     if rules.shard is not None and (shard := shard_of(record.id, rules.num_shards)) != rules.shard:
-        yield f"belongs into shard {shard}, not {rules.shard}"
+        yield f"belongs in shard {shard}, not {rules.shard}"
     if record.start_s is None or record.end_s is None:
         return
     if not 0 <= record.start_s < record.end_s < float("inf"):
-        yield f"times {record.start_s} to {record.end_s} are no stretch of time"
+        yield f"times {record.start_s} to {record.end_s} are not a valid interval"
     elif not rules.ledger_uri:  # the ledger knows the decoded duration, which a cut file may not share with its times
         tolerance_s = float(np.spacing(np.float32(record.end_s)) + np.spacing(np.float32(record.start_s)))
         yield from frame_count_faults(len(record.values), record.end_s - record.start_s, tolerance_s, rules)

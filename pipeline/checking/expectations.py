@@ -1,4 +1,4 @@
-"""What an output's manifest promises, and whether the output keeps it. Used by `pipeline.verify`."""
+"""An output's manifest and ledgers -> what its files must hold, checked by `pipeline.verify`."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def _damaged(promise: Promise) -> list[str]:
         try:
             entries = [line for line in ledger.read(rules.ledger_uri) if line.damaged]
         except (OSError, ValueError):
-            continue  # told with its shard
+            continue  # reported with its shard
         notes += [f"note: damaged, what decodes was kept: {line.id}: {line.damaged}" for line in entries]
     shown = min(len(notes), DAMAGED_SHOWN)
     return [*notes[:shown], *([f"note: {count} records in all are damaged"] if count > shown else [])]
@@ -211,7 +211,7 @@ def failures_faults(promise: Promise) -> list[str]:
             line for _, rules in promise.files if rules.ledger_uri for line in ledger.read_failures(rules.ledger_uri)
         ]
     except ValueError:
-        return []  # a damaged ledger: told with its shard
+        return []  # a damaged ledger: reported with its shard
     for number, (line, wanted) in enumerate(zip(found, lines, strict=False), 1):
         if line != wanted:
             return [f"{FAILURES}, line {number}: not what the ledgers say: {line.decode(errors='replace').strip()}"]

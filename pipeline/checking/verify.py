@@ -22,7 +22,7 @@ SMALL_BYTES = 64 << 20
 
 @dataclass
 class Report:
-    """All that was found.
+    """All findings.
 
     Attributes:
       files: one report a file, in order.
@@ -88,7 +88,7 @@ def _size(uri: str) -> int:
 
 
 def check_one(file: tuple[str, Rules]) -> FileReport:
-    """A file and its rules -> its report; that it cannot be read is a fault like others."""
+    """A file and its rules -> its report; an unreadable file is a fault like any other."""
     try:
         return check_file(*file)
     except OSError as error:

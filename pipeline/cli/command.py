@@ -1,4 +1,4 @@
-"""What the commands around finished data sets have in common: flags, and errors of one line. No Beam, no TensorFlow."""
+"""Flags and error handling shared by the commands for finished data sets. No Beam, no TensorFlow."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
-from pipeline.cli import flags, messages
+from pipeline.cli import flags, messages, quiet
 from pipeline.errors import OK, exit_code
 from pipeline.storage import scratch
 
@@ -35,7 +35,7 @@ class ProgramParser(flags.Parser):
 def run_command(
     program: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None, stopped: str = "Nothing was written."
 ) -> int:
-    """Runs a program on its arguments -> exit status; what a user can mend is told on standard error.
+    """Runs a program on its arguments -> exit status; user errors are shown on standard error.
 
     Args:
       program: called with the arguments; None that it returns is status 0.
@@ -43,6 +43,7 @@ def run_command(
       stopped: what Ctrl-C leaves, and how to go on.
     """
     arguments = sys.argv[1:] if argv is None else argv
+    quiet.logs("--verbose" in arguments)  # Beam without its clouds has something to say when it is imported
     try:
         with scratch.temporary_files():
             return program(arguments) or OK

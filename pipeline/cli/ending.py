@@ -1,4 +1,4 @@
-"""A command's end as a process: in order at a signal, and at once when all is done and told."""
+"""A command's end as a process: in order at a signal, and at once when everything is done and printed."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def interruptible(verbose: bool) -> Iterator[list[int]]:
 
 
 def _write_nowhere(descriptors: Sequence[int]) -> None:
-    """What is written to a terminal that is gone would raise, and end what ends the run in order."""
+    """Writing to a closed terminal would raise and break the orderly end of the run, so it is discarded."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for descriptor in descriptors:
         os.dup2(nowhere, descriptor)

@@ -1,4 +1,4 @@
-"""How a run ends for its user: what came of it, the report, and the exit status."""
+"""The end of a run: its summary, the report and the exit status."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def finish_run(
     done: Finished,
     elapsed_s: float,
 ) -> int:
-    """Prints what a finished run came to, and writes the report unless `--report off` -> the exit status.
+    """Prints a finished run's summary, and writes the report unless `--report off` -> the exit status.
 
     Args:
       flags: the command's.
@@ -41,13 +41,13 @@ def finish_run(
 
 
 def _report(flags: argparse.Namespace, names: Mapping[int, str], directory: str) -> str:
-    """The path or URI of the report; "" without one. The data set is done: what goes wrong here is told, no more."""
+    """The path or URI of the report; "" without one. The data set is done: errors here are only reported."""
     if flags.report == "off":
         return ""
     try:
         return report.write(directory, names)
     except MissingPackagesError as error:
-        print(error, file=sys.stderr)
+        print(f"{error}, then python -m pipeline.report {directory}", file=sys.stderr)
         return ""
     except Exception as error:
         found, _ = messages.parts(error)
@@ -69,5 +69,5 @@ def _verdict(limit: str, directory: str, manifest: Manifest) -> int:
         sep="\n",
         file=sys.stderr,
     )
-    print("  All others are written. Mend the files and run again with --retry_failed, or allow more.", file=sys.stderr)
+    print("  All others are written. Fix the files and run again with --retry_failed, or allow more.", file=sys.stderr)
     return FAILED

@@ -33,7 +33,7 @@ from pipeline.training.pca import DegenerateWarning, fit, pca_params, plot, writ
 
 
 def _check_raw(pattern: str) -> provenance.Provenance:
-    """What made the records; FlagError unless they are raw embeddings."""
+    """The records' provenance; FlagError unless they are raw embeddings."""
     made = provenance.of(pattern)
     kind = made.settings["embeddings"]
     if kind != "raw":

@@ -1,4 +1,4 @@
-"""What all commands' flags have in common: parser, values, the one error about them, and whether Beam knows the rest.
+"""Flags of all commands: the parser, types of values, errors, and a check of the flags that are left to Beam.
 
 Imports nothing heavy, Beam not before its flags are looked at.
 """
@@ -37,33 +37,33 @@ def _plain(message: str, action: argparse.Action) -> str:
     """argparse's message about an action -> ours."""
     if action.choices and (value := re.match(r"invalid choice: ('.*?'|\S+) ", message)):
         near = difflib.get_close_matches(value[1].strip("'"), map(str, action.choices), n=1)
-        return f"{value[1]} is none of its values" + (f"; did you mean {near[0]}?" if near else "")
+        return f"{value[1]} is not one of its values" + (f"; did you mean {near[0]}?" if near else "")
     if value := re.fullmatch(r"invalid (\w+) value: ('.*')", message):
-        return f"{value[2]} is no {'whole number' if value[1] == 'int' else value[1]}"
+        return f"{value[2]} is not a {'whole number' if value[1] == 'int' else value[1]}"
     if message.startswith("expected "):
         return "the value is missing"
     return "it takes no value" if message.startswith("ignored explicit argument") else message
 
 
 def _taken(action: argparse.Action) -> str:
-    """What an action takes, as --help says it."""
+    """The values that an action takes, as --help shows them."""
     name = action.option_strings[-1] if action.option_strings else ""
     if action.nargs == 0:
-        return f"Give {name} alone"
+        return f"Give {name} without a value"
     values = f"{{{','.join(map(str, action.choices))}}}" if action.choices else action.metavar or "VALUE"
     about = (action.help or "") % {**vars(action), "prog": ""}
     return f"It is {name} {values}" + (f": {about}" if about else "")
 
 
-def unknown_flag(argument: str, known: Sequence[str], of: str = "this command") -> FlagError:
-    """An argument nobody knows -> the error that says so and names the nearest flag."""
+def unknown_flag(argument: str, known: Sequence[str]) -> FlagError:
+    """An unknown argument -> the error that names the nearest flag."""
     name = argument.split("=")[0]
     near = difflib.get_close_matches(name, known, n=1)
     if not name.startswith("-"):
-        return FlagError(f"{argument!r} stands alone", "Every value follows a flag; patterns want quotes: 'audio/**'")
+        return FlagError(f"{argument!r} belongs to no flag", "Every value follows a flag; quote patterns: 'audio/**'")
     if near:
-        return FlagError(f"{name} is no flag of {of}; did you mean {near[0]}?", f"Write {near[0]}")
-    return FlagError(f"{name} is no flag of {of}", "--help lists this command's flags")
+        return FlagError(f"unknown flag {name}; did you mean {near[0]}?", f"Write {near[0]}")
+    return FlagError(f"unknown flag {name}", "--help lists all flags")
 
 
 def check_beam_flags(rest: Sequence[str], ours: Sequence[str] = ()) -> None:
@@ -83,7 +83,7 @@ def check_beam_flags(rest: Sequence[str], ours: Sequence[str] = ()) -> None:
     except FlagError as error:
         raise FlagError(f"{error.found} (Beam's flag)", error.remedy) from error
     if unknown:
-        raise unknown_flag(unknown[0], [*ours, *parser._option_string_actions], "this command or of Beam")
+        raise unknown_flag(unknown[0], [*ours, *parser._option_string_actions])
 
 
 def positive_int(text: str) -> int:
@@ -139,10 +139,10 @@ def task(text: str) -> Task | str:
         return FINISH
     found = re.fullmatch(r"(\d+)/(\d*[1-9]\d*)", text)
     if found is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither I/N, 0/3 say, nor finish")
+        raise argparse.ArgumentTypeError(f"{text!r} is neither I/N (such as 0/3) nor finish")
     index, count = int(found[1]), int(found[2])
     if index >= count:
         raise argparse.ArgumentTypeError(
-            f"{text!r}: tasks count from 0, the last one of {count} is {count - 1}/{count}"
+            f"{text!r}: tasks are numbered from 0, the last of {count} is {count - 1}/{count}"
         )
     return Task(index, count)

@@ -1,4 +1,4 @@
-"""The command's flags -> the settings of its job; what is wrong with a flag's value, under the flag's name."""
+"""The command's flags -> the settings of its job; errors carry the flag's name."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def corpus_of(flags: argparse.Namespace) -> Corpus:
 
 
 def update_of(flags: argparse.Namespace) -> Update:
-    """Flags -> what becomes of what the output holds already."""
+    """Flags -> how to treat what the output holds already."""
     from pipeline.settings import Update
 
     return Update(flags.overwrite, flags.retry_failed, flags.prune)
@@ -85,7 +85,7 @@ def _model_of(flags: argparse.Namespace, engine: Engine) -> Model:
 
 
 def load(model: Model) -> None:
-    """Load the model once here: what is wrong with it shows before anything is written, the kernel's accuracy too."""
+    """Loads the model once here, so that errors, also in the kernel's accuracy, show before anything is written."""
     from pipeline.embedding import embed
     from vggish_core.codegen.processor import UnsupportedProcessorError
 
@@ -99,7 +99,7 @@ def load(model: Model) -> None:
 
 @contextmanager
 def about(flag: str, *lists: str | None) -> Iterator[None]:
-    """What is wrong within is about a flag's value or in one of the lists: shown with its name, exit status 2."""
+    """Errors in the block are shown with the flag's or list's name, and end with exit status 2."""
     from pipeline import storage
     from pipeline.cli import messages
 
@@ -113,7 +113,7 @@ def about(flag: str, *lists: str | None) -> Iterator[None]:
 
 @contextmanager
 def unless_busy() -> Iterator[None]:
-    """Another command at work is an output that cannot be used, as for a whole run."""
+    """Treats another command at work as an output that cannot be used, as for a whole run."""
     from pipeline.output.lock import OutputBusy
 
     try:

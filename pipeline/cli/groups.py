@@ -10,18 +10,19 @@ from pipeline.types import Damaged, DuplicateIds, EmbeddingKind, RecordFormat, S
 
 
 def add_input(group: Any) -> None:
-    """An `argparse` group -> the same with the flags of what to read."""
+    """Adds the input flags to an `argparse` group."""
     group.add_argument(
         "--input",
         metavar="PATTERN",
         action="append",
         default=[],
-        help="audio files; a folder means all below it, ** recurses; local, gs:// or s3://; repeatable (default: none)",
+        help="audio files; a folder means everything below it, ** recurses; local, gs:// or s3://; "
+        "repeatable (default: none)",
     )
     group.add_argument(
         "--manifest",
         metavar="FILE",
-        help="CSV or JSON lines: uri and, if wanted, id, start_seconds, end_seconds, labels (default: none)",
+        help="CSV or JSON lines: uri and optionally id, start_seconds, end_seconds, labels (default: none)",
     )
     group.add_argument(
         "--segments", metavar="CSV", help="a segment list in AudioSet's format for the audio of --input (default: none)"
@@ -39,12 +40,12 @@ def add_input(group: Any) -> None:
         "--duplicate_ids",
         choices=get_args(DuplicateIds),
         default="stop",
-        help="clips of one id and time: stop before any work, or have each of them fail (default: %(default)s)",
+        help="clips with the same id and times: stop before any work, or fail each of them (default: %(default)s)",
     )
 
 
 def add_output(group: Any) -> None:
-    """Likewise those of what to write."""
+    """Adds the output flags."""
     group.add_argument("--output", metavar="DIR", help="folder of the data set; local, gs:// or s3:// (required)")
     group.add_argument(
         "--num_shards", type=positive_int, metavar="N", help="number of record files (default: by the corpus' size)"
@@ -62,7 +63,7 @@ def add_output(group: Any) -> None:
         help="8-bit as released, floats after the PCA, or the network's own floats (default: %(default)s)",
     )
     group.add_argument(
-        "--overwrite", action="store_true", help="start anew: replace the data set in --output (default: continue it)"
+        "--overwrite", action="store_true", help="start over: replace the data set in --output (default: continue it)"
     )
     group.add_argument(
         "--report",
@@ -86,7 +87,7 @@ def add_output(group: Any) -> None:
 
 
 def add_model(group: Any) -> None:
-    """Likewise those of the network."""
+    """Adds the network's flags."""
     group.add_argument(
         "--checkpoint",
         metavar="NAME|FILE",
@@ -97,7 +98,7 @@ def add_model(group: Any) -> None:
         "--pca_params",
         metavar="NAME|FILE",
         default=Model.pca_params,
-        help="likewise the PCA's .npz (default: %(default)s)",
+        help="the same for the PCA's .npz (default: %(default)s)",
     )
     group.add_argument(
         "--precision",
@@ -114,7 +115,7 @@ def add_model(group: Any) -> None:
 
 
 def add_policies(group: Any) -> None:
-    """Likewise those of how audio becomes examples."""
+    """Adds the flags of the front end."""
     group.add_argument(
         "--hop_seconds",
         type=hop_seconds,
@@ -143,11 +144,11 @@ def add_policies(group: Any) -> None:
 
 
 def add_running(group: Any) -> None:
-    """Likewise those of how to run."""
+    """Adds the flags of execution."""
     group.add_argument(
         "--check",
         action="store_true",
-        help="change nothing: try a sample and the output's storage, tell what a run would do and take",
+        help="change nothing: try a sample and the output's storage, report what a run would do and take",
     )
     group.add_argument(
         "--runner",
@@ -167,7 +168,7 @@ def add_running(group: Any) -> None:
         type=positive_float,
         default=PIECE_S,
         metavar="S",
-        help="this machine: what is done is committed about so often; a kill costs no more (default: %(default)g s)",
+        help="on this machine: commit about this often, so that a kill costs no more (default: %(default)g s)",
     )
     group.add_argument(
         "--task",
@@ -179,24 +180,24 @@ def add_running(group: Any) -> None:
     group.add_argument(
         "--gcs_anonymous",
         action="store_true",
-        help="gs:// without credentials: what is public (default: Google's application default credentials)",
+        help="read public gs:// objects without credentials (default: Google's application default credentials)",
     )
     group.add_argument(
-        "--decoders", type=positive_int, metavar="N", help="number of decoder processes a worker (default: its cores)"
+        "--decoders", type=positive_int, metavar="N", help="number of decoder processes per worker (default: its cores)"
     )
     group.add_argument(
         "--decode_timeout_seconds",
         type=positive_float,
         default=Decoding.timeout_s,
         metavar="S",
-        help="a decoder without progress for so long is ended (default: %(default)g s)",
+        help="stop a decoder that makes no progress for this long (default: %(default)g s)",
     )
     group.add_argument(
         "--decode_memory_mb",
         type=positive_int,
         default=Decoding.memory_mb,
         metavar="MB",
-        help="what one file's decoding may allocate (default: %(default)s MB)",
+        help="memory that decoding one file may take (default: %(default)s MB)",
     )
     group.add_argument(
         "--threads", type=positive_int, metavar="N", help="number of batches at a time (default: all cores)"

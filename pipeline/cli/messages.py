@@ -21,8 +21,8 @@ def parts(error: BaseException) -> tuple[str, str]:
     lines = str(error).strip().splitlines()
     what = f"{type(error).__name__}: {lines[-1].strip()}" if lines else type(error).__name__
     return (
-        f"a fault of the program, {what}{_place(error)}",
-        "Run the same command again with --verbose, and report what it shows: it should have said what is wrong",
+        f"a bug in this program: {what}{_place(error)}",
+        "Run the same command again with --verbose and report what it shows",
     )
 
 

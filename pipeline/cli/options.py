@@ -1,4 +1,4 @@
-"""The command's flags: light, so that --help and flag errors come at once; Beam's are its own."""
+"""The command's flags, cheap to import, so that --help and flag errors are fast; Beam defines its own."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ examples:
         --class_labels class_labels_indices.csv --segment_audio cut --output embeddings
   a bucket, s3:// likewise:
     python -m pipeline.run --runner DirectRunner --input 'gs://bucket/audio/**' --output gs://bucket/embeddings
-  on Flink (docs/flink.md):
+  on Flink (docs/engines.md):
     python -m pipeline.run --runner FlinkRunner --flink_master localhost:8081 --parallelism 8 \\
         --environment_type EXTERNAL --environment_config localhost:50000 \\
         --input '/shared/audio/**' --output /shared/embeddings
-  on Dataflow (docs/dataflow.md):
+  on Dataflow (docs/engines.md):
     python -m pipeline.run --runner DataflowRunner --project my-project --region europe-west1 \\
         --temp_location gs://bucket/tmp --sdk_container_image IMAGE --sdk_location container \\
         --input 'gs://bucket/audio/**' --output gs://bucket/embeddings
@@ -78,7 +78,8 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         raise FlagError(f"--check tries the whole job, --task {flags.task} is a part of it", "Leave --task out")
     if flags.precision == "bfloat16" and flags.convolutions == "winograd":
         raise FlagError(
-            "--precision bfloat16 has no --convolutions winograd", "Leave --convolutions out or make it direct"
+            "--precision bfloat16 does not work with --convolutions winograd",
+            "Leave --convolutions out or make it direct",
         )
     flags.any_kernel = flags.convolutions is None
     if flags.any_kernel:

@@ -22,7 +22,7 @@ def _main(argv: Sequence[str]) -> None:
     flags = parser.parse_args(argv)
     if flags.input.endswith(".parquet") == flags.output.endswith(".parquet"):
         raise FlagError(
-            f"--input {flags.input}, --output {flags.output}: not one of them ends in .parquet", "Name one so"
+            f"--input {flags.input}, --output {flags.output}: one of them must end in .parquet, not both", "Rename one"
         )
     if flags.output.endswith(".parquet"):
         count = to_parquet(flags.input, flags.output, hop_s=flags.hop_seconds)

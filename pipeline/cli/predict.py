@@ -77,7 +77,7 @@ def _predictions(flags: Namespace, directory: str) -> Iterator[Prediction]:
     description = read_description(Path(flags.model))
     kinds = {pattern: are_records(matching_files(pattern)[0]) for pattern in flags.input}
     if len(set(kinds.values())) > 1:
-        raise FlagError(f"--input: {' and '.join(kinds)} are audio and records", "Give them to commands of their own")
+        raise FlagError(f"--input: {' and '.join(kinds)} are audio and records", "Use one command for each")
     patterns, uris = flags.input, {}
     if not kinds[flags.input[0]]:
         embed(flags.input, directory, description, flags)
@@ -103,9 +103,9 @@ def _parser() -> ProgramParser:
     parser.add_argument("--input", required=True, nargs="+", metavar="PATTERN", help="audio, or TFRecord files")
     parser.add_argument("--output", metavar="FILE", help=".csv, or .json with scores over time (default: a table)")
     parser.add_argument("--plots", metavar="DIR", help="a PNG of every clip: log-mel above the scores over time")
-    parser.add_argument("--top", type=positive_int, default=5, help="classes a clip (default: %(default)s)")
+    parser.add_argument("--top", type=positive_int, default=5, help="classes per clip (default: %(default)s)")
     parser.add_argument("--checkpoint", metavar="NAME|FILE", help="for audio; default: the one the model knows by name")
-    parser.add_argument("--pca_params", metavar="NAME|FILE", help="likewise")
+    parser.add_argument("--pca_params", metavar="NAME|FILE", help="the same")
     parser.add_argument("--short_clips", choices=("skip", "pad", "fail"), default="pad", help="default: %(default)s")
     parser.add_argument("--progress", choices=("auto", "on", "off"), default="auto", help="default: %(default)s")
     return parser

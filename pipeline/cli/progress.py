@@ -1,4 +1,4 @@
-"""What is shown while a job runs: a bar on a terminal, a line now and then elsewhere."""
+"""Progress while a job runs: a bar on a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What libraries log stays away from users, unless they ask for it."""
+"""Hides the libraries' log messages from users unless they ask for them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def logs(verbose: bool) -> None:
         threading.excepthook = _unless_of_a_connection
 
 
-def _unless_of_a_connection(told: threading.ExceptHookArgs) -> None:
-    """Prints what ended a thread, but for the engine's connections that broke: the command says what that means."""
-    if told.exc_type.__module__.partition(".")[0] != "grpc":
-        threading.__excepthook__(told)
+def _unless_of_a_connection(raised: threading.ExceptHookArgs) -> None:
+    """Prints what ended a thread, except broken connections to the engine, which the command explains itself."""
+    if raised.exc_type.__module__.partition(".")[0] != "grpc":
+        threading.__excepthook__(raised)

@@ -102,7 +102,7 @@ def _whole(flags: argparse.Namespace, found: Corpus, job: Job, engine: Engine, s
 
 
 def _announce(engine: Engine, job: Job, found: Corpus, piece_s: float) -> None:
-    """Tell what was chosen for an engine, and have one of its workers say whether it can do the job."""
+    """Prints what was chosen for an engine, and asks one of its workers whether it can do the job."""
     from pipeline.running.engines import first_job
 
     print(engine.announced(job.decoding.processes, job.model.threads, piece_s), file=sys.stderr)
@@ -142,7 +142,7 @@ def _task(flags: argparse.Namespace, found: Corpus, job: Job, engine: Engine, st
 
 @contextmanager
 def _execution(flags: argparse.Namespace, engine: Engine, log: Log) -> Iterator[Execution]:
-    """How the work of a run or a task is carried out; shows how far it is."""
+    """The execution of a run's or a task's work, with its progress shown."""
     from pipeline.cli.progress import ProgressLine
     from pipeline.running.execution import Execution
 
@@ -151,7 +151,7 @@ def _execution(flags: argparse.Namespace, engine: Engine, log: Log) -> Iterator[
 
 
 def _check(flags: argparse.Namespace, found: Corpus, job: Job, engine: Engine, before: Manifest | None) -> int:
-    """Tell what the run would do; change nothing."""
+    """Prints what the run would do; changes nothing."""
     from pipeline.cli import streams, trial
     from pipeline.corpus.sample import draw
     from pipeline.output import commit

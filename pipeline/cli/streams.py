@@ -1,6 +1,6 @@
-"""Standard streams that nothing fails for: closed ones, full ones, of ASCII, with a reader that has gone.
+"""Standard streams that never make a command fail: closed, full, ASCII only, or without a reader.
 
-A data set that is finished is finished, though nobody can be told. What could not be printed is kept for the run's log.
+A finished data set is finished, even if nothing can be printed. What could not be printed is kept for the run's log.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def _nowhere(mode: str) -> io.TextIOWrapper:
 
 
 def unwritten(stream: TextIO) -> str:
-    """What could not be printed on a stream, as far as that is known."""
+    """The text that could not be printed on a stream, as far as it is known."""
     return getattr(stream, "unwritten", "")
 
 

@@ -1,4 +1,4 @@
-"""What the command says when it is done: clips, failures by reason, hours of audio, speed, and where everything is."""
+"""The command's summary: clips, failures by reason, hours of audio, speed, and where everything is."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def summary(
 
 
 def task(of: Task, part: Part, elapsed_s: float) -> str:
-    """What a task of an array did, and which shards the array still lacks, as text."""
+    """The summary of an array's task: what it did, and which shards the array still lacks."""
     records, failed, skipped = (
         sum(getattr(entry, name) for entry in part.shards) for name in ("records", "failed", "skipped")
     )
@@ -64,7 +64,7 @@ def task(of: Task, part: Part, elapsed_s: float) -> str:
 
 
 def recovered(opened: OpenedOutput) -> Iterator[str]:
-    """What an interrupted run had left, or somebody lost, and what became of it -> lines for the user; mostly none."""
+    """Remains of an interrupted run, and lost shards -> lines for the user; mostly none."""
     if opened.finished:
         yield f"The last run was stopped while it committed {_shards(opened.finished)}; that is done now."
     if opened.adopted:

@@ -79,13 +79,13 @@ def train(flags: Namespace) -> Ranking:
     fitting = _fitting(flags, training)
     numbers = {"train": len(training), "validation": len(held_out), "eval": len(unseen)}
     sizes = {"hidden": flags.hidden} if flags.hidden else {}
-    told = {
+    training_info = {
         "fitting": asdict(fitting),
         "sizes": sizes,
         "clips": numbers,
         "patterns": {"train": flags.train, "eval": flags.eval},
     }
-    description = Description(flags.classifier, classes, made, fitting.frames, told)
+    description = Description(flags.classifier, classes, made, fitting.frames, training_info)
     description.refuse_others(made_eval, f"--eval {flags.eval}")
     _open_folder(folder, description, flags.overwrite)
     print(f"{len(training):,} clips to train on, {len(held_out):,} held out of them, {len(classes.indices)} classes")
@@ -98,7 +98,7 @@ def train(flags: Namespace) -> Ranking:
     seconds = round(time.monotonic() - began, 1)
     ran = {"clips": numbers, "epochs": len(history), "seconds": seconds}
     write_metrics(folder, classes, ranking, ran)
-    replace(description, training={**told, "versions": versions()}).save(folder)
+    replace(description, training={**training_info, "versions": versions()}).save(folder)
     save_network(model, folder)  # its presence says that the training has ended
     shutil.rmtree(folder / "resume", ignore_errors=True)
     try:
@@ -164,7 +164,7 @@ def _check_labels(training: Clips, held_out: Clips, classes: Classes) -> None:
         shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
         print(f"{len(missing)} classes have no clip to learn from: {shown}", file=sys.stderr)
     if not held_out.labels.any():
-        print("no held-out clip carries a label: the best epoch cannot be told; raise --validation", file=sys.stderr)
+        print("no held-out clip has a label to choose the best epoch by: raise --validation", file=sys.stderr)
 
 
 def _check_eval(unseen: Clips, where: str) -> None:
@@ -184,7 +184,7 @@ def _fitting(flags: Namespace, training: Clips) -> Fitting:
     frames = min(flags.frames or MAX_FRAMES, longest)
     if longest > frames:
         longer = int((training.lengths > frames).sum())
-        print(f"{longer:,} clips are longer than {frames} frames: each epoch sees another stretch of them")
+        print(f"{longer:,} clips are longer than {frames} frames: each epoch sees a different segment of them")
     defaults = DEFAULTS[flags.classifier]
     chosen = {name: getattr(flags, name) for name in defaults if getattr(flags, name) is not None}
     return Fitting(

@@ -41,7 +41,7 @@ BUSY = 0.85
 
 @dataclass(frozen=True)
 class Trial:
-    """What came of a clip.
+    """The outcome of one clip.
 
     Attributes:
       clip: which.
@@ -64,7 +64,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What the work comes to: seconds of audio, of one processor, and bytes of records."""
+    """An estimate of the work: seconds of audio, seconds of one processor, and bytes of records."""
 
     audio_s: float
     core_s: float
@@ -120,7 +120,7 @@ def _attempt(pool: decoders.DecoderPool, worker: embed.Worker, clip: Clip, hop_s
 
 
 def estimate(clips: Sequence[Clip], trials: Sequence[Trial], job: Job) -> Estimate:
-    """All clips and what came of some -> what all will take."""
+    """All clips, and the outcome of some -> an estimate for all."""
     good = [trial for trial in trials if trial.failure is None]
     if not good:
         return Estimate(0.0, 0.0, 0.0)
@@ -148,7 +148,7 @@ def _seconds_a_byte(good: Sequence[Trial]) -> dict[str, float]:
 
 
 def _come_of(trial: Trial, per_byte: dict[str, float], otherwise: float) -> float:
-    """Seconds of audio that a clip gives that was tried, perhaps not to its end."""
+    """Seconds of audio in a tried clip, which may not have been read to its end."""
     if trial.failure is not None:
         return 0.0
     return trial.audio_s if trial.whole else max(trial.audio_s, _audio_s(trial.clip, per_byte, otherwise))
@@ -207,7 +207,7 @@ def _missing_folders(directory: str) -> list[Path]:
 def report(
     job: Job, work: Work, sample: Sequence[Clip], continued: bool, piece_s: float, engine: runners.Engine
 ) -> str:
-    """What a run would do, after a trial of it on a sample -> text. Errors as `try_storage`."""
+    """Tries a run on a sample -> text that says what the whole would do and take. Errors as `try_storage`."""
     start = time.monotonic()
     trials = attempt(job, sample)
     elapsed_s = time.monotonic() - start
@@ -232,7 +232,7 @@ def report(
 
 
 def _touched(clips: Iterable[Clip], num_shards: int) -> int:
-    """How many shards clips fall into."""
+    """The number of shards that clips fall into."""
     found: set[int] = set()
     for clip in clips:
         found.add(plan.shard_of(clip.id, num_shards))
@@ -242,7 +242,7 @@ def _touched(clips: Iterable[Clip], num_shards: int) -> int:
 
 
 def _failures(work: Work, trials: Sequence[Trial]) -> Iterator[str]:
-    """Lines for what is known to fail, and for what failed in the sample, with how many that makes of all."""
+    """Lines for known failures, and for failures in the sample, extrapolated to all clips."""
     for reason, count in Counter(failure.reason for failure in work.failures).most_common():
         yield f"listed     {count:,} {reason}"
     found = [trial.failure for trial in trials if trial.failure is not None]

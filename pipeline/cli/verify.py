@@ -25,7 +25,7 @@ ROWS_SHOWN = 40
 
 
 def table(report: Report) -> str:
-    """The report as text: a row a file (of many files only the faulty ones), totals, shares of 0 and 255."""
+    """The report as text: a row per file (of many files only the faulty ones), totals, shares of 0 and 255."""
     rows: list[tuple[str, ...]] = [("file", "records", "frames", "bytes", "faults")]
     many = len(report.files) > ROWS_SHOWN
     for file in report.files:
@@ -53,7 +53,7 @@ def _row(name: str, files: Iterable[FileReport]) -> tuple[str, ...]:
 
 
 def fault_lines(report: Report) -> list[str]:
-    """The report's faults, one a line, each beginning with what it is about."""
+    """The report's faults, one per line, each beginning with its subject."""
     lines = [f"FAULT {line}" for line in report.faults]
     for file in report.files:
         lines += [f"FAULT {basename(file.uri)}: {line}" for line in file.faults]
@@ -80,17 +80,19 @@ def parser() -> ProgramParser:
         "--audit", type=positive_int, metavar="N", help="also compute N random clips from their audio and compare bytes"
     )
     result.add_argument("--seed", type=int, default=0, metavar="N", help="of --audit's draw (default: %(default)s)")
-    result.add_argument("--checkpoint", default="", metavar="FILE", help="for --audit, if the manifest's name is stale")
-    result.add_argument("--pca_params", default="", metavar="FILE", help="likewise")
+    result.add_argument(
+        "--checkpoint", default="", metavar="FILE", help="for --audit, if the manifest's path is out of date"
+    )
+    result.add_argument("--pca_params", default="", metavar="FILE", help="the same")
     result.add_argument(
         "--runner", metavar="NAME", help="check the files in a Beam pipeline; further flags are Beam's (default: none)"
     )
-    result.add_argument("--jobs", type=positive_int, metavar="N", help="processes (default: one a core)")
+    result.add_argument("--jobs", type=positive_int, metavar="N", help="processes (default: one per core)")
     return result
 
 
 def _checker(flags: Namespace, beam_flags: Sequence[str]) -> Checker:
-    """What checks the files: processes of this machine, or the engine that --runner names."""
+    """The checker of the files: processes of this machine, or the engine that --runner names."""
     if flags.runner is None:
         if beam_flags:
             raise unknown_flag(beam_flags[0], list(parser()._option_string_actions))

@@ -1,1 +1,1 @@
-"""What is to be read: patterns, manifests and segment lists -> clips; the plan."""
+"""Patterns, manifests and segment lists -> clips, and the plan that embeds them."""

@@ -13,7 +13,7 @@ _SHOWN = 3
 
 
 def why_nothing_matches(pattern: str) -> SourceError:
-    """The error for a pattern without a match: how far its path exists, and what is called alike there."""
+    """The error for a pattern without a match: how far its path exists, and similar names there."""
     if not storage.is_local(pattern):
         return SourceError(
             f"nothing matches {pattern}",

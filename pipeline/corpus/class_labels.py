@@ -91,7 +91,7 @@ def read_classes(uri: str) -> list[Class]:
         header = next(rows, Cells(1, 1, []))
         if missing := {"index", "display_name"} - set(header.values):
             said = ", ".join(header.values)[:200] or "empty"
-            remedy = "The columns are index, display_name and perhaps mid"
+            remedy = "The columns are index, display_name and optionally mid"
             raise at(uri, header.line, f"the header is {said}, without {' and '.join(sorted(missing))}", remedy)
         indices: set[int] = set()
         mids: set[str] = set()
@@ -117,5 +117,5 @@ def _class(uri: str, row: Cells, columns: list[str]) -> Class:
     index = as_index(cells["index"])
     if index is None:
         remedy = f"Give a whole number from 0 to {MOST}"
-        raise at(uri, row.line, f"{cells['index'][:100]!r} is no index of a class", remedy)
+        raise at(uri, row.line, f"{cells['index'][:100]!r} is not a class index", remedy)
     return Class(index, cells.get("mid", ""), cells["display_name"])

@@ -1,4 +1,4 @@
-"""Every clip has a key of its own: what becomes of those that share one."""
+"""Unique keys of clips, and failures for clips that share one."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Keys:
             )
 
     def apart(self, failure: Failure, place: Place) -> Failure:
-        """The failure of what has no key to go by, of a row without times say -> the same under a key of its own."""
+        """A failure without a key, such as a row without times -> the same under its own key."""
         clip = failure.clip
         while clip.key in self._places:
             clip = replace(clip, id=f"{clip.id}, {_all([place])}")
@@ -60,7 +60,7 @@ class Keys:
         return failure if clip is failure.clip else replace(failure, clip=clip)
 
     def settled(self, corpus: Corpus) -> Corpus:
-        """The clips that were added -> those of keys of their own, and a failure for each of the others."""
+        """The added clips -> those with unique keys, and a failure for each of the others."""
         if not self._shared:
             return corpus
         clips: Packed[Clip] = Packed()
@@ -83,7 +83,7 @@ class Keys:
 
 
 def _alike(clip: Clip, places: Sequence[Place], inputs: str = "") -> str:
-    """What is wrong with a clip that is at several places."""
+    """The message about a clip that is at several places."""
     if inputs:
         return f"{'two' if len(places) == 2 else len(places)} {inputs} have the id {clip.id!r}: {_all(places)}"
     end = "its end" if clip.end_s is None else f"{clip.end_s:g} s"

@@ -127,7 +127,7 @@ def clips_from_manifest(
             continue
         try:
             taken.add(item if isinstance(item, Clip) else item.clip, row.line)
-        except SourceError as error:  # what is wrong with the list as such, further down, is told first
+        except SourceError as error:  # errors of the whole list, further down, come first
             twice = twice or error
         if isinstance(item, Clip) and storage.is_local(item.uri):
             clips.append(_sized(item, look(item.uri)))
@@ -155,7 +155,7 @@ def _indexed(uri: str, rows: Iterable[Row]) -> Iterator[Row]:
     if first is not None and 2 * named > count:
         label = next(label for label in first.labels if as_index(label) is None)
         remedy = "Name the table of MIDs and display names with --class_labels, or give indices"
-        raise at(uri, first.line, f"{label!r} is no class index", remedy)
+        raise at(uri, first.line, f"{label!r} is not a class index", remedy)
 
 
 def _clip_of(
@@ -228,7 +228,7 @@ def _no_audio_at_all(
     uri: str, inputs: Sequence[Clip], failures: Sequence[Failure], segment_audio: SegmentAudio
 ) -> SourceError:
     return SourceError(
-        f"none of the {len(failures)} rows of {uri} has audio: {failures[0].clip.id} is wanted first, "
+        f"none of the {len(failures)} rows of {uri} has audio: the first needs {failures[0].clip.id}, "
         f"the {len(inputs)} inputs are files such as {inputs[0].uri}",
         "Name the files by their YTID"
         + ("; if they are segments, YTID_start_end say, add --segment_audio cut" if segment_audio == "whole" else ""),

@@ -1,4 +1,4 @@
-"""What the audio of a segment list's rows may be called."""
+"""Names that the audio of a segment list's rows may have."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOST_SECONDS = 1e9
 
 
 def names_of(row: Row, timed: bool, prefix: str = "") -> Iterator[str]:
-    """A row of a segment list -> what its audio may be called, without extension, the likeliest first.
+    """A row of a segment list -> possible names of its audio, without extension, the likeliest first.
 
     For files that were cut (`timed`) id_start_end and id_start, with times such as 30, 30.0, 30.000 (seconds) or 30000
     (milliseconds); then the id itself. Each with the prefix before it.
@@ -56,7 +56,7 @@ class Names:
             self._wanted.update(name for name in names_of(row, timed) if name in self._files)
 
     def find(self, row: Row, timed: bool) -> Clip | None:
-        """A row -> its file. SourceError if two are called so."""
+        """A row -> its file. SourceError if two have that name."""
         for name in self._names(row, timed):
             if (file := self._files.get(name)) is not None:
                 if name in self._others:
@@ -68,7 +68,7 @@ class Names:
         return None
 
     def _names(self, row: Row, timed: bool) -> Iterator[str]:
-        """What a row's audio may be called: some downloaders put a Y before YouTube's ids, lest a name begins with "-".
+        """Names of a row's audio: some downloaders put a Y before YouTube's ids, so that no name begins with "-".
 
         Not a file's that another row names by itself.
         """
@@ -77,7 +77,7 @@ class Names:
             yield from (name for name in names_of(row, timed, _PREFIX) if name not in self._wanted)
 
     def look_alike(self, row: Row) -> str:
-        """What to add where a row has no file: one whose name differs in the spelling of Unicode alone."""
+        """A hint for a row without a file: a file whose name differs only in its Unicode form."""
         if not self._normalized:
             self._normalized = {unicodedata.normalize("NFC", name): file for name, file in self._files.items()}
         file = self._normalized.get(unicodedata.normalize("NFC", row.id))

@@ -16,7 +16,7 @@ VALUES_OF_A_BLOCK = 1000
 
 
 class Packed(Sequence[T]):
-    """Dataclasses with slots, in the order in which they were added: pickled by the block, and made anew each time.
+    """Dataclasses with slots, in the order in which they were added: pickled in blocks, and rebuilt each time.
 
     A clip is an object of 100 bytes with two texts of as many; here it is 5 to 20, since the rows of a list resemble
     each other. Going through them costs 2 µs a clip.

@@ -1,4 +1,4 @@
-"""Planning, as pure functions: no Beam, no I/O. What is read together, what goes where."""
+"""Planning, as pure functions: which clips are read together, and where records go. No Beam, no I/O."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ MOST_S = 1e9
 """No file holds more seconds: places beyond lie behind its end, where no arithmetic has to be exact."""
 
 MIN_COST_BYTES = 64_000
-"""What a clip costs beside its bytes (opening, a batch that is not full), and what one of unknown size is taken for."""
+"""A clip's cost beside its bytes (opening, a batch that is not full), and the assumed size of one of unknown size."""
 CUT_BYTES_PER_S = 16_000
-"""What a second of a clip that is cut out of a file is taken for: MP3 at 128 kbit/s."""
+"""Assumed bytes of a second of a clip that is cut out of a file: MP3 at 128 kbit/s."""
 UNSEEN_S = 600.0
-"""What is taken at most for the length of a clip whose file was not seen: its times may be anything."""
+"""The longest assumed length of a clip whose file was not seen: its times may be anything."""
 
 
 def shard_of(clip_id: str, num_shards: int) -> int:
@@ -64,7 +64,7 @@ def place_of(clip: Clip, num_shards: int) -> tuple[int, ClipKey]:
 
 
 def cost_bytes(clip: Clip) -> int:
-    """A clip -> how much audio it stands for when work is divided: roughly the bytes to read."""
+    """A clip -> its cost when work is divided: roughly the bytes to read."""
     size = clip.size_bytes
     if clip.cut and clip.end_s is not None:
         most_s = size / CUT_BYTES_PER_S if size else UNSEEN_S
@@ -100,7 +100,7 @@ def examples_in(duration_s: float, hop_frames: int) -> int:
 
 
 def needs_probe(clip: Clip, segment_seconds: float) -> bool:
-    """Whether a clip may be so long that it is worth while to ask its file how long it is, and to split it."""
+    """Whether a clip may be so long that it is worth asking its file for the length, and splitting it."""
     if compression.kind_of(clip.uri) is not None:  # every part would have to unpack the whole
         return False
     if clip.end_s is not None and clip.end_s - clip.start_s <= segment_seconds:
@@ -109,7 +109,7 @@ def needs_probe(clip: Clip, segment_seconds: float) -> bool:
 
 
 def is_scattered(request: DecodeRequest, segment_seconds: float) -> bool:
-    """Whether a request would be several if its file seeks exactly: that is worth while to ask, too."""
+    """Whether a request would be split if its file seeks exactly, so that asking is worthwhile."""
     if compression.kind_of(request.uri) is not None or not all(segment.clip.cut for segment in request.segments):
         return False
     groups = _near([segment.clip for segment in request.segments], segment_seconds)
@@ -219,7 +219,7 @@ def _near(clips: list[Clip], segment_seconds: float) -> Iterator[list[Clip]]:
 
 
 def piece_length(costs: Iterable[int], budget: float) -> int:
-    """Costs of what is to do, in order -> how much of it, from the start, keeps within a budget; at least 1.
+    """Costs of the work, in order -> how many items from the start keep within a budget; at least 1.
 
     >>> piece_length([5, 5, 5], 11), piece_length([50], 11), piece_length([], 11)
     (2, 1, 0)

@@ -1,4 +1,4 @@
-"""What a run is to do, as files: requests, failures that were found while planning, clips to drop.
+"""A run's plan as files: requests, failures found while planning, clips to drop.
 
 A graph that held a corpus' list would be as large as the list, and engines bound the size of a graph (Dataflow: 10 MB).
 So the list lies in the output's state, in parts, and the graph holds the parts' names.
@@ -20,7 +20,7 @@ REFERRED_BYTES = 50_000
 """A request of a longer line travels as a reference: elements stay below 64 KB."""
 
 Item = DecodeRequest | DecodeRequestRef | Failure | Removal
-"""What a plan's file gives; `DecodeRequestRef`s stand for long requests."""
+"""An item of a plan's file; `DecodeRequestRef`s stand for long requests."""
 
 
 def write(

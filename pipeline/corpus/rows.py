@@ -146,14 +146,14 @@ def _listed(line: int, values: dict[str, Any], folder: str, classes: ClassLabels
 
 
 def _name(uri: str, line: int) -> str:
-    """What a row is called that does not say it itself."""
+    """The name of a row that gives none itself."""
     return f"{uri.rpartition('/')[2]}, line {line}"
 
 
 def _text(column: str, value: object) -> str:
-    """A value -> itself, if it is a text whose bytes can be told. Raises RowError."""
+    """A value -> itself, if it is text that can be encoded. Raises RowError."""
     if not isinstance(value, str):
-        raise RowError(f"{column} is {_shown(value)}", "Give a text")
+        raise RowError(f"{column} is {_shown(value)}", "Give text")
     if value.isascii():
         return value
     try:
@@ -241,7 +241,7 @@ def _objects(lines: Iterator[str]) -> Iterator[tuple[int, dict[str, Any] | RowEr
 
 
 _SETS_OF_NAMES = 1000
-_COLUMNS_REMEDY = f"The columns are {', '.join(MANIFEST_COLUMNS)}; only uri has to be there"
+_COLUMNS_REMEDY = f"The columns are {', '.join(MANIFEST_COLUMNS)}; only uri is required"
 
 
 def _check_columns(columns: Sequence[str]) -> None:

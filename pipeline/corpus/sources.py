@@ -1,4 +1,4 @@
-"""What is to be embedded: patterns of files, segment lists and manifests -> clips, and what fails to be one.
+"""Patterns of files, segment lists and manifests -> clips, and failures for inputs that cannot be one.
 
 A clip's id is the list's own, or the path of its file below the fixed part of the pattern, without extension.
 """

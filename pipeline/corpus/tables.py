@@ -45,7 +45,7 @@ class Cells(NamedTuple):
 
 
 def at(uri: str, line: int, found: str, remedy: str) -> SourceError:
-    """What was found in a line of a file -> the error."""
+    """A problem in a line of a file -> the error."""
     return SourceError(f"{uri}, line {line}: {found}", remedy)
 
 
@@ -56,7 +56,7 @@ def text_lines(uri: str) -> Iterator[Iterator[str]]:
     What is not UTF-8 below the first line keeps its bytes, as surrogates: files' names need not be UTF-8.
 
     Raises:
-      SourceError: the first line that is not empty is no text in UTF-8.
+      SourceError: the first line that is not empty is not UTF-8 text.
     """
     with (
         storage.open_unwrapped(uri) as file,
@@ -78,7 +78,7 @@ def _expect_text(uri: str, line: str) -> None:
     except UnicodeDecodeError as error:
         fault = str(error)
     if fault:
-        raise SourceError(f"{uri} is no text in UTF-8: {fault}", "Check which file it is, or convert it")
+        raise SourceError(f"{uri} is not UTF-8 text: {fault}", "Check which file it is, or convert it")
 
 
 def opens_like_json(lines: Iterator[str]) -> tuple[bool, Iterator[str]]:
@@ -113,7 +113,7 @@ def csv_rows(uri: str, lines: Iterable[str]) -> Iterator[Cells]:
             return
         except csv.Error as error:
             if reader.line_num > line:
-                found = f"a quote takes in all up to line {reader.line_num} ({error})"
+                found = f"an unclosed quote runs to line {reader.line_num} ({error})"
                 raise at(uri, line, found, "Close the quote, or check which file it is") from None
             cells = next(csv.reader([last], skipinitialspace=True))
         if cells:
@@ -133,7 +133,7 @@ def expect_width(uri: str, row: Cells, columns: list[str]) -> None:
         f"{len(row.values)} values ({', '.join(row.values)[:200]}) for {len(columns)} columns ({', '.join(columns)})"
     )
     if row.last_line > row.line:
-        raise at(uri, row.line, f"a quote takes in all up to line {row.last_line}: {found[:200]}", "Close the quote")
+        raise at(uri, row.line, f"an unclosed quote runs to line {row.last_line}: {found[:200]}", "Close the quote")
     raise RowError(found, "Put quotes around values that hold commas")
 
 

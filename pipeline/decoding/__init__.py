@@ -1,1 +1,1 @@
-"""Requests -> examples, in processes that may crash, hang or balloon without harm."""
+"""Requests -> examples, in separate processes, so that a crash, a hang or a lack of memory costs one file."""

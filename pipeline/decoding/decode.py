@@ -76,7 +76,7 @@ def read(request: DecodeRequest, front_end: FrontEnd, progress: Progress) -> Ite
 
 
 def probe(uri: str, progress: Progress) -> Probe | None:
-    """A file -> what its header says; None if it does not open or say its length: reading it will tell why."""
+    """A file -> its header's content; None if it does not open or give its length: reading it will show why."""
     try:
         with ExitStack() as stack:
             audio = stack.enter_context(open_audio(open_file(uri, stack, progress)))
@@ -133,7 +133,7 @@ class _Pass:
         self._seeks = seeks
 
     def read(self) -> Iterator[Item]:
-        """Everything that comes of the file. Raises what is wrong with it."""
+        """All results of the file. Raises its errors."""
         with ExitStack() as stack:
             audio = stack.enter_context(open_audio(self._open(stack)))
             audio.seekable_exactly = self.exact = audio.seekable_exactly and self._seeks

@@ -1,4 +1,4 @@
-"""One decoder process as its pool sees it: start it, hand it a request, receive, end it, say what it died of."""
+"""One decoder process as its pool sees it: start, request, results, end, and the reason of a crash."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Decoder:
     """A decoder process.
 
     Args:
-      front_end: what it is told once.
+      front_end: sent once.
       decoding: its limits.
       command: what to start; gets the socket's number as its last argument.
 
@@ -128,17 +128,17 @@ class Decoder:
           CancelledError: if nobody waits any more.
         """
         self._await(self._decoding.timeout_s, cancelled)
-        with self._failures_told():
+        with self._failures_explained():
             return protocol.receive(self._connection)
 
     def receive_examples(self, block: protocol.Block) -> np.ndarray:
         """The examples float32 [k, 96, 64] that a block's header announces. Raises `DecoderError` as `receive`."""
-        with self._failures_told():
+        with self._failures_explained():
             return protocol.receive_examples(self._connection, block)
 
     @contextmanager
-    def _failures_told(self) -> Iterator[None]:
-        """What goes wrong with the connection is what the process died of."""
+    def _failures_explained(self) -> Iterator[None]:
+        """Errors of the connection are raised as the reason that the process died."""
         try:
             yield
         except BlockingIOError as error:
@@ -150,7 +150,7 @@ class Decoder:
             raise DecoderError("crashed", str(error)) from error
 
     def end(self) -> None:
-        """Let an idle process end, or make it."""
+        """Lets an idle process end, or ends it."""
         self._close()
         try:
             self._process.wait(timeout=1)
@@ -158,7 +158,7 @@ class Decoder:
             self.kill()
 
     def kill(self) -> None:
-        """End the process now, whatever it does."""
+        """Ends the process now, whatever it does."""
         self._process.kill()
         self._process.wait()
         self._close()
@@ -229,7 +229,7 @@ def signal_name(number: int) -> str:
 
 
 def _place(log: str) -> str:
-    """What `faulthandler` wrote -> " in read (audio.py:120)", or nothing."""
+    """The output of `faulthandler` -> " in read (audio.py:120)", or nothing."""
     match = re.search(r'\(most recent call first\):\s+File "(.*)", line (\d+) in (\S+)', log)
     return f" in {match[3]} ({Path(match[1]).name}:{match[2]})" if match else ""
 

@@ -1,4 +1,4 @@
-"""A pool of decoder processes that may crash, hang or balloon: only the segments they were reading are harmed.
+"""A pool of decoder processes that may crash, hang or take too much memory: only what they were reading fails.
 
 A thread a decoder takes the oldest request, hands it to its process and moves what comes back into the request's own
 bounded queue. So memory is bounded by the number of requests under way, whatever their length.
@@ -151,7 +151,7 @@ def shared_pool(front_end: FrontEnd, decoding: Decoding) -> DecoderPool:
 
 
 def release_pool(pool: DecoderPool) -> None:
-    """Say that one user of a shared pool needs it no more; the last one's word closes it, unless pools are `kept`."""
+    """Releases a shared pool for one user; the last one closes it, unless pools are `kept`."""
     key = (pool.front_end, pool.decoding)
     with _lock:
         if _pools.get(key, (None, 0))[0] is pool:

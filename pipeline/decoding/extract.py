@@ -1,4 +1,4 @@
-"""Requests -> log-mel examples, with look-ahead: the next requests are decoded while the last ones are embedded."""
+"""Requests -> log-mel examples; the next requests are decoded while the last ones are embedded."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class LookAhead:
         yield from self._take(0)
 
     def close(self) -> None:
-        """Give up what was not taken; whoever is taking it, in another thread, gets a `PoolClosedError`."""
+        """Discards results not yet taken; another thread that is taking them gets a `PoolClosedError`."""
         self._given_up = True
         while self._pending:
             self._pending.popleft().close()
@@ -56,7 +56,7 @@ class LookAhead:
                 break
             self.busy_s += pending.busy_s
             self._pending.popleft()
-        if self._given_up:  # an engine that loses a worker ends the others in the midst of their bundles
+        if self._given_up:  # an engine that loses a worker ends the others in the middle of their bundles
             raise decoders.PoolClosedError("the requests were given up before their results were taken")
 
 

@@ -1,4 +1,4 @@
-"""A request's file, opened for a decoder: a path, an object, or what a compressed file holds.
+"""A request's file, opened for a decoder: a path, an object, or a compressed file's content.
 
 A compressed file may hold far more than is wanted of it: it is unpacked as far as the longest clip that is read. All
 decoders of the machine together fill at most half of what is free for temporary files.

@@ -1,4 +1,4 @@
-"""A file decoded by the other decoder than its clips were: what an audit compares lengths with."""
+"""Decodes a file with the other decoder, for an audit to compare lengths."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is submitted to a pool of decoders and what comes of it, in a bounded queue from a thread to a consumer."""
+"""Requests submitted to a pool of decoders, and their results in a bounded queue from a thread to a consumer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class _Pending:
         self.results = ResultQueue()
 
     def close(self) -> None:
-        """Give up what was not taken: the decoder is free for others."""
+        """Discards results not yet taken, so that the decoder is free for others."""
         self.results.cancel()
 
     def __del__(self) -> None:
@@ -33,7 +33,7 @@ class _Pending:
 
 
 class PendingRequest(_Pending):
-    """What comes of a submitted request: an iterator of `ExampleBlock`s, and one `SegmentEnd` or `Failure` a segment.
+    """The results of a submitted request: an iterator of `ExampleBlock`s, and one `SegmentEnd` or `Failure` each.
 
     Blocks of one segment come in order; those of segments that overlap in time come interleaved.
 
@@ -62,10 +62,10 @@ class PendingRequest(_Pending):
 
 
 class PendingProbe(_Pending):
-    """What comes of a question about a file's header."""
+    """The answer to a question about a file's header."""
 
     def result(self) -> Probe | None:
-        """Wait -> what the header says; None if that cannot be had. To be called once."""
+        """Waits for the header's content; None if it cannot be read. To be called once."""
         item = self.results.get()
         assert item is None or isinstance(item, Probe)
         return item
@@ -87,7 +87,7 @@ class ResultQueue:
         self.cancelled = False
 
     def put(self, item: Extracted | Probe) -> None:
-        """Add a result when there is room. Raises `CancelledError` if nobody will take it."""
+        """Add a result when there is space. Raises `CancelledError` if nobody will take it."""
         size = len(item.examples) if isinstance(item, ExampleBlock) else 0
         with self._lock:
             self._changed.wait_for(lambda: self.cancelled or not size or self._examples < QUEUED_EXAMPLES)

@@ -60,7 +60,7 @@ def main(read: Read = decode.read, ask: Ask = decode.probe) -> None:
 
 
 def _isolate() -> BinaryIO:
-    """Keep this process's troubles to itself; returns the pool's log, a file that only it and `faulthandler` write.
+    """Isolates this process; returns the pool's log, a file that only it and `faulthandler` write.
 
     Decoders print warnings by the thousand to stderr, which is the user's terminal: it goes nowhere.
     """
@@ -115,7 +115,7 @@ def _probed(ask: Ask, uri: str, progress: decode.Progress) -> Iterator[protocol.
 
 
 class _Answer:
-    """What is sent of one request. The watchdog sees the time that its work takes, not that of waiting to send."""
+    """Sends the results of one request. The watchdog sees the time that its work takes, not the wait to send."""
 
     def __init__(self, connection: Connection, watchdog: Watchdog) -> None:
         self._connection = connection
@@ -166,7 +166,7 @@ class Watchdog:
         self._armed_at: float | None = None
 
     def arm(self) -> None:
-        """Start the time, or start it anew."""
+        """Start or restart the time."""
         now = time.monotonic()
         if self._armed_at is not None and now - self._armed_at < 1:
             return  # each call starts a thread: not for every block

@@ -1,4 +1,4 @@
-"""What a pool and its decoder processes say to each other over a socket, and how it is framed.
+"""The messages between a pool and its decoder processes on a socket, and their framing.
 
 To the decoder: `DecoderSettings` once, then one `DecodeRequest` or `ProbeRequest` after the other. From the decoder:
 headers, which are JSON, so that nothing that a damaged process may send is ever unpickled; a block's header is followed
@@ -28,12 +28,12 @@ TOO_LARGE_STATUS = 87
 
 
 class ProtocolError(Exception):
-    """A message that no sound decoder sends."""
+    """A message that no intact decoder sends."""
 
 
 @dataclass(frozen=True)
 class DecoderSettings:
-    """What a decoder process is told first.
+    """The first message to a decoder process.
 
     Attributes:
       front_end: how audio becomes examples.
@@ -117,7 +117,7 @@ class Failed:
 
 @dataclass(frozen=True)
 class Probed:
-    """What a file's header says; the fields of `pipeline.types.Probe`."""
+    """The content of a file's header; the fields of `pipeline.types.Probe`."""
 
     frames: int
     sample_rate_hz: int
@@ -161,7 +161,7 @@ def receive(connection: Connection) -> Message:
     for field in dataclasses.fields(message):
         value = getattr(message, field.name)
         if type(value).__name__ != field.type:  # annotations are strings: see the __future__ import
-            raise ProtocolError(f"the decoder sent {name}.{field.name} = {value!r}, which is no {field.type}")
+            raise ProtocolError(f"the decoder sent {name}.{field.name} = {value!r}, which is not {field.type}")
     if isinstance(message, Block) and not 1 <= message.count <= MAX_BLOCK_EXAMPLES:
         raise ProtocolError(f"the decoder announced a block of {message.count} examples")
     if isinstance(message, Probed) and (message.frames < 0 or message.sample_rate_hz < 1):

@@ -1,4 +1,4 @@
-"""A segment's stretch of its file: which samples it needs, and what comes of them."""
+"""A segment of a file: the samples that it needs, and the examples made from them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Result = Examples | protocol.Ended | protocol.Failed
 
 @dataclass(frozen=True)
 class Source:
-    """What is known of an open file; `frames` only where its header can be trusted.
+    """The known properties of an open file; `frames` only where its header can be trusted.
 
     Times count from the container's start, `lead` frames before the first sample.
     """
@@ -69,7 +69,7 @@ class SegmentDecoder:
     """One segment on its way from samples to examples.
 
     Positions in time are frames (one sample of each channel) of the file. Samples have to be pushed from `begin` on,
-    without a gap, up to `end` or the file's end, which `finish` is told.
+    without a gap, up to `end` or the file's end, which `finish` is given.
 
     Attributes:
       position: the segment's place in its request.
@@ -110,7 +110,7 @@ class SegmentDecoder:
         self._made = 0
 
     def refusal(self) -> protocol.Failed | None:
-        """The failure that is plain before a sample is read, if there is one."""
+        """The failure that is known before a sample is read, if there is one."""
         if self._late_s > TOLERANCE_S:
             starts_s, sound_s = self._segment.clip.start_s, self._lead / self._source.sample_rate_hz
             return self._failed(
@@ -172,7 +172,7 @@ class SegmentDecoder:
         return self._failed(reason, message)
 
     def _fault(self, stop: int) -> protocol.Failed | None:
-        """What is wrong with a stretch that was read up to frame `stop`, if anything."""
+        """The fault in a stretch that was read up to frame `stop`, if there is one."""
         seconds = self._seconds(stop)
         if self._duration_s is not None:
             missing = self._duration_s - seconds > TOLERANCE_S if self._limit == 0 else self._made < (self._limit or 0)

@@ -52,7 +52,7 @@ class Splitter:
         yield from self._take(0)
 
     def close(self) -> None:
-        """Give up what was not taken."""
+        """Discards results not yet taken."""
         while self._asked:
             self._asked.popleft()[2].close()
 

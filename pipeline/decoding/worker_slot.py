@@ -1,4 +1,4 @@
-"""A place for one decoder process after the other, and how a request gets through it whatever happens to them."""
+"""A slot for one decoder process after the other, which gets a request done whatever happens to them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ResultSink(Protocol):
     cancelled: bool
 
     def put(self, item: Extracted | Probe) -> None:
-        """Take a result; blocks while there is no room; raises `CancelledError` if nobody wants it."""
+        """Take a result; blocks while the queue is full; raises `CancelledError` if nobody wants it."""
 
 
 class WorkerSlot:
@@ -55,7 +55,7 @@ class WorkerSlot:
             self._decoder = None
 
     def kill(self) -> None:
-        """End a process in the midst of a request."""
+        """End a process in the middle of a request."""
         if self._decoder is not None:
             self._decoder.kill()
             self._decoder = None
@@ -102,7 +102,7 @@ class RequestRun:
 
         Raises:
           DecoderStartError: if there is no process to read with.
-          CancelledError: if nobody wants the results; the process may be in the midst of the request.
+          CancelledError: if nobody wants the results; the process may be in the middle of the request.
         """
         parts = deque([list(range(len(self._reading.segments)))])
         while parts:
@@ -173,7 +173,7 @@ class RequestRun:
 
 
 class _Attempt:
-    """What one process is asked for, and whether what it says makes sense: its memory may be damaged.
+    """Requests to one process, whose answers are checked, because its memory may be damaged.
 
     Attributes:
       request: some of a request's segments.
@@ -217,7 +217,7 @@ def _nonsense(message: protocol.Message) -> DecoderError:
 
 
 def _outcome(message: protocol.Ended | protocol.Failed, segment: Segment) -> SegmentEnd | Failure:
-    """A decoder's last word on a segment -> what travels on."""
+    """A decoder's final message about a segment -> what travels on."""
     if isinstance(message, protocol.Failed):
         return Failure(segment.clip, "extract", message.reason, message.message, message.skipped)
     return SegmentEnd(

@@ -1,1 +1,1 @@
-"""Examples -> embeddings, in full batches, one model a process."""
+"""Examples -> embeddings, in full batches, one model per process."""

@@ -12,7 +12,7 @@ BATCH_SIZE = 256
 """Examples a call on a GPU: 6.3 MB, and some 1 GB of activations. A setting like others: results differ by some 1e-6
 from those of another size."""
 DEVICES = ("/dev/nvidia0", "/dev/kfd", "/dev/dxg")
-"""What Linux has where there may be a GPU: without one of them, TensorFlow's import is not worth its seconds."""
+"""Linux paths of GPUs: without one of them, importing TensorFlow is not worth its seconds."""
 
 
 def gpu() -> str:
@@ -34,8 +34,8 @@ def on_gpu(model: Model) -> Model:
 
 
 def announced(name: str) -> str:
-    """What a user is told about a GPU in use."""
+    """The message about a GPU in use."""
     return (
         f"GPU {name}: direct kernel, batches of {BATCH_SIZE} (we have not measured this). "
-        "--convolutions winograd computes on the processor."
+        "--convolutions winograd computes on the CPU."
     )

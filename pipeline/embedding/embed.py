@@ -24,7 +24,7 @@ from pipeline.types import Embedding, ExampleBlock, Extracted, Failure, Outcome,
 
 @dataclass(frozen=True)
 class Span:
-    """Which consecutive examples of a segment some rows of a batch are."""
+    """The consecutive examples of a segment that some rows of a batch hold."""
 
     segment: Segment
     first_example: int
@@ -51,7 +51,7 @@ class Batcher:
             yield self._take(self._batch_size)
 
     def rest(self) -> Iterator[tuple[list[Span], np.ndarray]]:
-        """What is left, if anything, as one batch of fewer rows."""
+        """The remaining rows, if any, as one smaller batch."""
         if self._rows:
             yield self._take(self._rows)
 
@@ -72,7 +72,7 @@ class Batcher:
 
 @dataclass(frozen=True)
 class EmbeddedBatch:
-    """What the network gave for a batch.
+    """The network's output for a batch.
 
     Attributes:
       values: [k, 128].
@@ -86,7 +86,7 @@ class EmbeddedBatch:
 
 
 def outcomes_of(spans: Iterable[Span], batch: EmbeddedBatch) -> Iterator[Embedding | Failure]:
-    """The spans of a batch and what came of it -> one `Embedding` a span, or its clip's failure."""
+    """The spans of a batch and its result -> one `Embedding` per span, or its clip's failure."""
     row = 0
     for span in spans:
         rows = slice(row, row + span.count)
@@ -96,7 +96,7 @@ def outcomes_of(spans: Iterable[Span], batch: EmbeddedBatch) -> Iterator[Embeddi
             yield Embedding(clip, span.segment.index, span.first_example, batch.values[rows].copy())
         else:
             example = span.first_example + int(batch.finite[rows].argmin())
-            message = f"the network's values for example {example} are not finite: is the checkpoint sound?"
+            message = f"the network's values for example {example} are not finite: is the checkpoint damaged?"
             yield Failure(clip, "embed", "not_finite", message)
         row += span.count
 
@@ -117,7 +117,7 @@ class Worker:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="embed")
 
     def submit(self, examples: np.ndarray) -> Future[EmbeddedBatch]:
-        """Examples [k, 96, 64] -> a future of what the network gives for them."""
+        """Examples [k, 96, 64] -> a future of the network's output for them."""
         return self._executor.submit(self._timed, examples)
 
     def _timed(self, examples: np.ndarray) -> EmbeddedBatch:

@@ -88,7 +88,7 @@ def load(model: Model, check: bool = False) -> EmbedFunction:
 def finished(
     network: Callable[[np.ndarray], np.ndarray], finish: Callable[[np.ndarray], np.ndarray] = lambda raw: raw
 ) -> EmbedFunction:
-    """The network, and what is made of its raw embeddings [k, 128] -> both in one."""
+    """The network, and a function of its raw embeddings [k, 128] -> both as one function."""
 
     def embed(examples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         raw = network(examples)
@@ -112,7 +112,7 @@ def _is_prepared(sha256: str) -> bool:
 
 
 def _prepared(checkpoint: weights.Weights) -> Callable[[np.ndarray], np.ndarray] | None:
-    """The network from what was prepared and checked of its checkpoint, without TensorFlow; None without a cache."""
+    """The network from its prepared checkpoint, without TensorFlow; None without a cache."""
     from vggish_core.network import prepared
     from vggish_core.network.winograd import WinogradNetwork
 

@@ -1,1 +1,1 @@
-"""What is written: records, shards, ledgers, manifests; and read again."""
+"""Records, shards, ledgers and manifests: written, committed and read again."""

@@ -1,4 +1,4 @@
-"""What arrives of a shard's clips, in any order -> one result a clip. Pure: no Beam, no storage."""
+"""Pieces of a shard's clips, in any order -> one result per clip. Pure: no Beam, no storage."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _REASON_ORDER = {reason: order for order, reason in enumerate(REASONS)}
 
 
 class AssemblyError(Exception):
-    """The pieces of a clip do not make a whole: a fault of this software, never of the audio."""
+    """The pieces of a clip do not make a whole: a bug, never the audio's fault."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +73,7 @@ def _result(pieces: _Pieces) -> ClipResult:
 
 
 def _precedence(failure: Failure) -> tuple[bool, int, str, str]:
-    """Which of a clip's failures is told: any order will do, as long as it is one."""
+    """The failure of a clip to report: any order will do, as long as it is fixed."""
     order = _REASON_ORDER.get(failure.reason, len(_REASON_ORDER))
     return (failure.skipped, order, failure.stage, failure.message)
 

@@ -115,7 +115,7 @@ def finish_pending(directory: str, manifest: Manifest, complete: bool) -> Manife
 
 
 def write_failures(directory: str, manifest: Manifest) -> None:
-    """Writes `failures.jsonl` anew from the ledgers of the manifest's shards."""
+    """Rewrites `failures.jsonl` from the ledgers of the manifest's shards."""
     with storage.open_write(join(directory, FAILURES)) as file:
         for entry in manifest.shards:
             for line in ledger.read_failures(shard_uris(directory, manifest, entry.index)[1]):

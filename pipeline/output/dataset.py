@@ -40,7 +40,7 @@ READ_BYTES = 4 << 20
 
 
 class Batch(NamedTuple):
-    """What an element of `load_dataset` holds; the leading dimension b is absent without `batch_size`.
+    """An element of `load_dataset`; the leading dimension b is absent without `batch_size`.
 
     Attributes:
       id: string [b].
@@ -102,7 +102,7 @@ def load_dataset(
       frames: rows of every record: longer ones are cut, shorter ones padded. None: of a batch, its longest record's;
         of a single record, its own.
       dequantize: bytes become float32 as `dequantize` does; False leaves them uint8. Float records stay as they are.
-      shuffle: True shuffles files and, in a buffer of 16,384, records, anew in every epoch; a number sets the buffer.
+      shuffle: True shuffles files and, in a buffer of 16,384, records, again each epoch; a number sets the buffer.
       seed: of the shuffling.
       num_classes: width of `labels`; or the class indices that its columns stand for, if these are few of many.
 

@@ -1,4 +1,4 @@
-"""What each run, or task, took: its pieces with their times, for reports. One file a run: `_state/run-TIME-ID.json`.
+"""The pieces of each run or task, with their times, for reports. One file per run: `_state/run-TIME-ID.json`.
 
 None of it decides a byte of the output, so it is neither in the manifest nor in what outputs are compared by.
 """
@@ -140,7 +140,7 @@ def worked(result: Any) -> dict[str, float]:
             if name and value is not None:
                 found[name] = round(found.get(name, 0.0) + getattr(value, "sum", value) / 1000, 3)
     except Exception as error:  # engines differ in what they support; a job that is done must not fail for a figure
-        logging.getLogger(__name__).info("the engine does not tell its counters: %s", error)
+        logging.getLogger(__name__).info("the engine does not report its counters: %s", error)
     return found
 
 
@@ -161,5 +161,5 @@ def read(directory: str) -> list[RunRecord]:
             content = json.loads(data)
             runs.append(RunRecord(**{**content, "pieces": [Piece(**piece) for piece in content["pieces"]]}))
         except (ValueError, TypeError, KeyError) as error:
-            raise OutputError(f"{uri} does not tell what a run took ({error!r})", "Remove it.") from None
+            raise OutputError(f"{uri} does not say what a run took ({error!r})", "Remove it.") from None
     return runs

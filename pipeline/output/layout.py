@@ -1,4 +1,4 @@
-"""What the files of an output are called, and the one error about them."""
+"""The names of an output's files, and the one error about them."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ ARRAY = f"{STATE}/array"
 REMOTE_THREADS = 16
 
 _CONTINUES = (
-    "What was committed before is whole. Make sure that there is space and that it may be written to, then run the "
+    "What was committed is intact. Check that there is space and that it may be written to, then run the "
     "same command again; it continues."
 )
 
@@ -112,7 +112,7 @@ def basename(uri: str) -> str:
 
 
 def contents(directory: str) -> list[str]:
-    """What a directory holds besides an output's state, report and drafts: files and, locally, folders; no hidden ones.
+    """A directory's content besides an output's state, report and drafts: files and, locally, folders; no hidden ones.
 
     A draft alone is an output that is just being begun, or was killed in its first moment.
     """

@@ -22,7 +22,7 @@ Outcome = Literal["written", "failed", "skipped"]
 
 @dataclass(frozen=True)
 class LedgerEntry:
-    """What became of a clip.
+    """The outcome of a clip.
 
     Attributes:
       id, uri, start_s, labels, cut, size_bytes, version: as planned (`Clip`).

@@ -50,7 +50,7 @@ class OutputBusy(OutputError):  # noqa: N818  (a state, not a fault)
 
     @property
     def role(self) -> str:
-        """What it is held for; "" if the lock went."""
+        """The purpose that it is held for; "" if the lock is gone."""
         return self.holder.role if self.holder else ""
 
 
@@ -162,7 +162,7 @@ class Lock:
 
     def _keep_renewing(self) -> None:
         while not self._released.wait(RENEW_S):
-            with suppress(OSError, OutputBusy), self._guard():  # the next time tells
+            with suppress(OSError, OutputBusy), self._guard():  # the next attempt finds out
                 holder, version = self._read(self._uri)
                 if holder is None or holder.token != self._token:
                     return
@@ -195,7 +195,7 @@ class Lock:
     def _busy(self, holder: Holder | None, uri: str = "") -> OutputBusy:
         uri = uri or self._uri
         if holder is None:
-            return OutputBusy(f"the lock {uri} was removed by somebody else", "Run the same command again.")
+            return OutputBusy(f"the lock {uri} was removed", "Run the same command again.")
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(holder.since))
         who = f"process {holder.pid} on {holder.host.split('/')[0]} since {since}"
         what = "" if holder.role == RUN else f" ({holder.role})"

@@ -110,14 +110,14 @@ class Manifest:
 
 def from_json(data: bytes, name: str) -> Manifest:
     """The bytes of a `manifest.json` -> its content; OutputError where it is none, or of a later version."""
-    remedy = "Restore it from a copy, or run with --overwrite to start anew."
+    remedy = "Restore it from a copy, or run with --overwrite to start over."
     try:
         content = json.loads(data)
         version = content["format_version"]
         if version != FORMAT_VERSION:
             raise OutputError(
                 f"{name} has format version {version}, this software writes {FORMAT_VERSION}",
-                "Use the version that wrote it, or run with --overwrite to start anew.",
+                "Use the version that wrote it, or run with --overwrite to start over.",
             )
         return Manifest(
             fingerprint=content["fingerprint"],
@@ -215,7 +215,7 @@ def processor() -> str:
 
 
 def arithmetic() -> str:
-    """What decides how results are rounded here: docs/records.md says what it promises."""
+    """The processor features that decide how results are rounded here; see docs/records.md."""
     return f"{platform.machine()} {'with' if fuses() else 'without'} fused multiply-add"
 
 

@@ -51,13 +51,13 @@ class Place:
         return join(self.directory, PARTIAL)
 
     def prefix(self, clip: Clip) -> str:
-        """What the names of a clip's parts begin with: its key, and its file's size and version."""
+        """The prefix of the names of a clip's parts: its key, and its file's size and version."""
         identity = json.dumps([clip.key, clip.cut, clip.size_bytes, clip.version]).encode()
         return f"{self.fingerprint[:12]}-{hashlib.sha256(identity).hexdigest()[:20]}-"
 
 
 class Parts:
-    """What a worker finds and leaves of long clips; one a bundle.
+    """The finished rows of long clips that a worker finds and leaves; one per bundle.
 
     Args:
       place: where.

@@ -1,4 +1,4 @@
-"""What made the embeddings of a data set, and whether a model that was trained on some may be given others."""
+"""The settings and weights behind a data set's embeddings, and whether a model trained on some accepts others."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ batch size) or not at all (the number of shards, the layout, which clips are lef
 
 @dataclass(frozen=True)
 class Provenance:
-    """What made a data set's embeddings.
+    """The settings and weights behind a data set's embeddings.
 
     Attributes:
       source: "manifest"; without one beside the records "released" if they are quantized, as the published ones are,

@@ -40,7 +40,7 @@ class SettingsDiffer(OutputError):  # noqa: N818  (a state, not a fault)
     def __init__(self, directory: str, differences: list[str]) -> None:
         super().__init__(
             f"{directory} was made with other settings: {'; '.join(differences)}",
-            "Use its settings to continue it, another --output, or --overwrite to start anew.",
+            "Use its settings to continue it, another --output, or --overwrite to start over.",
         )
         self.directory = directory
         self.differences = differences
@@ -69,7 +69,7 @@ class OpenedOutput:
 
 
 def inspect(directory: str, job: Job, overwrite: bool = False) -> Manifest | None:
-    """Whether a job may write to a directory: its manifest if the job continues it, None if it starts anew.
+    """Whether a job may write to a directory: its manifest if the job continues it, None if it starts over.
 
     Writes nothing.
 
@@ -78,7 +78,7 @@ def inspect(directory: str, job: Job, overwrite: bool = False) -> Manifest | Non
       OutputError: the directory holds something else, or cannot be read.
     """
     if why_not := storage.why_not_an_output(directory):
-        where = "Name a folder, new or of a data set" + (
+        where = "Name a new folder, or that of a data set" + (
             "" if storage.is_local(directory) else ", here, on gs:// or s3://"
         )
         raise OutputError(f"{directory} cannot be written: {why_not}", where)

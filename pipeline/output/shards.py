@@ -136,7 +136,7 @@ def _base_items(uri: str, entries: list[ledger.LedgerEntry]) -> Iterator[Item]:
 
 
 def _damaged(uri: str, found: str) -> OutputError:
-    return OutputError(f"{uri}: {found}", "Delete this file and run the same command again: it is made anew.")
+    return OutputError(f"{uri}: {found}", "Delete this file and run the same command again, which recreates it.")
 
 
 class _Hashed:

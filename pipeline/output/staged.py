@@ -93,7 +93,7 @@ def held_uri(directory: str, index: int) -> str:
 
 
 def read_held(directory: str, index: int) -> HeldShard | None:
-    """What a task holds of a shard, or None."""
+    """A task's uncommitted work on a shard, or None."""
     uri = held_uri(directory, index)
     if not storage.exists(uri):
         return None

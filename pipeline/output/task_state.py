@@ -1,4 +1,4 @@
-"""What the tasks of an array agree on and hold, in the output's state, until the last of them commits it.
+"""The terms and uncommitted work of an array's tasks, in the output's state until the last of them commits it.
 
 `_state/array/plan.json` is written once, by whoever comes first: what there is to do and under which terms. A task
 writes only what concerns its own shards: `shard-00007.json` says which staged files are the shard's, replaced in one
@@ -43,7 +43,7 @@ class ArrayDiffers(OutputError):  # noqa: N818  (a state, not a fault)
 
 @dataclass(frozen=True)
 class Terms:
-    """What all tasks of an array have to have found alike.
+    """The terms that all tasks of an array must agree on.
 
     Attributes:
       clips, failures, size_bytes: of the inputs: clips to embed, rows that cannot be, bytes of the clips' files.
@@ -66,12 +66,12 @@ class Terms:
 
     def expect(self, mine: Terms) -> None:
         """Raises ArrayDiffers, with both figures, if another command found something else."""
-        told = {
+        digests = {
             "listing": "the inputs' ids, times, labels, sizes or modification times",
             "places": "the paths that the inputs lie at",
         }
         found = [
-            f"{told[name]} are others" if name in told else f"{name} is {now}, the array's is {then}"
+            f"{digests[name]} are others" if name in digests else f"{name} is {now}, the array's is {then}"
             for name, then in asdict(self).items()
             if (now := getattr(mine, name)) != then and name not in ("tasks", "finishing")
         ]
@@ -119,7 +119,7 @@ def write_terms(directory: str, agreed: Terms) -> None:
 
 
 def held_shards(directory: str, manifest: Manifest, among: Collection[int] | None = None) -> dict[int, HeldShard]:
-    """What tasks hold of an output's shards, by index: only what builds on what is committed now, and is whole."""
+    """The tasks' uncommitted work, by shard: only what is whole and builds on what is committed now."""
     committed = {entry.index: entry.ledger_sha256 for entry in manifest.shards}
     with explained(directory, "reading what tasks hold"):
         names = set(files_in(join(directory, ARRAY)))

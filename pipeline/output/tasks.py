@@ -36,15 +36,15 @@ class Task:
 
 
 def tasks_of(shards: Sequence[int], tasks: int) -> str:
-    """Shards and the number of tasks -> what is told of them.
+    """Shards and the number of tasks -> text that names them.
 
     >>> tasks_of([0, 1, 3], 3)
     'shards 0, 1, 3 (tasks 0/3, 1/3)'
     """
     some = ", ".join(map(str, shards[:8])) + (f" and {len(shards) - 8} more" if len(shards) > 8 else "")
-    told = f"shard{'s' if len(shards) > 1 else ''} {some}"
+    named = f"shard{'s' if len(shards) > 1 else ''} {some}"
     if tasks < 1:
-        return told
+        return named
     owners = [str(Task(index, tasks)) for index in sorted({shard % tasks for shard in shards})]
     names = ", ".join(owners[:8]) + (f" and {len(owners) - 8} more" if len(owners) > 8 else "")
-    return f"{told} (task{'s' if len(owners) > 1 else ''} {names})"
+    return f"{named} (task{'s' if len(owners) > 1 else ''} {names})"

@@ -1,4 +1,4 @@
-"""What the inputs hold against what the output holds -> what a run has to do."""
+"""The inputs and the output's content -> the work that a run has to do."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipeline.types import Clip, ClipKey, Corpus, Failure
 
 @dataclass(frozen=True)
 class Work:
-    """What a run has to do.
+    """The work of a run.
 
     Attributes:
       clips: to compute.
@@ -32,7 +32,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Todo:
-    """What an output lacks and has of a corpus.
+    """The clips of a corpus that an output lacks, and those that it has.
 
     Attributes:
       run: clips to embed: new, changed, or failed and to be tried again.

@@ -1,1 +1,1 @@
-"""A data set as a page for people: the sample that it is made of, its figures, its text."""
+"""`report.html`: the sample that it is made of, its figures and its text."""

@@ -1,4 +1,4 @@
-"""What a sample of records says of its embeddings: their bytes, a map of the clips, and which are alike. NumPy."""
+"""Statistics of a sample's embeddings: their bytes, a map of the clips, and which are alike. NumPy only."""
 
 from __future__ import annotations
 

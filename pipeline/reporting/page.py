@@ -101,7 +101,7 @@ def _reasons(sample: Sample) -> list[dict[str, Any]]:
 
 
 def _corpus(sample: Sample) -> dict[str, Any]:
-    """What the clips are: durations, formats, rates, channels."""
+    """The clips' durations, formats, rates and channels."""
     written = [entry for entry in sample.entries if entry.outcome == "written"]
     seconds = [entry.audio_seconds for entry in written]
     if not seconds:
@@ -122,7 +122,7 @@ def _corpus(sample: Sample) -> dict[str, Any]:
 
 
 def _run(runs: Sequence[RunRecord]) -> dict[str, Any] | None:
-    """What the last run that committed something took; if that was an array's task, the tasks since the last run."""
+    """The times of the last run that committed something, or of an array's tasks since the last run."""
     if not runs:
         return None
     last = runs[-1]

@@ -1,4 +1,4 @@
-"""What a report is made of, read in seconds whatever an output's size: its manifest, and a sample of its records.
+"""A report's data, read in seconds whatever the output's size: its manifest, and a sample of its records.
 
 A clip's shard is a hash of its id, so the clips of any shard are a fair sample of all. Shards are taken in an order of
 their own until they hold `SAMPLE` records; of these the records whose hashes are smallest are kept. Nothing is random:

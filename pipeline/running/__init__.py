@@ -1,1 +1,1 @@
-"""Corpora embedded: the graph, pieces and their commits, array tasks, engines."""
+"""Embeds corpora: the graph, pieces and their commits, array tasks, engines."""

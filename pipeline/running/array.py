@@ -1,4 +1,4 @@
-"""What every command of an array knows: its job, its inputs, the terms, and what there is to do on the whole output."""
+"""The state shared by every command of an array: its job, inputs, terms, and the work on the whole output."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ POLL_S = 0.5
 
 @dataclass(frozen=True)
 class Array:
-    """What every command of an array knows.
+    """The state shared by every command of an array.
 
     Attributes:
       job: its settings.
@@ -39,7 +39,7 @@ class Array:
         return self.job.output.directory
 
     def work(self, manifest: Manifest, retry_failed: bool) -> Work:
-        """What there is to do on the whole output, as it is committed."""
+        """The work on the whole output, as it is committed."""
         with explained(self.directory, "reading the ledgers"):
             every = range(manifest.num_shards)
             entries = task_state.ledger_of(self.directory, manifest, {}, every)

@@ -1,4 +1,4 @@
-"""What workers have done so far: each keeps a tally in a small file of its own, the command adds them up.
+"""Counts of the workers' progress: each keeps a tally in its own small file, and the command adds them up.
 
 Files, because the in-process runner's workers may be threads or processes and report Beam's counters only at the end.
 The tallies are for the eye; totals are computed from what was written.
@@ -17,7 +17,7 @@ FLUSH_S = 0.5
 
 @dataclass
 class Counts:
-    """What workers have done so far.
+    """The workers' progress so far.
 
     Attributes:
       clips: clips that ended, written, failed or skipped.

@@ -1,4 +1,4 @@
-"""VGGish in other people's pipelines: `EmbedAudio`, from references to audio, or its bytes, to whole clips' embeddings.
+"""`EmbedAudio`, VGGish as a step of a Beam pipeline: references to audio, or its bytes -> whole clips' embeddings.
 
 One step from end to end, and nothing of a clip crosses a shuffle on the way: an element gives exactly one element, in
 its own window, whatever else has the same id. It wires the very steps that the command runs.
@@ -18,7 +18,7 @@ from pipeline.types import Damaged, Embedding, EmbeddingKind, Failure, ShortClip
 
 
 class Embedded(NamedTuple):
-    """What `EmbedAudio` gives.
+    """The results of `EmbedAudio`.
 
     Attributes:
       embeddings: PCollection[(id, Embedding)]: whole clips.

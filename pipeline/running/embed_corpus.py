@@ -21,7 +21,7 @@ from pipeline.types import Corpus
 
 @dataclass(frozen=True)
 class Finished:
-    """What a run came to.
+    """The result of a run.
 
     Attributes:
       manifest: of the data set.
@@ -81,7 +81,7 @@ def embed_corpus(
 
 
 def _load(job: Job) -> None:
-    """Loads the model once here: what is wrong with it shows before anything is written."""
+    """Loads the model once here, so that its errors show before anything is written."""
     from pipeline.embedding import embed
 
     embed.shared_worker(job.model, check=True)
@@ -100,7 +100,7 @@ def run(
       corpus, update: as `embed_corpus`.
       job: all settings, nothing left open.
       execution: how the work is carried out.
-      opened: told what an interrupted run had left.
+      opened: called with what an interrupted run had left.
 
     Raises:
       OutputBusy: another run holds the output.

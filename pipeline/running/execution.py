@@ -1,4 +1,4 @@
-"""Work on an output, carried out: where, in pieces of which length, and who is told how far it is."""
+"""The execution of work on an output: where, in pieces of which length, and who follows its progress."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pipeline.settings import PIECE_S, Job
 
 @contextmanager
 def begun() -> Iterator[None]:
-    """What ends the block for a user's reason is a `JobError`: the work was begun.
+    """User errors that end the block become `JobError`s: the work was begun.
 
     Raises:
       JobError: with the cause's own words.
@@ -33,7 +33,7 @@ def begun() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Execution:
-    """How work is carried out; changes no bytes.
+    """The execution of work; changes no bytes.
 
     Attributes:
       engine: where.

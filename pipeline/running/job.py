@@ -39,7 +39,7 @@ Keep = Callable[[Sequence[Clip | Failure | Removal], list[ShardResult]], tuple[T
 
 @dataclass
 class Pace:
-    """How much audio a piece holds, in `plan.cost_bytes`: adapted to how fast the last one was.
+    """The size of a piece, in `plan.cost_bytes`, adapted to the speed of the last one.
 
     Args:
       piece_s: how long a piece is to take.
@@ -51,7 +51,7 @@ class Pace:
         self.budget_bytes = FIRST_BYTES_PER_S * self.piece_s
 
     def learn(self, cost_bytes: int, seconds: float) -> None:
-        """A piece of such a cost took so long."""
+        """Adapts to a piece of this cost that took this long."""
         wanted = cost_bytes * self.piece_s / max(seconds, 1e-3)
         self.budget_bytes = max(1.0, min(wanted, self.budget_bytes * GROWTH))
 
@@ -78,7 +78,7 @@ def execute(
       progress_dir: where local workers leave their tallies.
       piece_s: how long a piece is to take, where work is cut into pieces.
       confirm: called before each commit; raises if the output is no longer this run's.
-      log: told what each piece took.
+      log: called with what each piece took.
       keep: takes what was staged of a piece, where that is not to be committed at once.
 
     Raises:
@@ -147,7 +147,7 @@ def run_piece(
 
 
 def pieces(work: Work, num_shards: int, pace: Pace, whole: bool) -> Iterator[Sequence[Clip | Failure | Removal]]:
-    """Work -> what each piece does, in the order of the output; the pace may change between pieces."""
+    """Work -> its pieces, in the order of the output; the pace may change between pieces."""
     items: list[Clip | Failure | Removal] = [*work.clips, *work.failures, *map(Removal, work.drops)]
     items.sort(key=lambda item: plan.place_of(clip_of(item), num_shards))
     if whole:

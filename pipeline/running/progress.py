@@ -1,4 +1,4 @@
-"""How far a job is, for whoever started it: a callback, called from a thread of its own while the job runs."""
+"""A job's progress: a callback, called from its own thread while the job runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ INTERVAL_S = 0.5
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a job is.
+    """A job's progress.
 
     Attributes:
       clips: that the job has to do.

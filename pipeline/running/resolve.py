@@ -1,4 +1,4 @@
-"""What a job leaves open -> what it is for this corpus, on this engine: weights, shards, processes and threads."""
+"""A job's open settings -> their values for this corpus and engine: weights, shards, processes and threads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The end of all tasks: what they hold is committed, once all of it is there, or when a whole run takes it over.
+"""The end of an array: its tasks' work is committed once it is complete, or when a whole run takes it over.
 
 Whichever task finds that all shards are held commits them, as `--task finish` does.
 """

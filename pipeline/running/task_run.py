@@ -16,8 +16,8 @@ from typing import Any
 from pipeline.corpus import plan
 from pipeline.output import manifest as manifests
 from pipeline.output import resume, task_state
-from pipeline.output.layout import OutputError
 from pipeline.output.holder import RUN
+from pipeline.output.layout import OutputError
 from pipeline.output.lock import FINISHING, OPENING, Lock, OutputBusy
 from pipeline.output.manifest import Manifest
 from pipeline.output.staged import HeldShard, ShardEntry, ShardResult
@@ -32,7 +32,7 @@ from pipeline.types import Clip, Corpus, Failure, Removal
 
 @dataclass(frozen=True)
 class Part:
-    """What a task did, and what is still missing.
+    """The result of a task, and what is still missing.
 
     Attributes:
       shards: what the task's shards hold now, of those on which there was something to do.
@@ -119,7 +119,7 @@ def _claim(array: Array, task: Task) -> Iterator[tuple[Lock, Terms]]:
 
 
 def _lock(take: Callable[[], Lock], waits: Callable[[OutputBusy], bool]) -> Lock | None:
-    """A lock, or None after a moment in which somebody held it for whom one waits."""
+    """A lock, or None after waiting a moment for a short holder."""
     try:
         return take()
     except OutputBusy as busy:
@@ -140,7 +140,7 @@ def _open(array: Array) -> None:
 
 
 def _work_of(array: Array, manifest: Manifest, held: dict[int, HeldShard], shards: Sequence[int]) -> Work:
-    """What is left to do on some shards, given what is held of them."""
+    """The remaining work on some shards, given what tasks hold of them."""
     among = set(shards)
 
     def here(clip: Clip) -> bool:

@@ -21,7 +21,7 @@ from pipeline.running import counts
 from pipeline.types import Embedding, ExampleBlock, Extracted, Failure, Outcome, Removal, SegmentEnd
 
 RESOURCE_HINTS = ("min_ram=4GB",)
-"""What engines that choose machines are asked for: 2.5 GB while a checkpoint is prepared, decoders, Python and Beam.
+"""The memory requested of engines that choose machines: 2.5 GB to prepare a checkpoint, decoders, Python and Beam.
 
 The network needs it, but the whole graph says it: steps that ask for different things run in different processes, and
 examples would cross from one to the other."""

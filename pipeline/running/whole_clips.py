@@ -35,7 +35,7 @@ FAILED = "failed"
 
 @dataclass
 class _PendingClip:
-    """An element on its way: what was asked, where in time the answer belongs, and what has come of it."""
+    """An element in progress: its question, the answer's place in time, and its results."""
 
     clip: Clip
     timestamp: Timestamp
@@ -109,7 +109,7 @@ class EmbedAudioDoFn(beam.DoFn):
             yield from self._take(last.value)
         if self._clips:
             pending = next(iter(self._clips.values()))
-            raise assemble.AssemblyError(f"{len(self._pendings)} clips without an outcome, {pending.clip} is one")
+            raise assemble.AssemblyError(f"{len(self._clips)} clips without an outcome, {pending.clip} is one")
 
     def _take(self, outcome: Outcome) -> Iterator[WindowedValue | beam.pvalue.TaggedOutput]:
         """A piece of a clip -> its whole, if it was the last one."""

@@ -211,6 +211,8 @@ def retried(uri: str, doing: str, call: Callable[[], T], tries: int = TRIES) -> 
     for attempt in range(1, tries + 1):
         try:
             return call()
+        except MemoryError:
+            raise
         except Exception as error:
             passes = is_transient(error)
             if not passes or attempt == tries:

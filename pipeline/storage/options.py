@@ -20,7 +20,7 @@ def set_flags(flags: Sequence[str]) -> None:
 
 
 def adopt(handed: Options | None) -> None:
-    """Goes by what `current` gave in the process that started this one; None: by what Beam's worker was told."""
+    """Goes by what `current` gave in the process that started this one; None: by what Beam's worker got."""
     global _given
     _given = handed
 

@@ -6,7 +6,7 @@ import errno
 import os
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from typing import Any, BinaryIO, Literal, Protocol, cast
@@ -64,18 +64,18 @@ def store(uri: str) -> Store:
         return _stores[key]
 
 
-def _made(scheme: str, uri: str, given: Any) -> Store:
+def _made(scheme: str, uri: str, given: Mapping[str, Any]) -> Store:
     if scheme == "gs":
-        from pipeline.storage.gcs import GoogleStore
+        from pipeline.storage import gcs
 
-        return GoogleStore(uri, **given)
+        return gcs.GoogleStore(uri, **given)
     if scheme == "s3":
-        from pipeline.storage.s3 import S3Store
+        from pipeline.storage import s3
 
-        return S3Store(uri, **given)
-    from pipeline.storage.others import OtherStore
+        return s3.S3Store(uri, **given)
+    from pipeline.storage import others
 
-    return OtherStore(uri, **given)
+    return others.OtherStore(uri, **given)
 
 
 def family(uri: str) -> str:
@@ -85,9 +85,12 @@ def family(uri: str) -> str:
 
 
 def prepare(uri: str) -> None:
-    """Imports what opening a URI needs, and connects; what is wrong shows when it is opened."""
-    with suppress(StorageError):
+    """Imports what opening a URI needs, and starts its threads; what is wrong shows when it is opened."""
+    with suppress(Exception):
         store(uri)
+        from fsspec.asyn import get_loop, sync
+
+        sync(get_loop(), lambda: get_loop().getaddrinfo("localhost", None))  # a thread of its own looks names up
 
 
 def why_not_exclusive(uri: str) -> str:

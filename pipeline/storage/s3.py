@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from typing import Any, BinaryIO
 
 import s3fs
@@ -88,7 +89,8 @@ class S3Store:
                 parts.append({"PartNumber": number, "ETag": done["ETag"]})
             self._call("complete_multipart_upload", uri, MultipartUpload={"Parts": parts}, **upload)
         except BaseException:
-            self._call("abort_multipart_upload", uri, **upload)
+            with suppress(Exception):
+                self._call("abort_multipart_upload", uri, **upload)
             raise
 
     def _put(self, uri: str, file: BinaryIO, **conditions: str) -> None:

@@ -59,7 +59,10 @@ def _locked(place: str) -> tuple[Path, int]:
     """A new folder, and the descriptor that holds its lock."""
     while True:
         folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
-        lock = os.open(folder, os.O_RDONLY)
+        try:
+            lock = os.open(folder, os.O_RDONLY)
+        except FileNotFoundError:  # another command found it before it was locked, and removed it
+            continue
         with suppress(OSError):  # a file system without locks: nobody else gets one there either
             fcntl.flock(lock, fcntl.LOCK_EX)
         if folder.exists():

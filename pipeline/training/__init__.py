@@ -1,1 +1,1 @@
-"""What records are for: classifiers and PCAs, their training, measures and predictions."""
+"""Classifiers and PCAs from records: training, metrics and predictions."""

@@ -21,7 +21,7 @@ ROWS_OF_A_BLOCK = 4096
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """What is known of a set of vectors.
+    """Count, mean and covariance of a set of vectors.
 
     Attributes:
       count: how many.

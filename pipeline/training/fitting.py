@@ -94,7 +94,7 @@ class Validation(keras.callbacks.Callback):
     """After every epoch: mAP on held-out clips, a line of history, a state to resume from, the end if none improves.
 
     Args:
-      batches: told which epoch begins.
+      batches: called with the epoch that begins.
       held_out: clips that decide which epoch was best.
       folder: for the history and the states.
       patience: epochs without gain.
@@ -153,14 +153,14 @@ def _since_best(history: Sequence[dict[str, Any]]) -> int:
 
 
 def _seed_dropout(model: keras.Model, generator: np.random.Generator) -> None:
-    """Starts dropout's random numbers anew: checkpoints do not hold them, and an epoch is to depend on its number."""
+    """Restarts dropout's random numbers: checkpoints do not hold them, and an epoch must depend on its number."""
     for layer in model.layers:
         if isinstance(layer, keras.layers.Dropout):
             layer.seed_generator.state.assign(generator.integers(0, 2**31, 2).astype(np.uint32))
 
 
 def _merit(line: dict[str, Any]) -> tuple[float, float]:
-    """What makes an epoch the best: its mAP; among equal ones, as few held-out clips soon give, the smaller loss."""
+    """The rank of an epoch: its mAP; among equal ones, which few held-out clips often give, the smaller loss."""
     score = line["validation_mAP"]
     return (-math.inf if math.isnan(score) else round(score, 4), -line["validation_loss"])
 
@@ -225,7 +225,7 @@ def _resumed(
     if state is None:
         return [], model.get_weights()
     if not state.fits(model.weights, model.optimizer.variables):
-        report(f"{folder} is of another network: starting anew")
+        report(f"{folder} is of another network: starting over")
         return [], model.get_weights()
     model.set_weights(state.weights)
     for variable, value in zip(model.optimizer.variables, state.optimizer, strict=True):

@@ -1,4 +1,4 @@
-"""What a model hears in a clip: scores of the clip and over time, and how they are shown (CSV, JSON, a plot)."""
+"""A model's predictions: scores of a clip and over time, as CSV, JSON or a plot."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FRAMES_OF_A_CALL = 8192
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What a model hears in a clip.
+    """A model's predictions for a clip.
 
     Attributes:
       id: of the record.

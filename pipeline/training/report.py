@@ -1,4 +1,4 @@
-"""What a training leaves for people: `metrics.json`, with every class, and a plot of their average precision."""
+"""A training's report: `metrics.json`, with every class, and a plot of their average precision."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ KEPT = 2
 """Files that stay: should the last be damaged, there is the one before."""
 _PARTS = ("weights", "optimizer", "best")
 _DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
-"""What NumPy raises over files that are not what it wrote; it looks at their checksums."""
+"""NumPy's errors about files that it did not write; it checks their checksums."""
 
 
 @dataclass(frozen=True)

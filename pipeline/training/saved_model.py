@@ -30,7 +30,7 @@ class ModelError(UserError):
 
 @dataclass(frozen=True)
 class Description:
-    """What a model is.
+    """The description of a model.
 
     Attributes:
       classifier: name of the network (`classifiers.CLASSIFIERS`).
@@ -55,7 +55,7 @@ class Description:
             )
 
     def text(self) -> str:
-        """What `model.json` holds."""
+        """The content of `model.json`."""
         content = {
             "format_version": FORMAT_VERSION,
             "classifier": self.classifier,
@@ -82,7 +82,9 @@ def read_description(folder: Path) -> Description:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["format_version"] != FORMAT_VERSION:
-            raise ModelError(f"{path} has format version {content['format_version']}, not {FORMAT_VERSION}. Train anew")
+            raise ModelError(
+                f"{path} has format version {content['format_version']}, not {FORMAT_VERSION}. Train again"
+            )
         rows = content["classes"]
         classes = Classes(
             tuple(row["index"] for row in rows),
@@ -92,7 +94,7 @@ def read_description(folder: Path) -> Description:
         made_by = provenance.from_json(content["embeddings_made_by"])
         return Description(content["classifier"], classes, made_by, content["frames"], content["training"])
     except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{path} is not the description of a model ({error!r}). Train anew") from None
+        raise ModelError(f"{path} is not the description of a model ({error!r}). Train again") from None
 
 
 def save_network(model: keras.Model, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""What the tests of engines need and pip cannot install: Prism, from its Go module, and Flink, from its PyPI wheels.
+"""Engines for tests that pip cannot install: Prism, from its Go module, and Flink, from its PyPI wheels.
 
 `python -m tests.engines.binaries prism flink` gets both once, into a folder under the user's cache; $VGGISH_ENGINES
 names another. Nothing here needs an installed package: Prism can be built while packages are fetched.

@@ -36,7 +36,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @dataclass(frozen=True)
 class Observed:
-    """What `tests.engines.observed` noted: process -> count, type of element -> most bytes."""
+    """Notes of `tests.engines.observed`: process -> count, type of element -> most bytes."""
 
     models: Counter[int]
     batches: Counter[int]
@@ -70,7 +70,7 @@ class Running:
         return run("tests.engines.observed", self.log, "-m", "pipeline.run", *arguments)
 
     def observed(self) -> Observed:
-        """What was noted so far."""
+        """The notes so far."""
         found = Observed(Counter(), Counter(), {})
         for line in self.log.read_text().splitlines() if self.log.exists() else ():
             kind, number, *rest = line.split()
@@ -99,7 +99,7 @@ def _portable(stack: ExitStack, folder: Path, name: str, endpoint: str, kind: st
 
 
 SUBPROCESS = "beam:env:harness_subprocess_python:v1"
-"""What PROCESS is for Python's job service."""
+"""The PROCESS environment of Python's job service."""
 
 
 def _jobs(kind: str) -> Callable[[ExitStack, Path], Running]:

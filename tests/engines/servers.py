@@ -153,7 +153,7 @@ class Flink:
     pids: tuple[int, ...]
 
     def overview(self) -> dict[str, Any]:
-        """What the cluster says of itself."""
+        """The cluster's description of itself."""
         with urllib.request.urlopen(f"http://{self.master}/overview", timeout=10) as response:
             return json.load(response)
 
@@ -205,7 +205,7 @@ def _flink_on(home: Path, folder: Path, task_managers: int, slots: int, rest: in
 
 
 def _java_options(home: Path) -> str:
-    """What Flink's own configuration gives every Java process: the modules that it has to open."""
+    """Java options from Flink's own configuration: the modules that every process has to open."""
     lines = (home / "conf" / "config.yaml").read_text().splitlines()
     return next(line.partition(":")[2].strip() for line in lines if line.strip().startswith("all: --add-exports"))
 

@@ -1,4 +1,4 @@
-"""Real HTTP stores on loopback, gs:// and s3://, behind a proxy that logs all requests and fails as many as it is told.
+"""Real HTTP stores on loopback, gs:// and s3://, behind a proxy that logs all requests and fails as many as requested.
 
 The stores are `gcp-storage-emulator` and moto's server; the proxy stands for what lies between them and a user. Not a
 test itself.
@@ -13,8 +13,9 @@ import random
 import socket
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -40,7 +41,7 @@ class Request:
 
 @dataclass
 class Trouble:
-    """What goes wrong: a share of all requests is cut off before the store sees it, cut in the midst of its answer, or
+    """Injected faults: a share of all requests is cut off before the store sees it, cut in the middle of its answer, or
     refused as the store is busy, in turn.
 
     Attributes:
@@ -76,6 +77,7 @@ class Proxy:
         self.requests: list[Request] = []
         self.trouble = Trouble()
         self._lock = threading.Lock()
+        self._conditional = threading.Lock()
         proxy = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -99,10 +101,13 @@ class Proxy:
             def _pass_on(self, request: Request, body: bytes, cut: bool) -> None:
                 upstream = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
                 headers = {name: value for name, value in self.headers.items() if name.lower() != "connection"}
+                # A store looks whether a condition holds and writes in one step, which moto does in two.
+                conditional = "If-None-Match" in self.headers or "If-Match" in self.headers
                 try:
-                    upstream.request(self.command, self.path, body, headers)
-                    answer = upstream.getresponse()
-                    content = answer.read()
+                    with proxy._conditional if conditional else nullcontext():
+                        upstream.request(self.command, self.path, body, headers)
+                        answer = upstream.getresponse()
+                        content = answer.read()
                 finally:
                     upstream.close()
                 if cut and not content:
@@ -255,7 +260,7 @@ def google() -> Iterator[Store]:
     made = objects._make_object_resource
 
     def resource(base_url: str, bucket_name: str, object_name: str, *others: Any, **more: Any) -> dict[str, Any]:
-        """What the emulator says of an object, its name quoted in the address, as Google does."""
+        """The emulator's metadata of an object, its name quoted in the address, as Google does."""
         found: dict[str, Any] = made(base_url, bucket_name, object_name, *others, **more)
         where = f"{base_url}/download/storage/v1/b/{bucket_name}/o/{quote(object_name, safe='')}"
         return {**found, "mediaLink": f"{where}?generation={found['generation']}&alt=media"}
@@ -299,6 +304,8 @@ def amazon() -> Iterator[Store]:
     server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     server.start()
     _, port = server.get_host_and_port()
+    reset = urllib.request.Request(f"http://127.0.0.1:{port}/moto-api/reset", method="POST")
+    urllib.request.urlopen(reset).close()  # of what earlier tests in this process left
     keys = {"aws_access_key_id": "key", "aws_secret_access_key": "secret", "region_name": "us-east-1"}
     client = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{port}", **keys)
     client.create_bucket(Bucket=BUCKET)

@@ -70,6 +70,15 @@ def test_audio_manifest_weights_and_output_in_a_store(
     assert not [name for name in found if "staged" in name or "plan" in name or "lock" in name]
 
 
+def test_worker_processes_reach_the_store(store: Store, audio: Path, locally: dict[str, bytes]) -> None:
+    store.upload(audio, "audio")
+    engine = ("--direct_running_mode", "multi_processing", "--direct_num_workers", "2")
+    flags = ("--manifest", store.uri("audio/list.jsonl"), "--num_shards", "2", "--max_failures", "1")
+    done = embed(store, *engine, *flags, *command.STANDIN)
+    assert done.status == 0, done.err
+    assert records(store.content("out")) == locally
+
+
 @pytest.mark.parametrize("store", [pytest.param("gs", marks=pytest.mark.full), "s3"], indirect=True)
 def test_prism_reads_and_writes_stores(store: Store, audio: Path, locally: dict[str, bytes]) -> None:
     if not binaries.prism().exists():
@@ -110,7 +119,26 @@ def test_what_the_stores_clients_give_up_is_tried_again(reached: Store, monkeypa
     assert [found.uri for found in storage.match(reached.uri("*"))] == [second]
 
 
-def test_a_bucket_that_is_not_there_is_told_at_once(store: Store, audio: Path) -> None:
+def test_large_objects_and_long_listings(reached: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(errors, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr("pipeline.storage.remote.PAGE", 3)
+    monkeypatch.setattr("pipeline.storage.remote.IN_MEMORY_BYTES", 1 << 20)
+    if reached.scheme == "s3":
+        monkeypatch.setattr("pipeline.storage.s3.PART_BYTES", 5 << 20)  # the least that S3 takes
+    content = np.random.default_rng(0).bytes((12 << 20) + 7)
+    reached.proxy.fail(0.3, most=5)
+    storage.write_atomic(reached.uri("large"), content)
+    for number in range(10):
+        storage.write_atomic(reached.uri(f"list/{number}"), b"")
+    reached.proxy.fail(0.3, seed=1, most=5)
+    assert [found.uri for found in storage.match(reached.uri("list"))] == [reached.uri(f"list/{n}") for n in range(10)]
+    with storage.open_read(reached.uri("large")) as file:
+        assert file.read() == content
+        assert file.seek(-7, io.SEEK_END) == 12 << 20
+        assert file.read() == content[-7:]
+
+
+def test_a_bucket_that_is_not_there_is_reported_at_once(store: Store, audio: Path) -> None:
     store.upload(audio, "audio")
     missing = f"{store.scheme}://nowhere"
     flags = (*command.STANDIN, *store.flags)

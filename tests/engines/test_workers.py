@@ -1,4 +1,4 @@
-"""What workers of a real engine lack is found before any work: one message, what to do, exit status 2."""
+"""Workers of a real engine that lack something are found before any work: one message, what to do, exit status 2."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_workers_with_other_code_of_the_same_version(attempt: Attempt, tmp_path:
     for name in ("pipeline", "vggish_core"):
         shutil.copytree(REPOSITORY / name, tmp_path / "lib" / name)
     with (tmp_path / "lib" / "pipeline" / "plan.py").open("a") as file:
-        file.write("# mended here\n")
+        file.write("# changed here\n")
     done = attempt(without_site(tmp_path / "lib"))
     assert_refused(done, tmp_path / "out", "differs from the submitter's, of the same version", "Install")
 

@@ -1,4 +1,4 @@
-"""A decoder process that misbehaves in the midst of files whose names say so: `python -m tests.hostile.named FD`.
+"""A decoder process that misbehaves in the middle of files whose names say so: `python -m tests.hostile.named FD`.
 
 A file called "VERB ..." is read as any other up to its first examples, and then the process does what VERB says
 (`tests.hostile.decoder.misbehave`).

@@ -32,7 +32,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def users_cache() -> Iterator[None]:
-    """What is fetched stays for the user's runs; other tests have a cache of their own."""
+    """Downloads stay for the user's runs; other tests have their own cache."""
     with pytest.MonkeyPatch.context() as patch:
         if os.environ.get(cache.CACHE_VARIABLE) == str(ROOT / ".pytest_cache" / "vggish"):
             patch.delenv(cache.CACHE_VARIABLE)

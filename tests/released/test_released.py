@@ -1,6 +1,6 @@
 """The released weights give the published figures here; released records are what this software takes them for.
 
-Heavy modules are imported by the tests that need them, so that a machine without a network is told so at once.
+Heavy modules are imported by the tests that need them, so that a machine without a network fails at once.
 """
 
 from __future__ import annotations

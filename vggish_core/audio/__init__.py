@@ -1,4 +1,4 @@
-"""Audio files -> samples: which decoder reads a file, what it holds, what is missing. No decoder is loaded yet."""
+"""Audio files -> samples: the choice of decoder, the file's content, what is missing. Loads no decoder."""
 
 from vggish_core.audio.opening import open_audio, open_otherwise
 from vggish_core.audio.reader import AudioReader

@@ -51,7 +51,7 @@ class Layout:
         return self.name + self.count
 
     def chunk(self, file: NamelessFile, at: int) -> tuple[bytes, int] | None:
-        """What begins there -> its name and the bytes of its content; None where no header fits."""
+        """A position -> the name and content bytes of the chunk that begins there; None where no header fits."""
         header = file.read_at(at, self.header)
         if len(header) < self.header:
             return None
@@ -78,7 +78,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Samples:
-    """What a header says of them: where they begin, how many bytes they are, and how many a frame has."""
+    """Samples as a header describes them: where they begin, how many bytes they are, and how many a frame has."""
 
     begin: int
     counted: int

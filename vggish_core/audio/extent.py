@@ -1,4 +1,4 @@
-"""An audio file -> what its structure says of its length, and what of its header has to be put right."""
+"""An audio file -> its length according to its structure, and corrections of its header."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What libsndfile does not read, through FFmpeg: M4A, MP4, MKV, WebM, WMA, AMR, unusual FLAC and more."""
+"""Formats that libsndfile does not read, through FFmpeg: M4A, MP4, MKV, WebM, WMA, AMR, unusual FLAC and more."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OPEN_OPTIONS = {
     "protocol_whitelist": "none",
 }
 DECODER_OPTIONS = {
-    # FFmpeg's FLAC decoder looks at checksums only when told to.
+    # FFmpeg's FLAC decoder looks at checksums only when asked to.
     "flac": {"err_detect": "crccheck+explode"},
     # As libsndfile's decoder gives them.
     "libopus": {"request_sample_fmt": "flt"},
@@ -50,7 +50,7 @@ class FFmpegReader(AudioReader):
         self._opened = opened
         self._nameless = opened.content
         self._waiting: deque[Sequence[np.ndarray] | int] = deque()
-        """What was decoded and not yet read: of each of FFmpeg's frames an array a channel; of a gap its length."""
+        """Decoded and not yet read: an array per channel for each of FFmpeg's frames; a length for a gap."""
         self.decoded = 0
         self._end = 0
         """Where the last of them ends on the stream's clock."""
@@ -267,5 +267,5 @@ def _is_last(packets: Iterator[Any]) -> bool:
 
 
 def _describe(error: Exception) -> str:
-    """What FFmpeg says, on one line."""
+    """FFmpeg's message, on one line."""
     return (getattr(error, "strerror", None) or str(error)).replace("\n", " ")

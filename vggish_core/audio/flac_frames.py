@@ -24,7 +24,7 @@ BITS = (0, 8, 12, 0, 16, 20, 24, 32)
 
 @dataclass(frozen=True)
 class Header:
-    """What the first block of metadata says; `samples` are 0 and `md5` zeros where it does not know."""
+    """The first block of metadata; `samples` is 0 and `md5` zeros where they are unknown."""
 
     block: int
     rate_hz: int
@@ -120,7 +120,7 @@ def _last_frames(file: NamelessFile, of: Header) -> Iterator[tuple[int, bytes]]:
 
 
 def _frame_end(data: bytes, of: Header) -> int:
-    """What may be a frame's header -> the sample behind the frame; 0 if it is none, or one of another stream."""
+    """A possible frame header -> the sample after the frame; 0 if it is not one, or belongs to another stream."""
     if len(data) < 6 or data[1] & 0xFE != 0xF8 or not _fits(data, of):
         return 0
     number, at = _coded_number(data, 4)

@@ -1,4 +1,4 @@
-"""What libsndfile reads: WAV, FLAC, Ogg Vorbis, Opus, MP3, AIFF, AU, CAF, W64, RF64 and more."""
+"""Formats that libsndfile reads: WAV, FLAC, Ogg Vorbis, Opus, MP3, AIFF, AU, CAF, W64, RF64 and more."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class SoundFileReader(AudioReader):
         """Where it says that they end."""
         self.sample_rate_hz = sound.samplerate
         self.channels = sound.channels
-        # libsndfile is asked for the names anew each time.
+        # libsndfile is asked for the names each time.
         self._container, subtype = sound.format, sound.subtype
         self.format = f"{self._container}/{subtype}"
         self.frames: int = sound.frames
@@ -142,7 +142,7 @@ class SoundFileReader(AudioReader):
         return f"{self.format}: {what}, after {self.position} of {self.frames} sample frames or more"
 
     def _read_on(self, frames: int) -> np.ndarray:
-        """What FFmpeg finds after the end that libsndfile takes for the file's."""
+        """The audio that FFmpeg finds after the point where libsndfile ends."""
         from vggish_core.audio.ffmpeg import FFmpegReader
 
         opened = replace(self._opened, owned=False)

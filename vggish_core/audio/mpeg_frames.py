@@ -59,7 +59,7 @@ def header(data: bytes) -> Header | None:
 
 @dataclass(frozen=True)
 class Count:
-    """What a Xing, Info or VBRI header counts.
+    """The counts of a Xing, Info or VBRI header.
 
     Attributes:
       samples: sample frames, the encoder's delay and padding among them.
@@ -91,7 +91,7 @@ def after_tags(file: NamelessFile, at: int = 0) -> int:
 
 
 def counted(file: NamelessFile) -> Count | None:
-    """What the first frame of a file says of all, if it does."""
+    """The counts in the first frame of a file, if it has any."""
     at = after_tags(file)
     data = file.read_at(at, FIRST_BYTES)
     begin = 0 if not at else max(data.find(b"\xff"), 0)
@@ -114,7 +114,7 @@ def counted(file: NamelessFile) -> Count | None:
 
 
 def cut_at_start(file: NamelessFile) -> str:
-    """What is missing of a file that ends within its first frames, as far as they say; "" for any other."""
+    """A file's missing part if it ends within its first frames, as far as they say; "" for any other."""
     size = file.size()
     if size >= 2 * _LONGEST_FRAME:
         return ""

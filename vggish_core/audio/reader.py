@@ -54,7 +54,7 @@ class AudioReader(ABC):
 
     @property
     def damage(self) -> str:
-        """What was come across and read on behind: reason and message; "" if nothing."""
+        """The damage that was skipped: reason and message; "" if there is none."""
         if self.wrong_sum:
             return f"corrupt: {self.format}: {self.wrong_sum}"
         return "" if self.gap is None else str(self.gap)

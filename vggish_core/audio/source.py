@@ -1,4 +1,4 @@
-"""An audio file before it is decoded: its bytes, what can go wrong with them, and what is known of where they end."""
+"""An audio file before it is decoded: its bytes, their errors, and its end as far as it is known."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class OpenedFile:
 
 @dataclass(frozen=True)
 class Extent:
-    """What a look at a file's structure says of its length.
+    """A file's length according to its structure.
 
     Attributes:
       missing: what is missing at the file's end, with both figures; "" where nothing is known to be.

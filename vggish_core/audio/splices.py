@@ -1,4 +1,4 @@
-"""A file that consists of pieces of another one and of bytes that were not in it: a header put right, say."""
+"""A file made of pieces of another one and of new bytes, such as a corrected header."""
 
 from __future__ import annotations
 

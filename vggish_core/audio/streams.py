@@ -1,4 +1,4 @@
-"""Ogg, MP4, Matroska, ASF and FLAC: what their structure says of a missing end, before anything is decoded."""
+"""Missing ends of Ogg, MP4, Matroska, ASF and FLAC files, found in their structure before decoding."""
 
 from __future__ import annotations
 

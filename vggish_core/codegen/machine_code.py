@@ -18,7 +18,7 @@ from vggish_core.codegen.vector_code import CPU_NAME_VARIABLE
 
 _lock = threading.Lock()
 _engines: list[Any] = []
-"""What holds the compiled code, for as long as the process lives."""
+"""Owners of the compiled code, for as long as the process lives."""
 
 
 def function(module: ir.Module, name: str, arguments: Sequence[ir.Type]) -> tuple[ir.IRBuilder, Sequence[ir.Value]]:

@@ -1,4 +1,4 @@
-"""What this machine's processor can do beyond what TensorFlow always uses."""
+"""Processor features of this machine beyond those that TensorFlow always uses."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def require_bfloat16(flags: frozenset[str] | None = None) -> None:
     flags = processor_flags() if flags is None else flags
     if not flags & set(_BFLOAT16_FLAGS):
         wanted = " nor ".join(_BFLOAT16_FLAGS.values())
-        found = f"this processor has neither {wanted}" if flags else f"{platform.system()} does not tell whether"
+        found = f"this processor has neither {wanted}" if flags else f"{platform.system()} does not say whether"
         if not flags:
             found += f" this processor has {' or '.join(_BFLOAT16_FLAGS.values())}"
         raise UnsupportedProcessorError(f"{found}. Use precision float32.")

@@ -82,7 +82,7 @@ def lanes_in_order(positions: Sequence[int]) -> ir.Constant:
 
 
 def register_tile() -> RegisterTile:
-    """What suits the processor that code is generated for: this one, or a level that `NUMBA_CPU_NAME` names."""
+    """The vector kind of the processor that code is generated for: this one, or a level that `NUMBA_CPU_NAME` names."""
     if (level := _named_level()) is not None:
         return level
     features = binding.get_host_cpu_features()
@@ -94,7 +94,7 @@ def register_tile() -> RegisterTile:
 
 
 def _named_level() -> RegisterTile | None:
-    """What `NUMBA_CPU_NAME` stands for, if it names a level."""
+    """The level that `NUMBA_CPU_NAME` names, if it names one."""
     return _LEVELS.get(os.environ.get(CPU_NAME_VARIABLE, "").lower())
 
 

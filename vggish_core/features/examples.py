@@ -213,7 +213,7 @@ def wavfile_to_examples(
 
 
 def not_finite_at(place: tuple[int, int], first_example: int, hop_frames: int) -> str:
-    """What `first_not_finite` found in examples from `first_example` on -> one line for the user."""
+    """The result of `first_not_finite` in examples from `first_example` on -> one line for the user."""
     frame = (first_example + place[0]) * hop_frames + place[1]
     seconds = frame * params.STFT_HOP_LENGTH_SECONDS
     return f"the log-mel {seconds:.2f} s from the start is not finite: the samples there are far too large"

@@ -156,7 +156,7 @@ def _clock_increment(ratio: Ratio) -> float:
 
 @lru_cache(maxsize=8)
 def kernel(rate_hz: int, dtype: str) -> FilterBank | Resampy:
-    """What computes blocks at this rate in this type; kept, for the files of a corpus share a few rates."""
+    """The filter bank for this rate and type; cached, because the files of a corpus share a few rates."""
     ratio = Ratio(rate_hz)
     if not FilterBank.fits(ratio):
         return Resampy(ratio)

@@ -1,4 +1,4 @@
-"""Made signals: the original programs' test tone and classes, and varied sounds to try a network on."""
+"""Synthetic signals: the original programs' test tone and classes, and varied sounds to try a network on."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ class SampleBuffer:
         return self._stop - self._start
 
     def extend(self, count: int) -> np.ndarray:
-        """Room for `count` samples more, to be written by the caller."""
+        """Space for `count` more samples, to be written by the caller."""
         if self._stop + count > len(self._data):
             held = self.view()
             if len(held) + count > len(self._data):

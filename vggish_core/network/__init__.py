@@ -1,1 +1,1 @@
-"""Log-mel examples -> embeddings: VGGish, by TensorFlow or by kernels of our own, and its postprocessing."""
+"""Log-mel examples -> embeddings: VGGish, by TensorFlow or by our own kernels, and its postprocessing."""

@@ -1,4 +1,4 @@
-"""The network as `Embedder` runs it: in one fixed shape, by the kernel that is asked for, checked against the graph."""
+"""The network as `Embedder` runs it: in one fixed shape, by the chosen kernel, checked against the graph."""
 
 from __future__ import annotations
 

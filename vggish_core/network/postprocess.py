@@ -108,7 +108,7 @@ def _load(path: str) -> dict[str, np.ndarray]:
 
 def _reason(error: Exception) -> str:
     # NumPy takes what it does not know for a pickle, and advises to load that.
-    return "it is none" if "pickle" in str(error) else str(error)
+    return "it is not one" if "pickle" in str(error) else str(error)
 
 
 def _array(found: dict[str, np.ndarray], name: str, shapes: list[tuple[int, ...]], path: str) -> np.ndarray:

@@ -42,7 +42,7 @@ EARLY, LATE = CONVOLUTIONS[:3], CONVOLUTIONS[3:]
 
 @dataclass(frozen=True)
 class Factors:
-    """What the kernels read of a checkpoint, by layer, each array flat float32 from the beginning of a cache line.
+    """The kernels' view of a checkpoint: flat float32 arrays by layer, each from the beginning of a cache line.
 
     Attributes:
       weights: as they lie in memory for a `RegisterTile`; those of convolutions but the first are transformed.
@@ -178,7 +178,7 @@ class WinogradNetwork:
 
 
 class _Workspace:
-    """What one thread writes on the way, 24 MB: padded inputs of convolutions, whose margins stay zero, and planes."""
+    """One thread's scratch memory, 24 MB: padded inputs of convolutions, whose margins stay zero, and planes."""
 
     def __init__(self) -> None:
         self.examples = np.zeros((EARLY_EXAMPLES, params.NUM_FRAMES + 2, params.NUM_BANDS + 2), np.float32)
@@ -193,7 +193,7 @@ class _Workspace:
 
 
 def available_processors() -> int:
-    """How many processors this process may use."""
+    """The number of processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

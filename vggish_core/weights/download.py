@@ -1,4 +1,4 @@
-"""One file over HTTP: whole and right, or not there at all."""
+"""Downloads one file over HTTP: whole and verified, or not at all."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _RETRIED_STATUS = (408, 425, 429)  # and every 5xx
 
 
 class DownloadError(UserError):
-    """A file that could not be had, or was not the right one."""
+    """A file that could not be downloaded, or was not the right one."""
 
 
 class NoAnswerError(DownloadError):

@@ -72,7 +72,7 @@ class Weights:
 
 
 def resolve(given: str | os.PathLike[str], kind: Kind, opener: Opener | None = None, sha256: str = "") -> Weights:
-    """What a user gave -> a local file.
+    """A user's choice -> a local file.
 
     Args:
       given: "released", "standin", a path or a URI.
@@ -197,7 +197,7 @@ def _alone(lock: Path) -> Iterator[None]:
 
 
 def _cached(uri: str, kind: Kind, folder: Path, sha256: str) -> Weights | None:
-    """What the cache has of a URI's content, if that is known and whole."""
+    """The cached content of a URI, if it is known and whole."""
     place = folder / sha256 / _file_name(uri)
     if not sha256 or not place.parent.is_dir():
         return None

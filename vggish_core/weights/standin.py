@@ -22,7 +22,7 @@ from vggish_core.cache import cache_directory
 from vggish_core.subprocesses import last_words, run_module
 
 NAME = "standin (random weights, no meaning)"
-"""What every place that names the model shows."""
+"""The name shown for the model wherever it appears."""
 
 CHECKPOINT_FILE = "vggish_model.ckpt"
 PCA_FILE = "vggish_pca_params.npz"

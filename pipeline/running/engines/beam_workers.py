@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from typing import Any
 
-from apache_beam.portability.api import endpoints_pb2
+from apache_beam.portability.api import beam_fn_api_pb2, endpoints_pb2
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner, worker_handlers
 from apache_beam.transforms import environments
 from google.protobuf import json_format, text_format
 
 from pipeline.running.engines import worker_processes
+from pipeline.storage import options
 
 URN = "vggish_pipeline:env:worker_processes:v1"
 
@@ -42,6 +44,7 @@ class _Handler(worker_handlers.GrpcWorkerHandler):
             "CONTROL_API_SERVICE_DESCRIPTOR": text_format.MessageToString(control),
             "LOGGING_API_SERVICE_DESCRIPTOR": text_format.MessageToString(self.logging_api_service_descriptor()),
             "PIPELINE_OPTIONS": json_format.MessageToJson(self.provision_info.provision_info.pipeline_options),
+            worker_processes.STORE_OPTIONS: json.dumps(options.current()),  # the runner hands on none of Beam's
         }
         self._process.serve(environment, self._lost)
 
@@ -58,7 +61,7 @@ class _Handler(worker_handlers.GrpcWorkerHandler):
 
 
 def _refuse(error: Exception, request: object) -> None:
-    if request is not worker_handlers.BeamFnControlServicer._DONE_MARKER:
+    if isinstance(request, beam_fn_api_pb2.InstructionRequest):  # not what says that there are no more
         raise error
 
 

@@ -1,4 +1,4 @@
-"""A first, small job: a worker of the engine looks at itself before it is given work, and its answer is told plainly.
+"""A first, small job: a worker of the engine checks itself before it gets work, and its answer is shown plainly.
 
 What is found is a `FlagError`: one line that says what is wrong, one that says what to do, exit status 2.
 """
@@ -59,7 +59,7 @@ def ask_worker(engine: Engine, job: Job, inputs: Sequence[str]) -> str:
 
 
 def _unfit(engine: Engine, text: str) -> FlagError:
-    """What an engine says of a question that failed -> the error for the user."""
+    """An engine's message about a question that failed -> the error for the user."""
     if found := re.search(r"UnfitWorkerError: (.+?)(?: \[while running|\\n|\n|$)", text):
         what, _, remedy = found[1].partition(". ")
         return FlagError(what, remedy)
@@ -75,7 +75,7 @@ def _unfit(engine: Engine, text: str) -> FlagError:
             "Use EXTERNAL; for Python's own job service, --environment_type beam:env:harness_subprocess_python:v1 "
             "--environment_config 'python -m apache_beam.runners.worker.sdk_worker_main'",
         )
-    lines = [line.strip() for line in runners.told(RuntimeError(text)).splitlines() if line.strip()]
+    lines = [line.strip() for line in runners.message_of(RuntimeError(text)).splitlines() if line.strip()]
     return FlagError(
         f"{engine.runner} ({engine.environment}) could not do a first, small job: {lines[-1][:300] if lines else text}",
         "Look at the engine's own log; --verbose shows the whole error",

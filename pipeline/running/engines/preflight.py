@@ -1,4 +1,4 @@
-"""An engine, looked at before any work begins: whether it answers, and whether it is said what its workers are.
+"""Checks of an engine before any work begins: that it answers, and that its workers are specified.
 
 What is found is a `FlagError`: one line that says what is wrong, one that says what to do, exit status 2.
 """
@@ -28,7 +28,7 @@ WORKERS = (
 
 
 def look(engine: Engine) -> None:
-    """Whether the engine that is named is there, as far as can be told from here in some seconds.
+    """Checks that the engine is there, as far as this machine can see in some seconds.
 
     Raises:
       FlagError: it does not answer, its jar or binary is missing, or nobody said what its workers are.
@@ -97,7 +97,7 @@ def _look_at_prism(location: str | None) -> None:
     if not path.is_file():
         raise FlagError(f"--prism_location {location}: there is no such file", f"Build it ({build}) and give its path")
     if not os.access(path, os.X_OK) and not zipfile.is_zipfile(path):
-        raise FlagError(f"--prism_location {location} is no program", f"chmod +x {location}")
+        raise FlagError(f"--prism_location {location} is not a program", f"chmod +x {location}")
 
 
 def _look_at_flink(master: str, version: str) -> None:
@@ -114,7 +114,7 @@ def _look_at_flink(master: str, version: str) -> None:
         ) from error
     if not managers:
         raise FlagError(
-            f"--flink_master {master}: the cluster has no task managers", "Start one a host: taskmanager.sh"
+            f"--flink_master {master}: the cluster has no task managers", "Start one per host: taskmanager.sh"
         )
     if running.split(".")[:2] != version.split(".")[:2]:
         raise FlagError(
@@ -138,7 +138,7 @@ def _look_at_jar(jar: str | None, java: str | None) -> None:
 
 
 def _look_at_environment(engine: Engine, portable: Any, options: Any) -> None:
-    """Whether it is said what the workers are; of those on this machine, whether they are there."""
+    """Checks that the workers are specified, and that those on this machine are there."""
     from apache_beam.options.pipeline_options import SetupOptions, WorkerOptions
 
     kind, config = engine.environment, portable.environment_config

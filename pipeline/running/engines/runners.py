@@ -24,14 +24,14 @@ ONE_PROCESS = "no_use_multiple_sdk_containers"
 """Dataflow's experiment: one worker process a machine, not one a core."""
 
 _STEP = re.compile(r"\s*\[while running '[^']*'\]")
-"""What Beam adds to the message of an error: the step that it comes from."""
+"""The step of an error, which Beam adds to its message."""
 _LOST = re.compile("SDK worker disconnected|Channel closed prematurely|Worker subprocess exited|harness.*disconnected")
-"""What Prism, Python's job service and Flink say of a worker process that is gone."""
+"""Messages of Prism, Python's job service and Flink about a worker process that is gone."""
 
 
 @dataclass(frozen=True)
 class Engine:
-    """A runner and what was decided for its workers.
+    """A runner and the settings of its workers.
 
     Attributes:
       runner: Beam's name of it; `DirectRunner` has become the in-process FnApiRunner.
@@ -41,7 +41,7 @@ class Engine:
       environment: what a portable engine's workers are: LOOPBACK, EXTERNAL, PROCESS, DOCKER or a URN of Beam.
       in_pieces: True where a job is a sequence of committed pieces: the engine would lose all with one worker.
       processes: True where workers are processes that this one starts (`worker_processes`).
-      watch: told how a job goes.
+      watch: called with a job's progress.
     """
 
     runner: str
@@ -59,12 +59,12 @@ class Engine:
         return self.local or self.environment == "LOOPBACK"
 
     def describe(self) -> dict[str, Any]:
-        """What the manifest says of it."""
+        """The engine's entry in the manifest."""
         environment = {"environment": self.environment} if self.environment else {}
         return {"runner": self.runner, "workers": self.workers, **environment}
 
     def announced(self, decoders: int, threads: int, piece_s: float) -> str:
-        """What was chosen, with the job's own settings (0: by each worker) -> a line for the user."""
+        """The engine, with the job's own settings (0: each worker's choice) -> a line for the user."""
         where = "" if self.local else f" ({self.environment or 'its own workers'})"
         processes = f"{self.workers} processes" if self.workers > 1 else "one process" if self.here else "each process"
         per = "with " if self.workers == 1 else "each with "
@@ -97,8 +97,8 @@ class WorkerLostError(JobError):
     def __init__(self, runner: str, said: str) -> None:
         super().__init__(
             f"a worker process of {runner} ended in the middle of the job ({said})",
-            "Run the same command again: what was committed is kept. If it happens again, look whether the system "
-            "ended it for want of memory: fewer --decoders and --threads, or a larger machine",
+            "Run the same command again: what was committed is kept. If it happens again, check whether the "
+            "system ran out of memory: use fewer --decoders and --threads, or a larger machine",
         )
 
 
@@ -115,7 +115,7 @@ def choose(runner: str, rest: Sequence[str]) -> Engine:
     known = StandardOptions.KNOWN_RUNNER_NAMES
     if "." not in runner and runner.lower() not in (name.lower() for name in known):
         near = difflib.get_close_matches(runner, known, n=1, cutoff=0.5) or ["DirectRunner"]
-        raise FlagError(f"--runner {runner!r} is none of Beam's runners", f"Did you mean {near[0]}?")
+        raise FlagError(f"--runner {runner!r} is not one of Beam's runners", f"Did you mean {near[0]}?")
     name = runner.lower()
     local = name in LOCAL_RUNNERS
     given = PipelineOptions(list(rest))
@@ -160,12 +160,12 @@ def is_here(address: str) -> bool:
 
 
 def cores_a_worker(engine: Engine) -> int:
-    """How many processors one worker process of the engine has for itself; 0: each worker has to see."""
+    """The number of processors for one worker process of the engine; 0: each worker finds out."""
     return max(1, cores() // engine.workers) if engine.here else 0
 
 
-def told(error: BaseException) -> str:
-    """An error, perhaps one that an engine brought back from a worker -> what the step that failed had to say."""
+def message_of(error: BaseException) -> str:
+    """An error, perhaps from an engine's worker -> the failed step's message."""
     text = _last_line(error) or type(error).__name__
     return re.sub(r"^[\w.]+(Error|Exception|Busy|Differ): ", "", text)
 
@@ -219,10 +219,10 @@ def run(engine: Engine, construct: Callable[[Any], Any], resource_hints: Sequenc
     except Exception as error:
         if lost := _LOST.search(str(error)):
             raise WorkerLostError(engine.runner, lost[0]) from error
-        told = explained(error)
-        if told is error:
+        found = explained(error)
+        if found is error:
             raise
-        raise told from error
+        raise found from error
     return result
 
 

@@ -1,4 +1,4 @@
-"""A job written down instead of run: a template that Dataflow starts later, or with --dry_run only a look at it.
+"""A job written as a template that Dataflow starts later, or with --dry_run only built and described.
 
 A template's job stages shards in the output, as any run does; there is nobody to commit them. The same command without
 `--template_location`, on any runner, finds and commits them, and computes what is missing. Until then the plan stays.

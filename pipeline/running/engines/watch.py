@@ -1,4 +1,4 @@
-"""A running job as seen from where it was submitted: its stage, and what the engine tells of its counters and its page.
+"""A running job as seen by its submitter: its stage, and the engine's counters and page.
 
 On this machine workers keep tallies (`pipeline.running.counts`); elsewhere Beam's counters are asked for now and then,
 where the engine gives them while the job runs.
@@ -22,7 +22,7 @@ POLL_S = 10.0
 
 
 class Watch:
-    """What is known of a job while it runs; called by the thread that runs it, read by the one that draws.
+    """The state of a running job; updated by the thread that runs it, read by the one that draws.
 
     Attributes:
       stage: "planning", "embedding" or "committing".
@@ -79,7 +79,7 @@ class Watch:
 
 
 def counted(counters: Iterable[Any]) -> Counts:
-    """Beam's counters (`MetricResult`s) -> what they count; those that the engine does not tell are 0."""
+    """Beam's counters (`MetricResult`s) -> their counts; those that the engine does not report are 0."""
     found = Counts()
     for counter in counters:
         name = (counter.key.metric.namespace, counter.key.metric.name)

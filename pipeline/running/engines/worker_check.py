@@ -1,4 +1,4 @@
-"""What a worker of an engine says of itself before it is given work: versions, weights, files. Runs on the worker.
+"""A worker's check of itself before it gets work: versions, weights, files. Runs on the worker.
 
 What it is asked and what it answers is plain data, so that another version of this package understands it too.
 """
@@ -63,7 +63,7 @@ def answer(_: bytes, question: Mapping[str, Any], uri: str) -> None:
 
 
 def unfit(question: Mapping[str, Any]) -> str:
-    """What a submitter asks -> why this process cannot do the job, and what to do; "" if it can."""
+    """A submitter's question -> why this process cannot do the job, and what to do; "" if it can."""
     theirs, ours = question["versions"], manifest.versions()
     install = "Install the submitter's version there."
     if (python := _minor(theirs["python"])) != _minor(ours["python"]):

@@ -19,6 +19,8 @@ from typing import IO
 
 from pipeline.decoding import decoders
 from pipeline.running import garbage
+from pipeline.running.engines.worker_processes import STORE_OPTIONS
+from pipeline.storage import options
 
 
 def main() -> None:
@@ -43,6 +45,8 @@ def main() -> None:
 def serve(environment: Mapping[str, str]) -> None:
     """Where a runner is -> what it asks for is done, until it says that the graph has ended."""
     from apache_beam.runners.worker import sdk_worker, sdk_worker_main
+
+    options.adopt(json.loads(environment[STORE_OPTIONS]))
 
     # Beam prints the traceback of what failed, besides logging and answering it: the command says what there is to say.
     vars(sdk_worker)["print"] = lambda *values, **how: None

@@ -1,6 +1,6 @@
 """Worker processes of this machine that serve one graph after another.
 
-A job here is a sequence of graphs, and Beam starts worker processes anew for each: every one would import and load the
+A job here is a sequence of graphs, and Beam starts new worker processes for each: every one would import and load the
 network again, some 12 s of a core with TensorFlow. These stay until the job is done. `beam_workers` hands them graphs;
 `worker_process` is what runs in them.
 """
@@ -18,6 +18,8 @@ from contextlib import contextmanager, suppress
 from vggish_core.subprocesses import PACKAGES
 
 COMMAND = (sys.executable, "-m", "pipeline.running.engines.worker_process")
+STORE_OPTIONS = "STORE_OPTIONS"
+"""What `pipeline.storage.options` is about, besides what Beam's worker expects."""
 END_TIMEOUT_S = 10.0
 """Seconds that a process has to end by itself, before it is killed."""
 

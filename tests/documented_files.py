@@ -1,7 +1,7 @@
-"""A folder with what the documentation's commands name, all of it made. Not a test itself.
+"""A folder with the files that the documentation's commands name, all of them synthetic. Not a test itself.
 
 `recordings` is what `examples.make_audio` makes without its two bad files; the records of `audioset` are of the
-stand-in weights, so that a model that was trained on them takes audio here.
+stand-in weights, so that a model trained on them accepts audio here.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ NAMES = ("Dog", "Rain", "Siren", "Piano", "Laughter", "Thunder", "Drill", "Clapp
 NOT_EMBEDDED = ("too short", "notes")
 
 
-def furnish(folder: Path, example_audio: Path, raw: bool = True) -> None:
-    """Fills an empty folder, with raw embeddings beside the others only if they are wanted."""
+def make_files(folder: Path, example_audio: Path, raw: bool = True) -> None:
+    """Fills an empty folder; adds raw embeddings if `raw`."""
     (folder / "recordings").mkdir()
     (folder / "clips").mkdir()
     made = [path for path in sorted(example_audio.rglob("*.*")) if path.stem not in NOT_EMBEDDED]
