@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 from pipeline.types import Damaged, EmbeddingKind, RecordFormat, ShortClips
 from vggish_core import params
 
 PIECE_S = 120.0
 """How long a piece is meant to take: on this machine, what is done is committed so often."""
+PRECISIONS = ("float32", "bfloat16")
+KERNELS = ("winograd", "direct")
 FEATURES_VERSION = 3
 """Raised by whoever changes code in a way that changes bytes: outputs of another version are not a cache."""
 
@@ -32,6 +35,12 @@ class FrontEnd:
     short_clips: ShortClips = "skip"
     max_duration_seconds: float | None = None
     damaged: Damaged = "fail"
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a value that does not exist; gives the hop its shortest decimal form."""
+        _expect_one_of("short_clips", self.short_clips, get_args(ShortClips))
+        _expect_one_of("damaged", self.damaged, get_args(Damaged))
+        object.__setattr__(self, "hop_seconds", checked_hop(self.hop_seconds))
 
     @property
     def hop_frames(self) -> int:
@@ -84,6 +93,12 @@ class Model:
     batch_size: int = 64
     threads: int = 0
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for a value that does not exist."""
+        _expect_one_of("embeddings", self.embeddings, get_args(EmbeddingKind))
+        _expect_one_of("precision", self.precision, PRECISIONS)
+        _expect_one_of("convolutions", self.convolutions, KERNELS)
+
 
 @dataclass(frozen=True)
 class Output:
@@ -100,6 +115,10 @@ class Output:
     num_shards: int = 0
     record_format: RecordFormat = "audioset"
     array: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a layout that does not exist."""
+        _expect_one_of("record_format", self.record_format, get_args(RecordFormat))
 
 
 @dataclass(frozen=True)
@@ -157,5 +176,10 @@ def checked_hop(seconds: float) -> float:
     """
     frames = seconds * 100
     if not 0.5 < frames < math.inf or abs(frames - round(frames)) > 1e-6:
-        raise ValueError(f"{seconds} is not a multiple of 0.01 s, the hop of log-mel frames")
+        raise ValueError(f"hop_seconds: {seconds} is not a multiple of 0.01 s, the hop of log-mel frames")
     return round(frames) / 100
+
+
+def _expect_one_of(name: str, value: str, known: Sequence[str]) -> None:
+    if value not in known:
+        raise ValueError(f"{name} is {value!r}, which is none of: {', '.join(known)}")

@@ -110,7 +110,8 @@ def hop_seconds(text: str) -> float:
     try:
         return checked_hop(value)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error).replace(str(value), repr(text), 1)) from None
+        message = str(error).removeprefix("hop_seconds: ").replace(str(value), repr(text), 1)
+        raise argparse.ArgumentTypeError(message) from None
 
 
 def share_or_count(text: str) -> str:

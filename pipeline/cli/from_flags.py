@@ -89,12 +89,11 @@ def load(model: Model) -> None:
     from pipeline.embedding import embed
     from vggish_core.codegen.processor import UnsupportedProcessorError
 
-    try:
-        embed.shared_worker(model, check=True)
-    except UnsupportedProcessorError as error:
-        raise FlagError(f"--precision {model.precision}: {error.found}", error.remedy) from error
-    except UserError as error:
-        raise FlagError(f"--checkpoint: {error.found}", error.remedy) from error
+    with about("--checkpoint"):
+        try:
+            embed.shared_worker(model, check=True)
+        except UnsupportedProcessorError as error:
+            raise FlagError(f"--precision {model.precision}: {error.found}", error.remedy) from error
 
 
 @contextmanager
@@ -105,6 +104,8 @@ def about(flag: str, *lists: str | None) -> Iterator[None]:
 
     try:
         yield
+    except FlagError:  # names its flag itself
+        raise
     except (UserError, OSError) as error:
         found, remedy = messages.parts(error)
         listed = any(file and found.startswith(storage.absolute(file)) for file in lists)  # says itself where

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, get_args
 
 from pipeline.cli.flags import hop_seconds, positive_float, positive_int, share_or_count, task
-from pipeline.settings import PIECE_S, Decoding, FrontEnd, Model, Output
+from pipeline.settings import KERNELS, PIECE_S, PRECISIONS, Decoding, FrontEnd, Model, Output
 from pipeline.types import Damaged, DuplicateIds, EmbeddingKind, RecordFormat, SegmentAudio, ShortClips
 
 
@@ -102,13 +102,13 @@ def add_model(group: Any) -> None:
     )
     group.add_argument(
         "--precision",
-        choices=("float32", "bfloat16"),
+        choices=PRECISIONS,
         default=Model.precision,
         help="of the network (default: %(default)s)",
     )
     group.add_argument(
         "--convolutions",
-        choices=("winograd", "direct"),
+        choices=KERNELS,
         default=None,
         help="kernel: 4 x fewer multiplications, or TensorFlow's own (default: winograd; direct with bfloat16)",
     )

@@ -11,6 +11,8 @@ import sys
 from contextlib import suppress
 from typing import TextIO
 
+from pipeline.errors import JobError
+
 
 class Stream(io.TextIOWrapper):
     """A text stream to a file descriptor; once that cannot be written to, it writes nowhere.
@@ -83,7 +85,7 @@ def unwritten(stream: TextIO) -> str:
 
 
 def expect_printed() -> None:
-    """Raises OSError if standard output, which is all that there is to show for the work, could not be written."""
+    """Raises JobError if standard output, which is all that there is to show for the work, could not be written."""
     sys.stdout.flush()
     if unwritten(sys.stdout):
-        raise OSError("the result was not printed: standard output cannot be written to. Direct it to a file")
+        raise JobError("the result was not printed: standard output cannot be written to", "Direct it to a file")

@@ -93,7 +93,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Ended:
-    """A segment was read; the fields of `pipeline.types.Ending`."""
+    """A segment was read; the fields of `pipeline.types.SegmentEnd`."""
 
     segment: int
     examples: int

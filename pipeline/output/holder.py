@@ -42,7 +42,7 @@ class Holder:
 
 
 def host() -> str:
-    """What a process id is unique in: host name, boot, process namespace."""
+    """The scope in which a process id is unique: host name, boot, process namespace."""
     parts = [platform.node()]
     with suppress(OSError):
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())

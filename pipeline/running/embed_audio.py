@@ -6,14 +6,13 @@ its own window, whatever else has the same id. It wires the very steps that the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 
 import apache_beam as beam
 
 from pipeline.embedding import models
 from pipeline.running.whole_clips import FAILED, EmbedAudioDoFn
-from pipeline.settings import Decoding, FrontEnd, Model, checked_hop
+from pipeline.settings import KERNELS, Decoding, FrontEnd, Model
 from pipeline.types import Damaged, Embedding, EmbeddingKind, Failure, ShortClips
 
 
@@ -80,17 +79,10 @@ class EmbedAudio(beam.PTransform):
         reshuffle: bool = True,
     ) -> None:
         super().__init__()
-        _check("embeddings", embeddings, get_args(EmbeddingKind))
-        _check("short_clips", short_clips, get_args(ShortClips))
-        _check("damaged", damaged, get_args(Damaged))
-        _check("precision", precision, ("float32", "bfloat16"))
-        kernels = ("direct",) if precision == "bfloat16" else ("winograd", "direct")
+        kernels = ("direct",) if precision == "bfloat16" else KERNELS
         convolutions = convolutions or kernels[0]
-        _check("convolutions", convolutions, kernels)
-        try:
-            hop_s = checked_hop(hop_seconds)
-        except ValueError as error:
-            raise ValueError(f"hop_seconds: {error}") from None
+        if convolutions not in kernels:
+            raise ValueError(f"convolutions is {convolutions!r}, which is none of: {', '.join(kernels)}")
         numbers = {
             "max_duration_seconds": max_duration_seconds,
             "threads": threads,
@@ -101,7 +93,7 @@ class EmbedAudio(beam.PTransform):
         for name, number in numbers.items():
             if number is not None and not number > 0:
                 raise ValueError(f"{name} is {number!r}, not a number above 0")
-        self.front_end = FrontEnd(hop_s, short_clips, max_duration_seconds, damaged)
+        self.front_end = FrontEnd(hop_seconds, short_clips, max_duration_seconds, damaged)
         self.model = Model(
             checkpoint=checkpoint,
             pca_params=pca,
@@ -121,8 +113,3 @@ class EmbedAudio(beam.PTransform):
         typed = step.with_output_types(tuple[str, Embedding], **{FAILED: tuple[str, Failure]})
         result = audio | "Embed audio" >> typed.with_outputs(FAILED, main="embeddings")
         return Embedded(result.embeddings, result[FAILED])
-
-
-def _check(name: str, value: str, known: Iterable[str]) -> None:
-    if value not in known:
-        raise ValueError(f"{name} is {value!r}, which is none of: {', '.join(known)}")

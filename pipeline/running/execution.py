@@ -18,7 +18,7 @@ from pipeline.settings import PIECE_S, Job
 
 @contextmanager
 def begun() -> Iterator[None]:
-    """User errors that end the block become `JobError`s: the work was begun.
+    """Errors of users, files and the system that end the block become `JobError`s: the work was begun.
 
     Raises:
       JobError: with the cause's own words.
@@ -29,6 +29,8 @@ def begun() -> Iterator[None]:
         raise
     except UserError as error:
         raise JobError(error.found, error.remedy) from error
+    except OSError as error:
+        raise JobError(str(error) or type(error).__name__) from error
 
 
 @dataclass(frozen=True)

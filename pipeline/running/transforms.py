@@ -30,8 +30,8 @@ examples would cross from one to the other."""
 class ExtractExamples(beam.PTransform):
     """Requests, and what passes unchanged -> log-mel examples.
 
-    PCollection[Reading | Failure | Drop] -> PCollection[ExampleBlock | Ending | Failure | Drop]. Long requests are
-    split first; only references cross the shuffle.
+    PCollection[DecodeRequest | Failure | Removal] -> PCollection[Extracted | Removal]. Long requests are split first;
+    only references cross the shuffle.
     """
 
     def __init__(self, front_end: settings.FrontEnd, decoding: settings.Decoding) -> None:
@@ -117,7 +117,7 @@ class EmbedDoFn(beam.DoFn):
 
 
 class EmbedExamples(beam.PTransform):
-    """PCollection[ExampleBlock | Ending | Failure | Drop] -> PCollection[Embedding | Ending | Failure | Drop]."""
+    """PCollection[Extracted | Removal] -> PCollection[Outcome]."""
 
     def __init__(
         self,
@@ -138,7 +138,7 @@ class EmbedExamples(beam.PTransform):
 
 
 class WriteShards(beam.PTransform):
-    """PCollection[Embedding | Ending | Failure | Drop] -> PCollection of the staged shards' `ShardResult`s."""
+    """PCollection[Outcome] -> PCollection of the staged shards' `ShardResult`s."""
 
     def __init__(self, output: settings.Output, attempt: str) -> None:
         super().__init__()

@@ -65,7 +65,7 @@ def parent(uri: str) -> str:
 
 
 def _folder(start: str) -> str:
-    """What the names of all in a folder begin with, but for the slash -> the folder: `below` gives that slash again."""
+    """The start of all names in a folder, without the slash -> the folder: `below` gives that slash again."""
     return f"{start}/" if start.endswith("/") else start
 
 
@@ -123,7 +123,7 @@ def list_folder(uri: str) -> list[FileInfo]:
 
 
 def local_look() -> Callable[[str], FileInfo | None]:
-    """A way to look for very many local files: as `info`, of paths from the root; None for what cannot be told."""
+    """Looks for very many local files: as `info`, of absolute paths; None where a file cannot be seen."""
     return local.Look()
 
 
@@ -150,7 +150,7 @@ def look_alike(uri: str) -> str:
 
 
 def why_not_a_file(uri: str) -> str:
-    """What a local path names that cannot be read as a file: "a pipe", say; "" for files and what is elsewhere."""
+    """The kind of a local path that cannot be read as a file: "a pipe", say; "" for files and remote URIs."""
     return local.why_not_a_file(local_path(uri)) if is_local(uri) else ""
 
 
@@ -231,7 +231,7 @@ def write_if(uri: str, data: bytes, version: str | None) -> bool:
 
 
 def why_not_an_output(uri: str) -> str:
-    """What speaks against a folder as one that a run writes to, and two runs must not at a time; "" for nothing."""
+    """Why a run cannot write to a folder, or could not keep another run out of it; "" if it can."""
     if is_local(uri):
         return local.why_not_a_folder(absolute(uri))
     from pipeline.storage import remote
@@ -246,7 +246,7 @@ def mkdirs(uri: str) -> None:
 
 
 class _Files(Protocol):
-    """What both kinds of storage do; `uri`s as they want them."""
+    """The operations of local and remote storage, by their own paths."""
 
     def kind(self, path: str, /) -> Literal["file", "folder"] | None: ...
     def info(self, path: str, /) -> FileInfo: ...

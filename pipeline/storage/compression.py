@@ -1,4 +1,4 @@
-"""Compressed files -> their content, as a file in which one can seek. Which is which is told by the name's end."""
+"""Compressed files -> their content, as a file in which one can seek. The name's end decides which."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _BLOCK = 1 << 20
 _ZSTD_BLOCK = 1 << 12
 """Compressed bytes at a time: they can stand for 32,768 times as many, which the library gives in one piece."""
 _ZSTD_WINDOW = 1 << 27
-"""As far back as the zstd program itself lets a file refer unless told otherwise: 128 MB."""
+"""As far back as the zstd program itself lets a file refer by default: 128 MB."""
 
 
 def kind_of(name: str) -> str | None:
@@ -142,7 +142,7 @@ class _Unpacking(io.RawIOBase):
         self._position = 0
         self._blocks: Iterator[bytes] = iter(())
         self._block, self._block_at = b"", size
-        """What was unpacked last, and where it lies."""
+        """The block that was unpacked last, and its place."""
 
     def close(self) -> None:
         self._file.close()

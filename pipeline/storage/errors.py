@@ -1,4 +1,4 @@
-"""What goes wrong with files, wherever they are: one kind of exception, and another try for what passes."""
+"""Errors of files, local and remote: one kind of exception, and retries for errors that pass."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ _ERRNO_OF_KIND = {
     NotADirectoryError: errno.ENOTDIR,
     IsADirectoryError: errno.EISDIR,
 }
-"""What fsspec raises without a number."""
+"""Exceptions that fsspec raises without a number."""
 _ERRNO_OF_STATUS = {401: errno.EACCES, 403: errno.EACCES, 404: errno.ENOENT, 412: errno.EEXIST}
 _REMEDIES = {
     errno.ENOENT: "Check the path",
@@ -67,7 +67,7 @@ _REMEDIES = {
     errno.ENOSPC: "Make space",
     errno.EDQUOT: "Make space within the quota",
     errno.ENAMETOOLONG: "Choose a shorter name",
-    errno.ELOOP: "Mend the link, which leads back to itself",
+    errno.ELOOP: "Fix the link, which leads back to itself",
 }
 
 
@@ -123,7 +123,7 @@ class StatusError(Exception):
 
 
 class UnansweredError(Exception):
-    """A store did not answer, or not to the end. No OSError, which aiohttp would make one of its own of."""
+    """A store did not answer, or not to the end. Not an OSError, which aiohttp would wrap in one of its own."""
 
 
 def explain(error: BaseException, uri: str, doing: str) -> StorageError:

@@ -130,7 +130,7 @@ async def _pieces(file: BinaryIO) -> AsyncIterator[bytes]:
 
 
 def _credentials(uri: str, scopes: list[str], impersonate: str | None) -> Any:
-    """What Google's library finds on this machine; gcsfs itself would go on without any."""
+    """The credentials that Google's library finds on this machine; gcsfs itself would go on without any."""
     import google.auth
     from google.auth import exceptions, impersonated_credentials
 

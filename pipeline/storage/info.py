@@ -1,4 +1,4 @@
-"""What is known of a file before it is opened."""
+"""A file's size and version, before it is opened."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from pipeline.storage.info import FileInfo
 
 
 def kind(path: str) -> Literal["file", "folder"] | None:
-    """What a path names; links are followed."""
+    """The kind of a path; links are followed."""
     try:
         mode = retried(path, "looking it up", lambda: Path(path).stat()).st_mode
     except OSError as error:
@@ -95,7 +95,7 @@ class Look:
         self._info = lru_cache(_ROWS_OF_A_FILE)(_info_if_seen)
 
     def __call__(self, path: str) -> FileInfo | None:
-        """As `info`, of a path from the root; None where it cannot be told."""
+        """As `info`, of a path from the root; None where the file cannot be seen."""
         return None if self._is_gone(path.rpartition("/")[0]) else self._info(path)
 
 

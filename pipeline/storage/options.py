@@ -26,7 +26,7 @@ def adopt(handed: Options | None) -> None:
 
 
 def current() -> Options:
-    """What this process's stores go by: the command's flags, or the pipeline's in a worker of Beam's, or nothing."""
+    """The options of this process's stores: from the command's flags, a Beam worker's pipeline options, or none."""
     provider = sys.modules.get("apache_beam.options.value_provider")
     if _given is None and provider is not None and provider.RuntimeValueProvider.runtime_options:
         from apache_beam.options.pipeline_options import PipelineOptions

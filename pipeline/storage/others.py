@@ -12,7 +12,7 @@ from pipeline.storage.errors import StorageError
 from pipeline.storage.info import FileInfo
 
 _VERSIONS = ("ETag", "etag", "Last-Modified", "last_modified", "mtime", "modified", "updated", "created")
-"""What one or another file system says of a file that changes with it."""
+"""Attributes of files, by one or another file system, that change with the content."""
 
 
 class OtherStore:

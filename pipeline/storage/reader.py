@@ -20,7 +20,7 @@ Fetch = Callable[[int, int], tuple[bytes, int]]
 
 
 def reading(uri: str, fetch: Fetch) -> BinaryIO:
-    """What fetches ranges of an object -> the file. Raises MissingError where there is none."""
+    """A function that fetches ranges of an object -> the file. Raises MissingError where there is none."""
     return cast(BinaryIO, io.BufferedReader(_Reader(uri, fetch), BUFFER_BYTES))
 
 

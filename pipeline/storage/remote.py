@@ -18,7 +18,7 @@ from pipeline.storage.info import FileInfo
 from pipeline.storage.reader import reading
 
 IN_MEMORY_BYTES = 32 << 20
-"""What is written is held in memory up to this size, beyond it in a temporary file, until it is sent."""
+"""Content to be written is held in memory up to this size, beyond it in a temporary file, until it is sent."""
 PAGE = 1000
 """Objects that a store lists in one answer."""
 _FAMILIES = {"gcs": "gs", "s3a": "s3", "az": "abfs"}
@@ -27,7 +27,7 @@ _EXCLUSIVE = frozenset({"gs", "s3", "memory"})
 
 
 class Store(Protocol):
-    """What each storage does, once, by URIs; errors are its library's own.
+    """The operations of each storage, tried once, by URIs; errors are its library's own.
 
     `page` lists objects whose URIs begin with a text: so many of them, after what an earlier page said (None: from the
     start). `read` is a `reader.Fetch` of each. `write_if` fails with EEXIST or status 412 where the object is not of
@@ -94,7 +94,7 @@ def prepare(uri: str) -> None:
 
 
 def why_not_exclusive(uri: str) -> str:
-    """What keeps two runs from an output that they would both write; "" where one can create files exclusively."""
+    """Why two runs could both write an output of this scheme; "" where files can be created exclusively."""
     scheme = family(uri)
     return "" if scheme in _EXCLUSIVE else f"{scheme}:// cannot create a file only if there is none"
 

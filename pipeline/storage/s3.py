@@ -14,7 +14,7 @@ from pipeline.storage.errors import CredentialsError, status_of
 from pipeline.storage.info import FileInfo, split
 
 PART_BYTES = 64 << 20
-"""What is larger is sent in parts of this size: one request takes 5 GB at most."""
+"""Larger objects are sent in parts of this size: one request takes 5 GB at most."""
 _CONFIG = {
     "connect_timeout": 20,
     "read_timeout": 60,

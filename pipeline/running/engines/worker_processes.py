@@ -19,7 +19,7 @@ from vggish_core.subprocesses import PACKAGES
 
 COMMAND = (sys.executable, "-m", "pipeline.running.engines.worker_process")
 STORE_OPTIONS = "STORE_OPTIONS"
-"""What `pipeline.storage.options` is about, besides what Beam's worker expects."""
+"""Environment variable with `pipeline.storage.options`, beside those that Beam's worker expects."""
 END_TIMEOUT_S = 10.0
 """Seconds that a process has to end by itself, before it is killed."""
 
