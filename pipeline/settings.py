@@ -12,8 +12,8 @@ from typing import Any, get_args
 from pipeline.types import Damaged, EmbeddingKind, RecordFormat, ShortClips
 from vggish_core import params
 
-PIECE_S = 120.0
-"""How long a piece is meant to take: on this machine, what is done is committed so often."""
+PIECE_S = 60.0
+"""Workers write what they have finished at least so often: what a kill may cost."""
 PRECISIONS = ("float32", "bfloat16")
 KERNELS = ("winograd", "direct")
 FEATURES_VERSION = 3

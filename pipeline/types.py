@@ -57,6 +57,8 @@ class Segment:
       count: how many segments the clip has.
       first_example: index within the clip of the segment's first example.
       examples: how many; None: all up to the clip's end (the only, or the last, segment).
+      held: [start, stop) of examples whose embeddings an earlier run left in row files, ascending.
+      ended: (index, count) of segments of which such a run left all, of the clip cut into `count`.
     """
 
     clip: Clip
@@ -64,6 +66,8 @@ class Segment:
     count: int = 1
     first_example: int = 0
     examples: int | None = None
+    held: tuple[tuple[int, int], ...] = ()
+    ended: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,17 +79,49 @@ class DecodeRequest:
 
 
 @dataclass(frozen=True)
-class DecodeRequestRef:
-    """A request of so many segments that only its place in the plan travels (`pipeline.corpus.plan_file.load`).
+class Unit:
+    """A unit of work: requests that one worker decodes and embeds one after another.
+
+    Attributes:
+      requests: of clips that lie next to each other in the output.
+      asks: the file of its only request is asked first whether it can be decoded in parts.
+    """
+
+    requests: tuple[DecodeRequest, ...]
+    asks: bool = False
+
+
+@dataclass(frozen=True)
+class UnitRef:
+    """A unit's place in the plan: what travels of it (`pipeline.corpus.plan_file.load`).
 
     Attributes:
       part: URI of the plan's file.
-      offset_bytes, size_bytes: of the request's line in it.
+      offset_bytes, size_bytes: of the unit's line in it.
+      asks: as in the unit.
     """
 
     part: str
     offset_bytes: int
     size_bytes: int
+    asks: bool = False
+
+
+@dataclass(frozen=True)
+class RowsRef:
+    """The rows of a shard in a row file (`pipeline.output.journal.rows`).
+
+    Attributes:
+      shard: its index.
+      name: of the file, in the output's folder of row files.
+      offset_bytes, size_bytes, sha256: of the shard's part of the file.
+    """
+
+    shard: int
+    name: str
+    offset_bytes: int
+    size_bytes: int
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -143,6 +179,7 @@ class SegmentEnd:
       format: container and codec, "WAV/PCM_16" or "mov,mp4/aac" say.
       silent: True where every sample was zero.
       damaged: why the file is, if what decodes of it was kept.
+      first_example: index within the clip of the segment's first example.
     """
 
     clip: Clip
@@ -155,6 +192,7 @@ class SegmentEnd:
     format: str
     silent: bool = False
     damaged: str = ""
+    first_example: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +222,52 @@ class Removal:
 
 
 @dataclass(frozen=True)
+class ShardEntry:
+    """A complete shard, as the manifest lists it.
+
+    Attributes:
+      index, name: position among the output's shards, name of the record file.
+      records, failed, skipped: clips by outcome.
+      examples, audio_seconds: of the records.
+      bytes, sha256: of the record file.
+      ledger_sha256: of the ledger.
+      failures, skips: clips by reason.
+      damaged: records of what decodes of a damaged file.
+    """
+
+    index: int
+    name: str
+    records: int
+    failed: int
+    skipped: int
+    examples: int
+    audio_seconds: float
+    bytes: int
+    sha256: str
+    ledger_sha256: str
+    failures: dict[str, int]
+    skips: dict[str, int]
+    damaged: int = 0
+
+
+@dataclass(frozen=True)
+class StagedShard:
+    """A staged shard.
+
+    Attributes:
+      entry: what the manifest will say of it.
+      staged: its files' common name below the output: `staged` + ".tfrecord" and ".jsonl" (ledger).
+      base_ledger_sha256: of the committed ledger that it was merged with; "" if there was none.
+      unequal_rows: rows that two machines made and that differ by one step; see docs/records.md.
+    """
+
+    entry: ShardEntry
+    staged: str
+    base_ledger_sha256: str
+    unequal_rows: int = 0
+
+
+@dataclass(frozen=True)
 class Corpus:
     """The clips to embed, and the inputs that cannot be clips.
 
@@ -201,8 +285,8 @@ class Corpus:
 Extracted = ExampleBlock | SegmentEnd | Failure
 """A decoder's output for a segment: blocks and one ending, or (possibly after some blocks) one failure."""
 
-Outcome = Embedding | SegmentEnd | Failure | Removal
-"""The input of the shard writer."""
+Outcome = Embedding | SegmentEnd | Failure
+"""A piece of what becomes of a clip."""
 
 RecordFormat = Literal["audioset", "youtube8m"]
 EmbeddingKind = Literal["quantized", "pca", "raw"]

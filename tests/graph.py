@@ -25,12 +25,13 @@ from apache_beam.typehints import typehints
 
 from pipeline.decoding.extract import ExtractDoFn
 from pipeline.running.transforms import EmbedDoFn
-from pipeline.types import DecodeRequest, DecodeRequestRef, Embedding, Failure, Removal, SegmentEnd
+from pipeline.types import DecodeRequest, Failure, Removal, RowsRef, ShardEntry, StagedShard, UnitRef
 
 MAX_ELEMENT_BYTES = 64_000
 """Of what crosses a shuffle."""
-REFERENCES = {DecodeRequest, DecodeRequestRef, Failure, Removal}
-OUTCOMES = {Embedding, SegmentEnd, Failure, Removal}
+SMALL = {Failure, Removal, RowsRef, ShardEntry}
+REFERENCES = {bytes, UnitRef, DecodeRequest, *SMALL}
+GROUPED = {StagedShard, *SMALL}
 KINDS = {
     common_urns.primitives.IMPULSE.urn: "impulse",
     common_urns.primitives.FLATTEN.urn: "flatten",
@@ -149,7 +150,8 @@ def _environments(proto: protos.Pipeline) -> Iterator[str]:
 
 def _order(lowered: Lowered, steps: dict[type, str]) -> Iterator[str]:
     kinds = [stage.kind for stage in lowered.stages]
-    wanted = ["impulse", "stage", "reshuffle", "stage", "group by key", "stage"]
+    shuffled = ["stage", "reshuffle"] * 3
+    wanted = ["impulse", *shuffled, "stage", "group by key", "stage", "group by key", "stage"]
     if kinds != wanted:
         yield f"{kinds}, not {wanted}"
     extract, embed = (
@@ -189,7 +191,7 @@ def _types(pipeline: beam.Pipeline) -> Iterator[str]:
         elif isinstance(node.transform, beam.GroupByKey) and not isinstance(
             node.parent.transform, util.ReshufflePerKey
         ):
-            allowed, crossing = OUTCOMES, crossing.tuple_types[1]
+            allowed, crossing = GROUPED, crossing.tuple_types[1]
         else:
             continue
         found = set(crossing.union_types if isinstance(crossing, typehints.UnionConstraint) else [crossing])
@@ -258,7 +260,7 @@ def encoded_sizes(sizes: Sizes | None = None) -> Iterator[Sizes]:
 
 def oversized(sizes: Sizes) -> list[str]:
     """Elements encoded during a run -> those that may not cross a shuffle; nothing if good."""
-    allowed = REFERENCES | OUTCOMES
+    allowed = REFERENCES | GROUPED
     return [
         *(f"{cls.__name__} crossed a shuffle" for cls in sizes if cls not in allowed),
         *(f"{cls.__name__}: {max(of)} bytes" for cls, of in sizes.items() if max(of) > MAX_ELEMENT_BYTES),

@@ -1,10 +1,10 @@
 """The command with a network that costs nothing, for tests that run it many times, and kill it. Not a test itself.
 
 `python -m tests.interrupted_run LOG FLAGS` is `python -m pipeline.run FLAGS` where examples become their own values
-instead of going through VGGish, and pieces keep their first size however busy the machine is; everything else is the
-pipeline as it is. LOG gets a line for what happens: `start`, `piece N` when a piece of N clips begins, `clip ID` when a
-clip has been decoded, `commit` when a piece was committed; with TEST_NOTE_BATCHES set also `rows N` when N examples
-were embedded.
+instead of going through VGGish; everything else is the pipeline as it is. LOG gets a line for what happens: `start`,
+`clip ID` when a clip has been decoded, `kept ID` when all of it is in row files, `commit` when shards were committed;
+with TEST_NOTE_BATCHES set also `rows N` when N examples were embedded. TEST_ROWS_SECONDS is the time from one row file
+to the next, TEST_BATCH the number of examples in a call of the network.
 """
 
 from __future__ import annotations
@@ -12,16 +12,19 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from pipeline import run
 from pipeline.embedding import embed, models
-from pipeline.output import commit, partial_rows, task_state
-from pipeline.running import job
-from pipeline.types import Clip, Extracted, SegmentEnd
+from pipeline.output import commit
+from pipeline.output.journal import rows, writer
+from pipeline.settings import Model
+from pipeline.types import Extracted, SegmentEnd
 
 FLAGS = ["--checkpoint", "standin", "--pca_params", "standin", "--progress", "off", "--report", "off"]
 """Of every such run; where the weights would be is not looked at."""
@@ -36,8 +39,8 @@ def values_of(examples: np.ndarray) -> np.ndarray:
 
 def replacements(note: Callable[[str], None]) -> list[tuple[object, str, Any]]:
     """Replacements in the pipeline: (owner, name, value)."""
-    push, run_piece, commit_shards = embed.EmbeddingStream.push, job.run_piece, commit.commit
-    hold = task_state.hold
+    push, write, commit_shards = embed.EmbeddingStream.push, rows.write, commit.commit
+    shared_worker, missing = embed.shared_worker, Counter[str]()
 
     def noted_push(self: embed.EmbeddingStream, item: Extracted) -> Any:
         if isinstance(item, SegmentEnd):
@@ -49,31 +52,35 @@ def replacements(note: Callable[[str], None]) -> list[tuple[object, str, Any]]:
         note(f"rows {len(examples)}")
         return values
 
-    def noted_piece(task: Any, items: Any, *arguments: Any) -> Any:
-        note(f"piece {sum(isinstance(item, Clip) for item in items)}")
-        return run_piece(task, items, *arguments)
+    def noted_write(directory: str, fingerprint: str, num_shards: int, clips: Any, made_with: Any) -> Any:
+        found = list(clips)
+        result = write(directory, fingerprint, num_shards, found, made_with)
+        for item in found:
+            ended = [end.examples for end in item.endings]
+            missing[item.clip.id] += sum(ended) - sum(len(piece.values) for piece in item.embeddings)
+            if not missing[item.clip.id]:
+                note(f"kept {item.clip.id}")
+        return result
+
+    def small_batches(model: Model, check: bool = False) -> embed.Worker:
+        size = int(os.environ.get("TEST_BATCH", model.batch_size))
+        return shared_worker(replace(model, batch_size=size), check)
 
     def noted_commit(*arguments: Any, **named: Any) -> Any:
         result = commit_shards(*arguments, **named)
         note("commit")
         return result
 
-    def noted_hold(directory: str, results: Any, finished: Any, made_with: Any) -> None:
-        hold(directory, results, finished, made_with)
-        if results:
-            note("commit")
-
     network = noted_values if "TEST_NOTE_BATCHES" in os.environ else values_of
     return [
-        (task_state, "hold", noted_hold),
         (models, "load", lambda model, check=False: models.finished(network)),
         (models, "resolve_checkpoint", lambda model: model),
         (models, "resolve_pca", lambda model: model),
         (embed.EmbeddingStream, "push", noted_push),
-        (job, "run_piece", noted_piece),
+        (embed, "shared_worker", small_batches),
+        (rows, "write", noted_write),
         (commit, "commit", noted_commit),
-        (partial_rows, "ROWS_OF_A_PART", int(os.environ.get("TEST_ROWS_OF_A_PART", partial_rows.ROWS_OF_A_PART))),
-        (job.Pace, "learn", lambda self, cost_bytes, seconds: None),
+        (writer, "FIRST_S", float(os.environ.get("TEST_ROWS_SECONDS", writer.FIRST_S))),
     ]
 
 

@@ -9,10 +9,21 @@ import numpy as np
 
 from pipeline.corpus.plan import shard_of
 from pipeline.output import commit, resume, shards
+from pipeline.output.journal import held, rows
 from pipeline.output.manifest import Manifest
-from pipeline.output.staged import ShardResult
 from pipeline.settings import FrontEnd, Job, Model, Output
-from pipeline.types import Clip, Embedding, EmbeddingKind, Failure, Outcome, RecordFormat, Removal, SegmentEnd
+from pipeline.types import (
+    Clip,
+    Embedding,
+    EmbeddingKind,
+    Failure,
+    Outcome,
+    RecordFormat,
+    Removal,
+    RowsRef,
+    SegmentEnd,
+    StagedShard,
+)
 
 WIDTH = 128
 
@@ -59,21 +70,40 @@ def outcomes_of(item: Clip, kind: EmbeddingKind = "quantized") -> list[Outcome]:
     return [Embedding(item, 0, 0, values), ending(item, len(values))]
 
 
-def stage(of: Job, manifest: Manifest, clips: Iterable[Clip], drops: Sequence[Clip] = ()) -> list[ShardResult]:
+def leave(of: Job, clips: Iterable[Clip]) -> list[RowsRef]:
+    """Clips -> their outcomes in row files, as a job's workers leave them, five clips a file."""
+    every, parts = list(clips), []
+    for at in range(0, len(every), 5):
+        found = rows.gathered(out for item in every[at : at + 5] for out in outcomes_of(item, of.model.embeddings))
+        parts += rows.write(of.output.directory, of.fingerprint(), of.output.num_shards, found, {})
+    return parts
+
+
+def stage(of: Job, manifest: Manifest, clips: Iterable[Clip], drops: Sequence[Clip] = ()) -> list[StagedShard]:
     """Clips -> the staged shards that they fall into."""
-    by_shard: dict[int, list[Outcome]] = {}
-    items: list[Outcome] = [out for item in clips for out in outcomes_of(item, of.model.embeddings)]
-    for item in [*items, *map(Removal, drops)]:
+    return merge(of, manifest, leave(of, clips), drops)
+
+
+def merge(of: Job, manifest: Manifest, parts: Iterable[RowsRef], drops: Sequence[Clip] = ()) -> list[StagedShard]:
+    """Parts of row files -> staged shards."""
+    by_shard: dict[int, list[shards.Piece]] = {}
+    for part in parts:
+        by_shard.setdefault(part.shard, []).append(part)
+    for item in map(Removal, drops):
         by_shard.setdefault(shard_of(item.clip.id, of.output.num_shards), []).append(item)
+    for entry in manifest.shards:
+        if entry.index in by_shard:
+            by_shard[entry.index].append(entry)
     attempt = commit.attempt_name(manifest)
     return [shards.write_shard(of.output, index, found, attempt) for index, found in sorted(by_shard.items())]
 
 
 def write(of: Job, clips: Iterable[Clip], drops: Sequence[Clip] = ()) -> Manifest:
-    """A whole run: start or continue, stage, commit, finish."""
+    """A whole run: start or continue, stage, commit. Row files that are there already are used too."""
     opened = resume.start(of.output.directory, of)
-    commit.commit(of.output.directory, stage(of, opened.manifest, clips, drops))
-    return commit.finish(of.output.directory)
+    there = {part for file in held.look(of.output.directory, of.fingerprint()).files.values() for part in file.parts}
+    staged = merge(of, opened.manifest, [*there, *leave(of, clips)], drops)
+    return commit.finish(of.output.directory, staged)
 
 
 def content(directory: Path | str) -> dict[str, bytes]:

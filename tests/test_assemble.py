@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.output.assemble import AssemblyError, assemble
-from pipeline.types import Clip, Embedding, Failure, Outcome, Removal, SegmentEnd
+from pipeline.types import Clip, Embedding, Failure, Outcome, SegmentEnd
 from tests.outputs import ending
 
 CLIP = Clip("a", "/a.wav", labels=(1,))
@@ -93,12 +93,10 @@ WHOLE = [Embedding(CLIP, 0, 0, rows(0, 3)), ending(CLIP, 3)]
 @pytest.mark.parametrize(
     ("extra", "message"),
     [
-        (Embedding(CLIP, 0, 2, rows(2, 4)), "not in segment 0"),
+        (Embedding(CLIP, 0, 2, rows(2, 4)), "are not among its 3"),
         (Embedding(CLIP, 0, 1, rows(0, 2)), "arrived twice and differ"),
-        (Embedding(CLIP, 1, 0, rows(0, 1)), "not in segment 1"),
         (Embedding(CLIP, 0, 0, rows(0, 1).astype(np.float32)), "beside float32"),
         (ending(CLIP, 4), "two endings"),
-        (ending(CLIP, 4, segment=1, segments=2), "disagree on the number of segments"),
         (ending(replace(CLIP, uri="/b.wav"), 3), "one key for two clips"),
     ],
 )
@@ -112,10 +110,33 @@ def test_an_ending_without_examples_needs_a_failure() -> None:
         assemble([ending(CLIP, 0)])
 
 
-def test_results_are_sorted_by_key_and_drops_are_passed_over() -> None:
+def test_of_two_ways_to_cut_a_clip_the_one_that_is_whole_counts() -> None:
+    """A run that was continued with other segments leaves endings of both."""
+    third = [replace(ending(CLIP, 1, i, 3), first_example=i) for i in range(3)]
+    embeddings: list[Outcome] = [Embedding(CLIP, 0, 0, rows(0, 3))]
+    for endings in ([*third, ending(CLIP, 2, 0, 2)], [*third, ending(CLIP, 2, 0, 2), ending(CLIP, 1, 1, 2)]):
+        [result] = assemble([*embeddings, *endings])
+        assert result.entry.examples == 3
+    with pytest.raises(AssemblyError, match=r"of segments \[0\] of 2; or of segments \[1, 2\] of 3"):
+        assemble([*embeddings, *third[1:], ending(CLIP, 2, 0, 2)])
+
+
+def test_rows_that_differ_within_the_tolerance_are_counted_and_the_first_taken() -> None:
+    other = rows(0, 3)
+    other[1, 5] += 1
+    [result] = assemble([*WHOLE, Embedding(CLIP, 0, 0, other)], tolerance=1)
+    assert result.values is not None
+    assert result.unequal_rows == 1
+    np.testing.assert_array_equal(result.values, rows(0, 3))
+    other[1, 5] += 1
+    with pytest.raises(AssemblyError, match="differ by 2"):
+        assemble([*WHOLE, Embedding(CLIP, 0, 0, other)], tolerance=1)
+
+
+def test_results_are_sorted_by_key() -> None:
     clips = [Clip("b", "/b"), Clip("a", "/a", 10.0, 20.0), Clip("a", "/a", 2.0, 30.0), Clip("a", "/a")]
     items: list[Outcome] = [Failure(clip, "extract", "corrupt", "") for clip in clips]
-    assert [r.entry.key for r in assemble([*items, Removal(Clip("c", "/c"))])] == sorted(clip.key for clip in clips)
+    assert [r.entry.key for r in assemble(items)] == sorted(clip.key for clip in clips)
 
 
 def test_the_end_is_the_planned_one_or_the_decoded_duration() -> None:

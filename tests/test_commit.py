@@ -18,6 +18,7 @@ from pipeline.checking import verify
 from pipeline.cli import verify as verify_command
 from pipeline.output import commit, resume
 from pipeline.output.layout import OutputError
+from pipeline.types import StagedShard
 from tests import outputs
 from tests.faults import Faults, Killed, full
 
@@ -34,18 +35,31 @@ def prove(directory: Path) -> None:
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepare:
-    """Makes an output that holds the old clips and has the new ones staged."""
+    """Makes an output that holds the old clips, and the new ones in row files and staged."""
     template = tmp_path_factory.mktemp("template")
     job = outputs.job(template)
-    outputs.stage(job, outputs.write(job, OLD), NEW)
+    STAGED[:] = outputs.stage(job, outputs.write(job, OLD), NEW)
     return lambda directory: shutil.copytree(template, directory)
 
 
-def commit_staged(directory: Path) -> None:
-    from pipeline.output import staged
+STAGED: list[StagedShard] = []
 
-    commit.commit(str(directory), staged.collect(str(directory)))
-    commit.finish(str(directory))
+
+def commit_staged(directory: Path) -> None:
+    commit.finish(str(directory), STAGED, 40)
+
+
+def finished_by_the_next_run(directory: Path) -> None:
+    """What a run does that finds nothing to compute: clips are in shards, or in row files."""
+    job = outputs.job(directory)
+    opened = resume.start(str(directory), job)
+    assert opened.lost == ()
+    prove(directory)
+    known = {entry.key for entry in commit.committed_ledger(str(directory))}
+    if {clip.key for clip in NEW} <= known:
+        commit.finish(str(directory), (), 40)
+    else:
+        outputs.write(job, ())
 
 
 @pytest.fixture(scope="module")
@@ -80,13 +94,10 @@ def test_a_commit_killed_at_any_operation_is_finished_by_the_next_run(
         with Faults(monkeypatch).armed(at, after), pytest.raises(Killed):
             commit_staged(directory)
         prove(directory)
-        opened = resume.start(str(directory), outputs.job(directory))
-        assert opened.lost == ()
-        prove(directory)
-        commit.finish(str(directory))  # nothing is computed again: what was staged was kept
+        finished_by_the_next_run(directory)
         prove(directory)
         assert outputs.content(directory) == expected
-        assert not list((directory / "_state/staged").iterdir())
+        assert not list((directory / "_state/staged").iterdir()) + list((directory / "_state/rows").iterdir())
         assert not list(directory.rglob(".*.tmp"))
 
 
@@ -110,7 +121,7 @@ def test_a_recovery_killed_at_any_operation_is_finished_by_the_next(
         prove(directory)
         recovered(directory)
         prove(directory)
-        commit.finish(str(directory))
+        finished_by_the_next_run(directory)
         assert outputs.content(directory) == expected
 
 
@@ -165,8 +176,7 @@ def test_storage_that_fails_at_any_operation_is_a_clear_error_and_corrupts_nothi
         with Faults(monkeypatch, full).armed(at, also_later=also_later):
             failed += fails_clearly(directory)
         prove(directory)
-        resume.start(str(directory), outputs.job(directory))
-        commit.finish(str(directory))
+        finished_by_the_next_run(directory)
         assert outputs.content(directory) == expected
     assert failed >= 8
 
@@ -205,31 +215,39 @@ def test_a_result_that_does_not_build_on_the_output_is_refused(tmp_path: Path) -
     job = outputs.job(tmp_path)
     manifest = outputs.write(job, OLD)
     stale = outputs.stage(job, manifest, NEW)
-    outputs.write(job, NEW[:3])
-    again = outputs.stage(job, manifest, NEW)
-    commit.commit(str(tmp_path), again)
+    other = outputs.merge(job, manifest, (), drops=OLD[:3])
+    commit.finish(str(tmp_path), other)
     with pytest.raises(OutputError, match="does not build on what the output holds now"):
-        commit.commit(str(tmp_path), stale)
+        commit.finish(str(tmp_path), stale)
 
 
-def test_totals_that_do_not_add_up_are_not_called_complete(tmp_path: Path) -> None:
+def test_a_commit_that_an_engine_tries_again_is_done_once(tmp_path: Path) -> None:
+    job = outputs.job(tmp_path)
+    manifest = outputs.write(job, OLD)
+    parts = outputs.leave(job, NEW)
+    staged, again = (outputs.merge(job, manifest, parts) for _ in range(2))
+    first = commit.finish(str(tmp_path), [*staged, *again], 40)
+    assert commit.finish(str(tmp_path), again, 40) == first
+
+
+def test_totals_that_do_not_add_up_are_not_committed(tmp_path: Path) -> None:
     job = outputs.job(tmp_path)
     opened = resume.start(str(tmp_path), job)
-    commit.commit(str(tmp_path), outputs.stage(job, opened.manifest, OLD))
+    staged = outputs.stage(job, opened.manifest, OLD)
     with pytest.raises(OutputError, match="accounts for 25 clips, 26 were planned"):
-        commit.finish(str(tmp_path), clips_in=26)
-    manifest = commit.finish(str(tmp_path), clips_in=25)
+        commit.finish(str(tmp_path), staged, clips_in=26)
+    assert not list(tmp_path.glob("embeddings-*"))
+    manifest = commit.finish(str(tmp_path), staged, clips_in=25)
     assert manifest.complete
     totals = manifest.totals
     assert totals["clips_in"] == totals["written"] + totals["failed"] + totals["skipped"] == 25
     assert (manifest.failures, manifest.skips) == ({"corrupt": 2}, {"too_short": 2})
 
 
-def test_a_second_run_with_nothing_to_do_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_run_with_nothing_to_do_writes_nothing(tmp_path: Path) -> None:
     job = outputs.job(tmp_path)
     outputs.write(job, OLD)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
     resume.start(str(tmp_path), job)
-    commit.commit(str(tmp_path), [], complete=True)
     commit.finish(str(tmp_path), clips_in=len(OLD))
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == before

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,8 @@ from pipeline import (
     embed_corpus,
     find_corpus,
 )
-from pipeline.output import commit
+from pipeline.embedding import embed, models
+from pipeline.output import shards
 from pipeline.output.layout import OutputError
 from pipeline.output.records import read_records
 from tests.command import shard_bytes
@@ -40,8 +41,6 @@ MODEL = Model("standin", "standin")
 
 @pytest.fixture(autouse=True)
 def _cheap_network(decoders_stay: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipeline.embedding import models
-
     for name, function in CHEAP_NETWORK.items():
         monkeypatch.setattr(models, name, function)
     monkeypatch.setattr("pipeline.embedding.embed._workers", {})
@@ -70,7 +69,7 @@ def test_it_writes_what_the_command_writes(audio: Path, tmp_path: Path, embed_he
     flags = ["--input", f"{audio}/**", "--num_shards", "2", "--max_failures", "1"]
     assert embed_here(tmp_path / "command", *flags).status == 0
     assert shard_bytes(tmp_path / "out") == shard_bytes(tmp_path / "command")
-    assert (seen[-1].clips, seen[-1].done.clips, seen[-1].done.failed, seen[-1].stage) == (7, 7, 1, "committing")
+    assert (seen[-1].clips, seen[-1].done.clips, seen[-1].done.failed, seen[-1].stage) == (7, 7, 1, "writing shards")
 
 
 def test_what_is_left_open_is_chosen_and_an_output_grows(audio: Path, tmp_path: Path) -> None:
@@ -130,24 +129,25 @@ FULL = "No space left on device"
 
 
 @pytest.mark.parametrize("error", [OutputError(FULL, "Make space"), OSError(errno.ENOSPC, FULL)])
-def test_a_job_that_stops_keeps_what_it_committed(
+def test_a_job_that_stops_keeps_what_is_finished(
     audio: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    """The disk is full at the second commit."""
-    commit_once, calls = commit.commit, []
+    """The disk is full when the shards are written."""
 
     def full(*arguments: Any) -> Any:
-        calls.append(arguments)
-        if len(calls) == 2:
-            raise error
-        return commit_once(*arguments)
+        raise error
 
-    monkeypatch.setattr(commit, "commit", full)
     job = Job(Output(str(tmp_path / "out"), num_shards=3), MODEL)
-    with pytest.raises(JobError, match=FULL):
-        embed_corpus(find_corpus([str(audio)]), job, piece_seconds=1e-3)
-    held = json.loads((tmp_path / "out" / "manifest.json").read_text())
-    assert len(held["shards"]) >= 1
+    corpus = find_corpus([str(audio)])
+    with monkeypatch.context() as patch:
+        patch.setattr(shards, "write_shard", full)
+        with pytest.raises(JobError, match=FULL):
+            embed_corpus(corpus, job)
+    assert not list((tmp_path / "out").glob("embeddings-*"))
+    monkeypatch.setattr(models, "load", lambda model, check=False: pytest.fail("something is embedded again"))
+    monkeypatch.setattr(embed, "_workers", {})
+    monkeypatch.setattr(embed, "shared_worker", lambda model, check=False: SimpleNamespace(batch_size=64, threads=1))
+    assert embed_corpus(corpus, job).totals["clips_in"] == len(corpus.clips) + len(corpus.failures)
 
 
 GOLDEN = {

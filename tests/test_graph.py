@@ -12,23 +12,31 @@ import pytest
 import soundfile
 from apache_beam.portability.common_urns import resource_hints
 
-from pipeline.corpus import plan, plan_file
+from pipeline.corpus import plan, plan_file, units
 from pipeline.embedding import embed, models
 from pipeline.output import commit, resume
+from pipeline.output.journal.writer import RowPlace
+from pipeline.output.shards import Piece
 from pipeline.running import transforms
 from pipeline.running.engines import runners
 from pipeline.settings import Job
-from pipeline.types import Clip, DecodeRequest, DecodeRequestRef, Embedding, ExampleBlock, Failure, Removal, SegmentEnd
+from pipeline.types import Clip, DecodeRequest, ExampleBlock, Failure, Removal, RowsRef, StagedShard, UnitRef
 from tests import graph, outputs
 
 Build = Callable[..., Any]
 OUTLINE = [
     ("impulse", ("Start",)),
-    ("stage", ("Parts of the plan", "Read the plan", "ExtractExamples/Split long")),
-    ("reshuffle", ("ExtractExamples/Shuffle references",)),
-    ("stage", ("ExtractExamples/Extract", "EmbedExamples/Embed", "WriteShards/Key by shard")),
+    ("stage", ("Parts of the plan",)),
+    ("reshuffle", ("Shuffle parts",)),
+    ("stage", ("Read the plan",)),
+    ("reshuffle", ("ExtractExamples/Shuffle headers",)),
+    ("stage", ("ExtractExamples/Split long",)),
+    ("reshuffle", ("ExtractExamples/Shuffle units",)),
+    ("stage", ("ExtractExamples/Extract", "EmbedExamples/Embed", "Write rows", "WriteShards/Key by shard")),
     ("group by key", ("WriteShards/Group by shard",)),
-    ("stage", ("WriteShards/Write shard",)),
+    ("stage", ("WriteShards/Write shard", "CommitShards/All together")),
+    ("group by key", ("CommitShards/Group all",)),
+    ("stage", ("CommitShards/Commit",)),
 ]
 """Users see these names in their engine's pages, and engines match them when a job is updated: they stay."""
 
@@ -37,8 +45,15 @@ def pipeline_of(build: Build = transforms.build, flags: tuple[str, ...] = ()) ->
     """The pipeline that a job constructs, as the command does it."""
     engine = runners.choose("DirectRunner", flags)
     pipeline = beam.Pipeline(options=engine.options(transforms.RESOURCE_HINTS))
-    build(pipeline, ["plan/part-0.jsonl", "plan/part-1.jsonl"], outputs.job("out"), "attempt")
+    build(pipeline, ["plan/part-0.jsonl", "plan/part-1.jsonl"], outputs.job("out"), "attempt", place("out"), END)
     return pipeline
+
+
+END = transforms.Commit(2, "token")
+
+
+def place(directory: str | Path) -> RowPlace:
+    return RowPlace(str(directory), "f" * 64, 3, 60.0)
 
 
 def test_only_stages_that_every_runner_knows_are_left() -> None:
@@ -53,8 +68,8 @@ def test_every_stage_asks_for_the_memory_that_the_network_needs() -> None:
         return [dict(stage.payload.environment.resource_hints) for stage in stages if stage.payload]
 
     urn = resource_hints.MIN_RAM_BYTES.urn
-    assert asked() == [{urn: b"4000000000"}] * 3
-    assert asked("--resource_hint", "min_ram=16GB") == [{urn: b"16000000000"}] * 3
+    assert asked() == [{urn: b"4000000000"}] * 6
+    assert asked("--resource_hint", "min_ram=16GB") == [{urn: b"16000000000"}] * 6
 
 
 SEEN = beam.DoFn.StateParam(beam.transforms.userstate.BagStateSpec("seen", beam.coders.BytesCoder()))
@@ -65,7 +80,7 @@ class _Stateful(beam.DoFn):
         yield element[1]
 
 
-def shuffled_examples(root: Any, parts: Any, job: Job, attempt: str) -> Any:
+def shuffled_examples(root: Any, parts: Any, job: Job, attempt: str, rows: RowPlace, end: transforms.Commit) -> Any:
     """The graph with its first shuffle where examples cross it."""
     return (
         root
@@ -75,11 +90,13 @@ def shuffled_examples(root: Any, parts: Any, job: Job, attempt: str) -> Any:
         | "Extract" >> beam.ParDo(transforms.ExtractDoFn(job.front_end, job.decoding))
         | "Shuffle" >> beam.Reshuffle()
         | transforms.EmbedExamples(job.model)
+        | "Write rows" >> beam.ParDo(transforms.WriteRowsDoFn(rows)).with_output_types(Piece)
         | transforms.WriteShards(job.output, attempt)
+        | transforms.CommitShards(job.output, end)
     )
 
 
-def hinted_network(root: Any, parts: Any, job: Job, attempt: str) -> Any:
+def hinted_network(root: Any, parts: Any, job: Job, attempt: str, rows: RowPlace, end: transforms.Commit) -> Any:
     """The graph with a hint on the network's step alone."""
     embed_examples = transforms.EmbedExamples(job.model).with_resource_hints(min_ram="16GB")
     return (
@@ -88,6 +105,7 @@ def hinted_network(root: Any, parts: Any, job: Job, attempt: str) -> Any:
         | beam.FlatMap(plan_file.read).with_output_types(plan_file.Item)
         | transforms.ExtractExamples(job.front_end, job.decoding)
         | embed_examples
+        | "Write rows" >> beam.ParDo(transforms.WriteRowsDoFn(rows)).with_output_types(Piece)
         | transforms.WriteShards(job.output, attempt)
     )
 
@@ -152,8 +170,10 @@ def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Build
     long = str(folder / "long.wav")
     soundfile.write(long, np.random.default_rng(0).normal(0, 0.1, 300 * 16000), 16000)
     cuts = [
-        Clip(f"{'an id as long as they come ' * 8}{n}", long, n, n + 1, tuple(range(50)), cut=True)
-        for n in range(plan.CLIPS_OF_A_READING)
+        Clip(
+            f"{'an id as long as they come ' * 8}{n}", long, n, n + 1, tuple(range(50)), cut=True, size_bytes=9_600_044
+        )
+        for n in range(2 * plan.CLIPS_OF_A_READING)
     ]
     clips = [Clip("whole", long), *cuts, Clip("gone", str(folder / "gone.wav"))]
     listed = Failure(Clip("listed", ""), "plan", "no_audio", "a row without audio")
@@ -161,30 +181,33 @@ def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Build
     def run(build: Build) -> graph.Sizes:
         job = outputs.job(tmp_path / "out", num_shards=2, embeddings="raw")
         opened = resume.start(job.output.directory, job)
-        items = [*plan.requests(clips), listed, Removal(Clip("dropped", ""))]
+        made = units.units(clips, 2, job.decoding.segment_seconds, job.front_end.hop_frames)
+        items = [*made, listed, Removal(Clip("dropped", ""))]
         parts = plan_file.write(str(tmp_path / "plan"), items)
         engine = runners.choose("DirectRunner", [])
         attempt = commit.attempt_name(opened.manifest)
         with graph.encoded_sizes() as sizes:
-            runners.run(engine, lambda root: build(root, parts, job, attempt), transforms.RESOURCE_HINTS)
+            rows, end = place(tmp_path / "out"), transforms.Commit(len(clips) + 1, "")
+            runners.run(engine, lambda root: build(root, parts, job, attempt, rows, end), transforms.RESOURCE_HINTS)
         return sizes
 
     return run
 
 
-def test_no_large_element_crosses_a_shuffle(
-    measured: Callable[[Build], graph.Sizes], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_large_element_crosses_a_shuffle(measured: Callable[[Build], graph.Sizes]) -> None:
     sizes = measured(transforms.build)
-    assert set(sizes) == {DecodeRequest, DecodeRequestRef, Failure, Removal, Embedding, SegmentEnd}
+    assert set(sizes) == {UnitRef, DecodeRequest, Failure, Removal, RowsRef, StagedShard}
+    assert max(sizes[DecodeRequest]) > 20_000  # as many segments as a request has, of a recording that seeks
+    assert max(sizes[UnitRef]) < 2_000
     assert graph.oversized(sizes) == []
-    # A reading of near clips is made after the plan was read, of a recording that turns out to seek.
-    monkeypatch.setattr(plan_file, "REFERRED_BYTES", 10**9)
-    sizes = measured(transforms.build)
-    assert set(sizes) == {DecodeRequest, Failure, Removal, Embedding, SegmentEnd}
-    assert max(sizes[Embedding]) > 64 * 128 * 4  # a full batch of raw embeddings
-    assert max(sizes[DecodeRequest]) > 20_000  # as many segments as a reading has
-    assert graph.oversized(sizes) == []
+
+
+def test_every_stage_that_reads_files_has_a_shuffle_of_its_own() -> None:
+    """Parts of the plan, headers and units are read by as many workers as there are."""
+    stages = [steps for kind, steps in OUTLINE if kind == "stage"]
+    for reading in ("Read the plan", "ExtractExamples/Split long", "ExtractExamples/Extract"):
+        (stage,) = (steps for steps in stages if reading in steps)
+        assert stage[0] == reading
 
 
 def test_examples_that_cross_a_shuffle_are_found_by_a_run_too(measured: Callable[[Build], graph.Sizes]) -> None:

@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.corpus import units
 from pipeline.decoding.decoders import DecoderPool
 from pipeline.output.records import read_records
-from pipeline.output.work import Work
-from pipeline.running.job import Pace, pieces
 from pipeline.types import Clip, DecodeRequest
 from tests.command import manifest
 from tests.in_process import Embed
@@ -71,13 +70,12 @@ def test_rows_are_decoded_in_one_pass_to_the_bytes_of_each_alone(
     assert len(set(found.values())) == SECONDS  # each row has its own sound
 
 
-def test_rows_of_one_recording_are_done_in_one_piece() -> None:
+def test_rows_of_one_recording_are_one_request() -> None:
     many = [Clip(f"many {n}", "many.mp3", n, n + 1, cut=True, size_bytes=10**8) for n in range(1000)]
     few = [Clip(f"few {n}", "few.mp3", n, n + 1, cut=True, size_bytes=10**8) for n in range(50)]
     others = [Clip(f"other {n}", f"{n}.mp3", size_bytes=10**6) for n in range(200)]
-    clips = [*many, *few, *others]
-    found = list(pieces(Work(clips, (), (), 0, len(clips)), 8, Pace(20.0), whole=False))
-    assert len(found) > 3
-    assert sorted(item.id for piece in found for item in piece if isinstance(item, Clip)) == sorted(c.id for c in clips)
-    of_many = [sum(isinstance(item, Clip) and item.uri == "many.mp3" for item in piece) for piece in found]
-    assert sorted(of_many)[-2:] == [0, 1000]
+    found = list(units.units([*many, *few, *others], 8, 600.0, 96))
+    requests = [request for unit in found for request in unit.requests]
+    assert sum(request.uri == "many.mp3" for request in requests) == 1
+    assert sum(request.uri == "few.mp3" for request in requests) == 1
+    assert sum(len(request.segments) for request in requests) == 1250

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import subprocess
 import sys
 from dataclasses import replace
@@ -250,16 +249,3 @@ def test_a_clip_of_other_times_is_another_clip() -> None:
     now = replace(BASE, start_s=1.0, end_s=2.0)
     found = todo([now], [written(BASE)])
     assert (found.run, found.kept, found.gone) == ((now,), 0, (BASE,))
-
-
-@given(st.lists(st.integers(0, 100)), st.integers(1, 300))
-@settings(max_examples=100, deadline=None)
-def test_pieces_keep_within_their_budget_and_move_on(costs: list[int], budget: int) -> None:
-    rest = costs
-    while rest:
-        count = plan.piece_length(rest, budget)
-        assert 1 <= count <= len(rest)
-        assert count == 1 or sum(rest[:count]) <= budget
-        assert count == len(rest) or sum(rest[: count + 1]) > budget
-        rest = rest[count:]
-    assert plan.piece_length([], math.inf) == 0

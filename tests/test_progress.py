@@ -86,21 +86,20 @@ def test_progress_is_reported_to_the_caller(tmp_path: Path, monkeypatch: pytest.
     """By the tallies of this machine's workers, with the stage and the page, and once more at the end."""
     monkeypatch.setattr(running_progress, "INTERVAL_S", 0.02)
     seen: list[Progress] = []
-    with running_progress.watched(Engine("FnApiRunner", (), True, 1), 4, seen.append) as (engine, tallies):
-        assert engine.watch is not None
-        engine.watch.begin()
-        engine.watch.running(None, "http://localhost:8081/")
-        counts.WorkerTally(tallies).add(clips=2, examples=7)
+    with running_progress.watched(Engine("FnApiRunner", (), True, 1), 4, seen.append) as job:
+        assert job.engine.watch is not None
+        job.engine.watch.begin()
+        job.engine.watch.running(None, "http://localhost:8081/")
+        counts.WorkerTally(job.tallies).add(clips=2, examples=7)
         until = time.monotonic() + 20
         while not (seen and seen[-1].done.clips == 2) and time.monotonic() < until:
             time.sleep(0.01)
-        engine.watch.committing()
+        counts.WorkerTally(job.tallies).add(clips=2)
     assert Progress(4, counts.Counts(clips=2, examples=7), "embedding", "http://localhost:8081/") in seen
-    assert seen[-1] == Progress(4, counts.Counts(clips=2, examples=7), "committing", "http://localhost:8081/")
+    assert seen[-1] == Progress(4, counts.Counts(clips=4, examples=7), "writing shards", "http://localhost:8081/")
 
 
 def test_nobody_asks() -> None:
-    with running_progress.watched(Engine("FnApiRunner", (), True, 1), 4, None) as (engine, tallies):
-        assert engine.watch is not None
-        assert Path(tallies or "").is_dir()
-    assert not Path(tallies or "gone").exists()
+    with running_progress.watched(Engine("FnApiRunner", (), True, 1), 4, None) as job:
+        assert Path(job.tallies or "").is_dir()
+    assert not Path(job.tallies or "gone").exists()

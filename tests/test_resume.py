@@ -139,17 +139,27 @@ def test_a_lost_shard_is_reported_and_computed_again(tmp_path: Path, name: str, 
     assert outputs.content(tmp_path) == before
 
 
-def test_what_a_dead_run_had_staged_is_kept_if_it_fits(tmp_path: Path) -> None:
-    job, fresh = outputs.job(tmp_path / "a"), outputs.job(tmp_path / "b")
-    manifest_ = outputs.write(job, CLIPS[:10])
-    staged = outputs.stage(job, manifest_, CLIPS[10:])
-    (tmp_path / "a" / f"{staged[0].staged}.json").unlink()  # was not finished
-    (tmp_path / "a" / "_state/staged/0000-00001-x.tfrecord").write_bytes(b"")
-    opened = resume.start(str(tmp_path / "a"), job)
-    assert opened.adopted == len(staged) - 1
-    assert not list((tmp_path / "a/_state/staged").iterdir())
+def test_a_shard_of_another_data_set_in_its_place_is_lost(tmp_path: Path) -> None:
+    job = outputs.job(tmp_path / "a")
+    outputs.write(job, CLIPS)
+    before = outputs.content(tmp_path / "a")
+    shard = tmp_path / "a" / "embeddings-00001-of-00003.tfrecord"
+    data = bytearray(shard.read_bytes())
+    data[-40] ^= 1  # of the same size, as another of the same clips would be
+    shard.write_bytes(data)
+    assert resume.start(str(tmp_path / "a"), job).lost == (shard.name,)
     known = {entry.id for entry in commit.committed_ledger(str(tmp_path / "a"))}
     outputs.write(job, [clip for clip in CLIPS if clip.id not in known])
+    assert outputs.content(tmp_path / "a") == before
+
+
+def test_what_a_dead_run_had_staged_is_removed(tmp_path: Path) -> None:
+    job, fresh = outputs.job(tmp_path / "a"), outputs.job(tmp_path / "b")
+    outputs.stage(job, outputs.write(job, CLIPS[:10]), CLIPS[10:])
+    assert list((tmp_path / "a/_state/staged").iterdir())
+    resume.start(str(tmp_path / "a"), job)
+    assert not list((tmp_path / "a/_state/staged").iterdir())
+    outputs.write(job, ())  # from its row files
     outputs.write(fresh, CLIPS)
     assert outputs.content(tmp_path / "a") == outputs.content(tmp_path / "b")
 

@@ -14,7 +14,7 @@ from pipeline.running.engines import runners
 @pytest.mark.parametrize("name", ["DirectRunner", "directrunner", "FnApiRunner"])
 def test_the_direct_runner_is_the_in_process_one(name: str) -> None:
     chosen = runners.choose(name, [])
-    assert (chosen.runner, chosen.local, chosen.workers) == ("FnApiRunner", True, 1)
+    assert (chosen.runner, chosen.local, chosen.workers) == ("FnApiRunner", 1)
     assert chosen.options().view_as(StandardOptions).runner == "FnApiRunner"
 
 
@@ -47,19 +47,19 @@ def test_errors_of_steps_are_reported_without_the_engines_words() -> None:
 
 
 def test_portable_engines_get_what_suits_them() -> None:
-    def chosen(runner: str, *flags: str) -> tuple[str, bool, int]:
+    def chosen(runner: str, *flags: str) -> tuple[str, int]:
         engine = runners.choose(runner, flags)
-        return engine.environment, engine.in_pieces, runners.cores_a_worker(engine)
+        return engine.environment, runners.cores_a_worker(engine)
 
     here = cores()
-    assert chosen("DirectRunner") == ("", True, here)
-    assert chosen("PrismRunner", "--prism_location", "p") == ("LOOPBACK", True, here)
-    assert chosen("PortableRunner", "--job_endpoint", "localhost:8099") == ("LOOPBACK", True, here)
-    assert chosen("PortableRunner", "--job_endpoint", "far.example:8099") == ("DOCKER", True, 0)
-    assert chosen("FlinkRunner") == ("LOOPBACK", False, here)
-    assert chosen("FlinkRunner", "--flink_master", "far.example:8081") == ("DOCKER", False, 0)
-    assert chosen("FlinkRunner", "--environment_type", "EXTERNAL") == ("EXTERNAL", False, 0)
-    assert chosen("DataflowRunner") == ("", False, 0)
+    assert chosen("DirectRunner") == ("", here)
+    assert chosen("PrismRunner", "--prism_location", "p") == ("LOOPBACK", here)
+    assert chosen("PortableRunner", "--job_endpoint", "localhost:8099") == ("LOOPBACK", here)
+    assert chosen("PortableRunner", "--job_endpoint", "far.example:8099") == ("DOCKER", 0)
+    assert chosen("FlinkRunner") == ("LOOPBACK", here)
+    assert chosen("FlinkRunner", "--flink_master", "far.example:8081") == ("DOCKER", 0)
+    assert chosen("FlinkRunner", "--environment_type", "EXTERNAL") == ("EXTERNAL", 0)
+    assert chosen("DataflowRunner") == ("", 0)
 
 
 def test_dataflow_gets_one_worker_process_a_machine_unless_asked_otherwise() -> None:
@@ -71,12 +71,13 @@ def test_dataflow_gets_one_worker_process_a_machine_unless_asked_otherwise() -> 
 def test_what_was_chosen_is_reported_in_a_line() -> None:
     prism = runners.choose("PrismRunner", ["--prism_location", "p"])
     assert prism.announced(2, 4, 120.0) == (
-        "PrismRunner (LOOPBACK): one process with 2 decoders, 4 threads and one model; committed about every 120 s"
+        "PrismRunner (LOOPBACK): one process with 2 decoders, 4 threads and one model; finished rows are kept "
+        "at least every 120 s"
     )
     flink = runners.choose("FlinkRunner", ["--environment_type", "EXTERNAL"])
     assert flink.announced(0, 0, 120.0) == (
         "FlinkRunner (EXTERNAL): each process with as many decoders, as many threads as it has cores and one model; "
-        "one job, committed at its end"
+        "finished rows are kept at least every 120 s"
     )
 
 

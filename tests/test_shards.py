@@ -8,11 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import storage
 from pipeline.output import commit, ledger, shards
 from pipeline.output.layout import OutputError
 from pipeline.output.records import read_records
-from pipeline.output.staged import collect
 from pipeline.types import Clip, Failure
 from tests import outputs
 
@@ -30,7 +28,7 @@ def test_merge_is_the_sorted_union_with_new_first(old: set[int], new: set[int], 
         shards.merge(
             [(entry(key, "old"), b"old") for key in sorted(old)],
             [(entry(key, "new"), b"new") for key in sorted(new)],
-            {entry(key, "").key for key in new | dropped},
+            {entry(key, "").key for key in dropped},
         )
     )
     expected = {key: b"new" if key in new else b"old" for key in (old - dropped) | new}
@@ -98,7 +96,7 @@ def test_a_failed_clip_that_had_a_record_loses_it(tmp_path: Path) -> None:
     job = outputs.job(tmp_path, num_shards=1)
     manifest = outputs.write(job, CLIPS[:3])
     failure = Failure(CLIPS[1], "extract", "truncated", "ends at 0.3 s")
-    commit.commit(str(tmp_path), [shards.write_shard(job.output, 0, [failure], commit.attempt_name(manifest))])
+    commit.finish(str(tmp_path), [shards.write_shard(job.output, 0, [failure, *manifest.shards], "attempt")])
     assert [record.id for record in read_records(str(tmp_path / "embeddings-*"))] == [CLIPS[0].id, CLIPS[2].id]
     assert '"reason":"truncated"' in (tmp_path / "failures.jsonl").read_text()
 
@@ -141,13 +139,3 @@ def test_a_file_system_that_is_full_is_a_clear_error_and_the_next_run_continues(
     outputs.write(job, CLIPS[10:])
     outputs.write(fresh, CLIPS)
     assert outputs.content(tmp_path / "a") == outputs.content(tmp_path / "b")
-
-
-def test_results_are_collected_by_attempt(tmp_path: Path) -> None:
-    job = outputs.job(tmp_path)
-    manifest = outputs.write(job, [])
-    staged = outputs.stage(job, manifest, CLIPS)
-    assert collect(str(tmp_path), staged[0].attempt) == staged
-    assert collect(str(tmp_path), "another") == []
-    storage.delete(str(tmp_path / f"{staged[0].staged}.json"))
-    assert collect(str(tmp_path)) == staged[1:]

@@ -13,12 +13,12 @@ import pytest
 import soundfile
 
 from pipeline.checking import verify
-from pipeline.corpus import plan
+from pipeline.corpus import plan, plan_file, units
 from pipeline.decoding import decode
 from pipeline.decoding.decoders import DecoderPool, PoolClosedError
 from pipeline.decoding.split import SplitDoFn, Splitter
 from pipeline.settings import Decoding, FrontEnd
-from pipeline.types import Clip, DecodeRequest, Failure, Probe, Segment
+from pipeline.types import Clip, DecodeRequest, Failure, Probe, Segment, Unit, UnitRef
 from tests.command import failures, manifest, shard_bytes
 from tests.in_process import Embed
 from tests.test_decoders import HOSTILE
@@ -37,6 +37,14 @@ EXACT = {
 
 def whole(uri: str | Path, size_bytes: int = 10_000_000) -> DecodeRequest:
     return DecodeRequest(str(uri), (Segment(Clip("a", str(uri), size_bytes=size_bytes)),))
+
+
+def planned(folder: Path, *requests: DecodeRequest, segment_seconds: float = 600.0) -> list[UnitRef]:
+    """Requests -> what the plan's reader gives of them, each a unit."""
+    made = [Unit((request,), units.asks(request, segment_seconds)) for request in requests]
+    found = [item for part in plan_file.write(str(folder), made) for item in plan_file.read(part)]
+    assert all(isinstance(item, UnitRef) for item in found)
+    return [item for item in found if isinstance(item, UnitRef)]
 
 
 @pytest.fixture(scope="module")
@@ -62,15 +70,16 @@ def test_what_does_not_open_says_nothing(tmp_path: Path, content: bytes | None) 
 
 
 @pytest.mark.parametrize("uri", ["none", "segfault", "killed", "balloon", "garbage", "raise"])
-def test_hostile_headers_are_not_split_and_harm_nobody(pool: DecoderPool, uri: str) -> None:
+def test_hostile_headers_are_not_split_and_harm_nobody(tmp_path: Path, pool: DecoderPool, uri: str) -> None:
     splitter = Splitter(pool, 600.0, 96, depth=2)
     good = whole(f"{1250 * 96 * 160}")  # 1,250 examples and less than another: two parts
-    hostile = whole(uri)
-    parts = [part for request in (good, hostile, good) for part in splitter.push(request)]
+    refs = planned(tmp_path, good, whole(uri), good)
+    parts = [part for ref in refs for part in splitter.push(ref)]
     parts += splitter.drain()
-    assert [part.uri for part in parts] == [good.uri, good.uri, hostile.uri, good.uri, good.uri]
-    assert parts[2] is hostile
-    assert [(s.index, s.first_example, s.examples) for part in parts[:2] for s in part.segments] == [
+    assert parts.pop(2) is refs[1]
+    requests = [part for part in parts if isinstance(part, DecodeRequest)]
+    assert [request.uri for request in requests] == [good.uri] * 4
+    assert [(s.index, s.first_example, s.examples) for part in requests[:2] for s in part.segments] == [
         (0, 0, 624),
         (1, 624, None),
     ]
@@ -92,17 +101,30 @@ def test_closing_the_pool_ends_the_wait_for_a_header() -> None:
         probing.result()
 
 
-def test_short_readings_pass_at_once_and_ask_nothing() -> None:
+def test_short_requests_pass_at_once_and_ask_nothing(tmp_path: Path) -> None:
     with DecoderPool(FrontEnd(), Decoding(processes=1), ["/no/such/decoder"]) as pool:
         splitter = Splitter(pool, 600.0, 96, depth=2)
-        for request in (whole("a.wav", 4_000_000), whole("a.wav.gz")):
-            assert list(splitter.push(request)) == [request]
+        for ref in planned(tmp_path, whole("a.wav", 4_000_000), whole("a.wav.gz")):
+            assert list(splitter.push(ref)) == [ref]
 
 
 def test_a_promise_that_the_bytes_cannot_hold_is_not_planned_by() -> None:
     ten_days = Probe(864_000 * 44100, 44100, True)
     assert list(plan.split(whole("a.flac"), ten_days, 600.0)) == [whole("a.flac")]
     assert len(list(plan.split(whole("a.flac", 150 * 864_000), ten_days, 600.0))) > 1000
+
+
+def test_what_row_files_hold_is_not_asked_for_again() -> None:
+    probe = Probe(60 * RATE, RATE, True)
+    (request,) = (whole("a.wav"),)
+    known = replace(request.segments[0], held=((0, 20), (31, 40)), ended=((0, 4),))
+    parts = list(plan.split(replace(request, segments=(known,)), probe, 20.0))
+    assert [(s.index, s.count, s.first_example) for part in parts for s in part.segments] == [
+        (1, 4, 15), (2, 4, 31), (3, 4, 46),
+    ]  # fmt: skip
+    assert all(segment.held == known.held for part in parts for segment in part.segments)
+    other = list(plan.split(replace(request, segments=(known,)), probe, 30.0))
+    assert [s.index for part in other for s in part.segments] == [0, 1]  # other segments: rows alone are used
 
 
 def test_the_step_passes_failures_and_gives_up_what_was_asked(tmp_path: Path) -> None:
@@ -114,14 +136,14 @@ def test_the_step_passes_failures_and_gives_up_what_was_asked(tmp_path: Path) ->
         step.start_bundle()
         failure = Failure(Clip("x", "x"), "find", "no_audio", "none")
         assert list(step.process(failure)) == [failure]
-        assert list(step.process(whole(tmp_path / "a.wav", size))) == []
+        (asking,) = planned(tmp_path / "plan", whole(tmp_path / "a.wav", size), segment_seconds=20.0)
+        assert list(step.process(asking)) == []
         step.start_bundle()  # as the runner does after a failure
         assert list(step.finish_bundle()) == []
         step.start_bundle()
-        list(step.process(whole(tmp_path / "a.wav", size)))
+        list(step.process(asking))
         parts = [windowed.value for windowed in step.finish_bundle()]
         assert [part.segments[0].first_example for part in parts] == [0, 15, 31, 46]
-        list(step.process(replace(parts[0], uri="b")))
     finally:
         step.teardown()
 

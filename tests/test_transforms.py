@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from pipeline.corpus import plan, plan_file
+from pipeline.corpus import plan_file, units
 from pipeline.embedding import embed
 from pipeline.output import commit, resume
 from pipeline.running import transforms
 from pipeline.running.engines import runners
+from pipeline.running.job import row_place
 from pipeline.types import Clip, Failure
 from tests import interrupted_run, outputs
 
@@ -43,12 +44,15 @@ def test_metrics_are_beams_own_and_documented(tmp_path: Path, monkeypatch: pytes
     job = outputs.job(tmp_path / "out", num_shards=2)
     opened = resume.start(job.output.directory, job)
     listed = Failure(Clip("listed", ""), "plan", "no_audio", "a row without audio")
-    parts = plan_file.write(str(tmp_path / "plan"), [*plan.requests(clips), listed])
-    attempt = commit.attempt_name(opened.manifest)
-    result = runners.run(runners.choose("DirectRunner", []), lambda root: transforms.build(root, parts, job, attempt))
+    made = units.units(clips, 2, job.decoding.segment_seconds, job.front_end.hop_frames)
+    parts = plan_file.write(str(tmp_path / "plan"), [*made, listed])
+    engine, attempt = runners.choose("DirectRunner", []), commit.attempt_name(opened.manifest)
+    place, end = row_place(job, engine, 60.0), transforms.Commit(6, "")
+    result = runners.run(engine, lambda root: transforms.build(root, parts, job, attempt, place, end))
     counters, distributions = metrics_of(result)
     assert counters.pop("extract/decode_ms") > 0
     batches = counters.pop("embed/batches")
+    assert counters.pop("rows/parts") > 0
     assert {name: count for name, count in counters.items() if name.split("/")[0] in ("extract", "embed")} == {
         "extract/clips": 5,
         "extract/examples": 2 + 10 + 104,
@@ -63,5 +67,5 @@ def test_metrics_are_beams_own_and_documented(tmp_path: Path, monkeypatch: pytes
     assert distributions["embed/inference_ms"].count == batches
     text = DESIGN.read_text()
     for name in ("clips", "failed_REASON", "skipped_REASON", "examples", "audio_ms", "decode_ms", "batches",
-                 "batch_fill", "inference_ms"):  # fmt: skip
+                 "batch_fill", "inference_ms", "parts"):  # fmt: skip
         assert f"`{name}`" in text

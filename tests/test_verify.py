@@ -329,12 +329,14 @@ def test_nothing_to_check_is_exit_status_2(
 
 def test_an_unfinished_output_is_checked_for_what_is_there(tmp_path: Path) -> None:
     job = outputs.job(tmp_path, num_shards=8)
-    opened = resume.start(str(tmp_path), job)
-    commit.commit(str(tmp_path), outputs.stage(job, opened.manifest, CLIPS[:3]))
+    manifest = outputs.write(job, CLIPS[:3])
+    lost = next(entry for entry in manifest.shards if entry.records)
+    (tmp_path / lost.name).unlink()
+    resume.start(str(tmp_path), job)  # strikes it
     report = verify.verify_output(str(tmp_path))
     assert report.fault_count == 0
     assert "not complete: " in report.notes[0]
-    assert sum(file.records for file in report.files) == 3
+    assert sum(file.records for file in report.files) == manifest.totals["written"] - lost.records
 
 
 def test_a_copy_for_readers_without_state_is_checked_without_it(output: Path) -> None:
@@ -359,8 +361,9 @@ def test_a_record_of_the_writers_own_making_is_checked_beyond_its_hash(tmp_path:
     job = outputs.job(tmp_path, num_shards=2)
     opened = resume.start(str(tmp_path), job)
     wrong = 1 - shard_of(CLIPS[0].id, 2)
-    result = shards.write_shard(job.output, wrong, outputs.outcomes_of(CLIPS[0]), commit.attempt_name(opened.manifest))
-    commit.commit(str(tmp_path), [result])
+    parts = outputs.leave(job, CLIPS[:1])
+    result = shards.write_shard(job.output, wrong, parts, commit.attempt_name(opened.manifest))
+    commit.finish(str(tmp_path), [result])
     lines = verify_command.fault_lines(verify.verify_output(str(tmp_path)))
     assert any(f"belongs in shard {1 - wrong}" in line for line in lines)
 

@@ -191,12 +191,12 @@ def wait_for(what: Callable[[], list[Any]], this: subprocess.Popen[str]) -> None
 @pytest.mark.usefixtures("standin_weights")
 def test_a_stopped_command_ends_its_processes_and_is_silent_about_it(corpus: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
-    with command(corpus, output, "--piece_seconds", "0.5") as this:
-        wait_for(lambda: list(output.glob("embeddings-*")), this)
+    with command(corpus, output) as this:
+        wait_for(lambda: list(output.glob("_state/rows/*.rows")), this)
         this.terminate()
         said = this.communicate()[1]
     assert this.returncode == 128 + signal.SIGTERM
-    assert said == "\nStopped. What was committed is kept: the same command continues.\n"
+    assert said == "\nStopped. What was finished is kept: the same command continues.\n"
     assert not processes_of(this.pid)
 
 
@@ -207,7 +207,7 @@ def test_a_lost_worker_is_reported_in_two_lines(corpus: Path, tmp_path: Path) ->
         children = psutil.Process(this.pid).children()
         return [child for child in children if worker_processes.COMMAND[-1] in child.cmdline() and child.children()]
 
-    with command(corpus, tmp_path / "out") as this:  # all in one piece
+    with command(corpus, tmp_path / "out") as this:
         wait_for(at_work, this)
         at_work()[0].kill()
         said = this.communicate()[1].splitlines()

@@ -25,7 +25,7 @@ from pipeline.output.layout import (
     shard_name,
 )
 from pipeline.output.manifest import Manifest
-from pipeline.output.staged import ShardEntry
+from pipeline.types import ShardEntry
 
 DAMAGED_SHOWN = 5
 

@@ -168,14 +168,14 @@ def add_running(group: Any) -> None:
         type=positive_float,
         default=PIECE_S,
         metavar="S",
-        help="on this machine: commit about this often, so that a kill costs no more (default: %(default)g s)",
+        help="write finished rows at least this often: a kill costs no more (default: %(default)g s)",
     )
     group.add_argument(
         "--task",
         type=task,
         metavar="I/N",
-        help="compute only the shards I, I + N, I + 2 N, ... (I from 0) of an output that N commands share; the last "
-        "one done commits all, as does --task finish (default: the whole output)",
+        help="compute share I (from 0) of N of the recordings, of an output that N commands share; the last one done "
+        "commits all, as does --task finish (default: the whole output)",
     )
     group.add_argument(
         "--gcs_anonymous",

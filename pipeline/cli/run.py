@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pipeline.output.history import Log
     from pipeline.output.manifest import Manifest
     from pipeline.output.resume import OpenedOutput
+    from pipeline.output.work import Work
     from pipeline.running.engines.runners import Engine
     from pipeline.running.execution import Execution
     from pipeline.settings import Job
@@ -46,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
                 messages.show(error, verbose)
                 return exit_code(error)
-        print("\nStopped. What was committed is kept: the same command continues.", file=sys.stderr)
+        print("\nStopped. What was finished is kept: the same command continues.", file=sys.stderr)
         return 128 + (interrupted or [signal.SIGINT])[0]
 
 
@@ -91,8 +92,8 @@ def _whole(flags: argparse.Namespace, found: Corpus, job: Job, engine: Engine, s
     from pipeline.output import history
     from pipeline.running import embed_corpus
 
-    def opened(output: OpenedOutput) -> None:
-        for line in summary.recovered(output):
+    def opened(output: OpenedOutput, work: Work) -> None:
+        for line in summary.recovered(output, work):
             print(line, file=sys.stderr)
 
     log = history.Log(job, engine.describe(), started)
@@ -111,37 +112,33 @@ def _announce(engine: Engine, job: Job, found: Corpus, piece_s: float) -> None:
 
 
 def _task(flags: argparse.Namespace, found: Corpus, job: Job, engine: Engine, started: float) -> int:
-    """`--task`: one task's shards, and the end of the array if it is the last; or that end alone."""
+    """`--task`: one task's share, and the end of the array if it is the last; or that end alone."""
     from pipeline.cli import summary
     from pipeline.cli.finish import finish_run
-    from pipeline.output import history, task_state
+    from pipeline.output import history
     from pipeline.output.tasks import Task
-    from pipeline.running import task_end, task_run
-    from pipeline.running.array import Array
+    from pipeline.running import tasks
     from pipeline.running.embed_corpus import Finished
 
-    count = flags.task.count if isinstance(flags.task, Task) else 0
-    array = Array(job, found, task_state.terms(found, flags.retry_failed, flags.prune, count), engine)
-    computed_s, kept = 0.0, len(found.clips) + len(found.failures)
+    update = from_flags.update_of(flags)
     if isinstance(flags.task, Task):
         from_flags.load(job.model)
         log = history.Log(job, engine.describe(), started, str(flags.task))
         with from_flags.unless_busy(), _execution(flags, engine, log) as execution:
-            part = task_run.compute(array, flags.task, execution)
-        computed_s, kept = part.computed_s, part.kept
-        print(summary.task(flags.task, part, time.monotonic() - started))
-        manifest = None if part.missing else task_end.finish_if_last(array)
-        if manifest is None:
+            part = tasks.compute(found, job, flags.task, execution, update)
+            print(summary.task(flags.task, part, time.monotonic() - started), flush=True)
+            done = None if part.missing else tasks.finish_if_last(found, job, execution, update, flags.task.count)
+        if done is None:
             return OK
+        done = Finished(done.manifest, part.computed_s, part.kept)
     else:
-        with from_flags.unless_busy():
-            manifest = task_end.finish(array)
-    done = Finished(manifest, computed_s, kept)
-    return finish_run(flags, found.names, array.directory, done, time.monotonic() - started)
+        with from_flags.unless_busy(), _execution(flags, engine, None) as execution:
+            done = tasks.finish(found, job, execution, update)
+    return finish_run(flags, found.names, job.output.directory, done, time.monotonic() - started)
 
 
 @contextmanager
-def _execution(flags: argparse.Namespace, engine: Engine, log: Log) -> Iterator[Execution]:
+def _execution(flags: argparse.Namespace, engine: Engine, log: Log | None) -> Iterator[Execution]:
     """The execution of a run's or a task's work, with its progress shown."""
     from pipeline.cli.progress import ProgressLine
     from pipeline.running.execution import Execution
@@ -154,16 +151,14 @@ def _check(flags: argparse.Namespace, found: Corpus, job: Job, engine: Engine, b
     """Prints what the run would do; changes nothing."""
     from pipeline.cli import streams, trial
     from pipeline.corpus.sample import draw
-    from pipeline.output import commit
-    from pipeline.output.work import compare
+    from pipeline.running import job as jobs
 
     with from_flags.about("--output"):
-        held = commit.committed_ledger(job.output.directory) if before else ()
-        work = compare(found, held, flags.retry_failed, flags.prune)
+        work = jobs.work_on(job, found, from_flags.update_of(flags), begun=before is not None)
     sample = draw(work.clips)  # takes memory, of millions of clips: before the network does
     from_flags.load(job.model)
     with from_flags.about("--output"):
-        print(trial.report(job, work, sample, before is not None, flags.piece_seconds, engine))
+        print(trial.report(job, work, sample, before is not None))
     streams.expect_printed()
     return OK
 

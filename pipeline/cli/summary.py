@@ -10,9 +10,10 @@ from pipeline.formatting import duration
 from pipeline.output.layout import FAILURES, MANIFEST, join
 from pipeline.output.manifest import Manifest
 from pipeline.output.resume import OpenedOutput
-from pipeline.output.tasks import Task, tasks_of
+from pipeline.output.tasks import Task
+from pipeline.output.work import Work
 from pipeline.reasons import REASONS
-from pipeline.running.task_run import Part
+from pipeline.running.tasks import Part
 from vggish_core.weights import standin
 
 
@@ -50,27 +51,28 @@ def summary(
 
 
 def task(of: Task, part: Part, elapsed_s: float) -> str:
-    """The summary of an array's task: what it did, and which shards the array still lacks."""
-    records, failed, skipped = (
-        sum(getattr(entry, name) for entry in part.shards) for name in ("records", "failed", "skipped")
-    )
-    clips = f"{records + failed + skipped:,} clips: {records:,} written, {failed:,} failed, {skipped:,} skipped"
+    """The summary of an array's task: what it did, and what the array still lacks."""
     lines = [
-        f"task {of}: {_shards(len(part.shards))} with {clips}",
+        f"task {of}: {part.clips:,} clips, {part.failed:,} failed",
         _speed(part.computed_s, elapsed_s, part.kept),
-        f"  nothing is committed yet; missing are {tasks_of(part.missing, part.tasks)}" if part.missing else "",
     ]
-    return "\n".join(line for line in lines if line)
+    if part.missing:
+        tasks = ", ".join(f"{count:,} of task {task}" for task, count in list(part.missing.items())[:8])
+        more = f" and {len(part.missing) - 8} more tasks" if len(part.missing) > 8 else ""
+        lines.append(f"  nothing is committed yet; missing are {tasks}{more}")
+    return "\n".join(lines)
 
 
-def recovered(opened: OpenedOutput) -> Iterator[str]:
+def recovered(opened: OpenedOutput, work: Work) -> Iterator[str]:
     """Remains of an interrupted run, and lost shards -> lines for the user; mostly none."""
     if opened.finished:
         yield f"The last run was stopped while it committed {_shards(opened.finished)}; that is done now."
-    if opened.adopted:
-        yield f"The last run was stopped with {_shards(opened.adopted)} ready, not yet committed: kept."
-    if opened.of_tasks:
-        yield f"Of an array of tasks {_shards(opened.of_tasks)} are there, not yet committed: kept."
+    if work.from_rows or work.partly:
+        partly = f", {len(work.partly):,} in part" if work.partly else ""
+        yield f"The last run was stopped with {_clips(work.from_rows)} done{partly}, not yet committed: kept."
+    if work.held.unusable:
+        names = ", ".join(work.held.unusable[:3])
+        yield f"Damaged row files: {names}. What they held is computed again."
     if opened.lost:
         names = ", ".join(opened.lost[:3]) + (f" and {len(opened.lost) - 3} more" if len(opened.lost) > 3 else "")
         yield f"Missing or damaged in the output: {names}. Their clips are computed again."
@@ -88,6 +90,10 @@ def top_failures(directory: str, counts: Mapping[str, int], most: int = 3) -> It
                     break
     for reason in wanted:
         yield f"  {counts[reason]:,} {reason}: {examples.get(reason, '')}"
+
+
+def _clips(count: int) -> str:
+    return f"{count:,} clip" + ("s" if count != 1 else "")
 
 
 def _shards(count: int) -> str:

@@ -27,7 +27,6 @@ from pipeline.output import records
 from pipeline.output.layout import explained, join
 from pipeline.output.tfrecord import frame
 from pipeline.output.work import Work
-from pipeline.running.engines import runners
 from pipeline.settings import Job
 from pipeline.types import Clip, DecodeRequest, ExampleBlock, Failure, Segment, SegmentEnd
 
@@ -204,9 +203,7 @@ def _missing_folders(directory: str) -> list[Path]:
     return [folder for folder in (path, *path.parents) if not folder.exists()]
 
 
-def report(
-    job: Job, work: Work, sample: Sequence[Clip], continued: bool, piece_s: float, engine: runners.Engine
-) -> str:
+def report(job: Job, work: Work, sample: Sequence[Clip], continued: bool) -> str:
     """Tries a run on a sample -> text that says what the whole would do and take. Errors as `try_storage`."""
     start = time.monotonic()
     trials = attempt(job, sample)
@@ -217,11 +214,9 @@ def report(
     touched = _touched(work.clips, job.output.num_shards)
     total = estimate(work.clips, trials, job)
     wall_s = total.core_s / cores() / BUSY
-    pieces = max(1, round(wall_s / piece_s)) if engine.local and work.clips else 1
     lines = [
         f"clips      {len(work.clips):,} to embed, {work.kept:,} kept, {work.gone:,} no longer among the inputs",
-        f"output     {'continued' if continued else 'new'}: {job.output.num_shards:,} shards, {touched:,} to "
-        f"write; {pieces:,} {'commit' if pieces == 1 else 'commits'}",
+        f"output     {'continued' if continued else 'new'}: {job.output.num_shards:,} shards, {touched:,} to write",
         f"storage    {len(data):,} bytes were written, read back and removed",
         f"sample     {len(trials):,} clips in {duration(elapsed_s)}; {len(trials) - len(good):,} gave no record",
         *_failures(work, trials),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from pipeline.settings import Decoding
 from pipeline.storage import compression
@@ -126,7 +127,18 @@ def split(
     if probe is None or not believed or not probe.seekable:
         yield request
         return
-    yield from requests(clips, {request.uri: probe}, segment_seconds, hop_frames)
+    known = {segment.clip.key: segment for segment in request.segments}
+    for part in requests(clips, {request.uri: probe}, segment_seconds, hop_frames):
+        segments = tuple(_left(segment, known[segment.clip.key]) for segment in part.segments)
+        if left := tuple(segment for segment in segments if segment is not None):
+            yield replace(part, segments=left)
+
+
+def _left(segment: Segment, known: Segment) -> Segment | None:
+    """A segment, and what is known of its clip -> the same with what is there of it; None where all is."""
+    if (segment.index, segment.count) in known.ended:
+        return None
+    return replace(segment, held=known.held)
 
 
 def segments_of(clip: Clip, examples_total: int, segment_examples: int) -> tuple[Segment, ...]:
@@ -216,18 +228,3 @@ def _near(clips: list[Clip], segment_seconds: float) -> Iterator[list[Clip]]:
         audio_s += clip_s
     if group:
         yield group
-
-
-def piece_length(costs: Iterable[int], budget: float) -> int:
-    """Costs of the work, in order -> how many items from the start keep within a budget; at least 1.
-
-    >>> piece_length([5, 5, 5], 11), piece_length([50], 11), piece_length([], 11)
-    (2, 1, 0)
-    """
-    spent = count = 0
-    for cost in costs:
-        spent += cost
-        if count and spent > budget:
-            break
-        count += 1
-    return count

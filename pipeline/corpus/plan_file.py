@@ -1,83 +1,104 @@
-"""A run's plan as files: requests, failures found while planning, clips to drop.
+"""A run's plan as files: units of work, failures found while planning, clips to drop, what there is of the shards.
 
 A graph that held a corpus' list would be as large as the list, and engines bound the size of a graph (Dataflow: 10 MB).
-So the list lies in the output's state, in parts, and the graph holds the parts' names.
+So the list lies in the output's state, in parts, and the graph holds the parts' names. Of a unit only its place in the
+plan travels.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 from itertools import islice
 from typing import Any
 
 from pipeline import storage
-from pipeline.types import Clip, DecodeRequest, DecodeRequestRef, Failure, Removal, Segment
+from pipeline.types import Clip, DecodeRequest, Failure, Removal, RowsRef, Segment, ShardEntry, Unit, UnitRef
 
 LINES_OF_A_PART = 10_000
-REFERRED_BYTES = 50_000
-"""A request of a longer line travels as a reference: elements stay below 64 KB."""
+BYTES_OF_A_PART = 64_000_000
 
-Item = DecodeRequest | DecodeRequestRef | Failure | Removal
-"""An item of a plan's file; `DecodeRequestRef`s stand for long requests."""
+Written = Unit | Failure | Removal | RowsRef | ShardEntry
+"""An item of a plan's file as it is written."""
+Item = UnitRef | Failure | Removal | RowsRef | ShardEntry
+"""The same as it is read: `UnitRef`s stand for units."""
 
 
-def write(
-    directory: str, items: Iterable[DecodeRequest | Failure | Removal], lines: int = LINES_OF_A_PART, name: str = "part"
-) -> list[str]:
+def write(directory: str, items: Iterable[Written], lines: int = LINES_OF_A_PART, name: str = "part") -> list[str]:
     """Items -> the URIs of JSON-lines files that hold them, up to `lines` a file, called NAME-00000.jsonl and so on."""
     storage.mkdirs(directory)
     iterator = iter(items)
     parts: list[str] = []
-    while part := list(islice(iterator, lines)):
+    while part := _part(iterator, lines):
         uri = storage.join(directory, f"{name}-{len(parts):05d}.jsonl")
-        storage.write_atomic(uri, "".join(f"{_encode(item)}\n" for item in part).encode())
+        storage.write_atomic(uri, part)
         parts.append(uri)
     return parts
+
+
+def _part(items: Iterator[Written], lines: int) -> bytes:
+    found, size = [], 0
+    for item in islice(items, lines):
+        found.append(_encode(item).encode() + b"\n")
+        size += len(found[-1])
+        if size > BYTES_OF_A_PART:
+            break
+    return b"".join(found)
 
 
 def read(uri: str) -> Iterator[Item]:
     """The URI of a part -> its items."""
     with storage.open_read(uri) as file:
-        lines = file.read().splitlines(keepends=True)
-    offset = 0
-    for line in lines:
-        if len(line) > REFERRED_BYTES and line.startswith(_REQUEST):
-            yield DecodeRequestRef(uri, offset, len(line))
-        else:
-            yield _decode(json.loads(line))
-        offset += len(line)
+        offset = 0
+        for line in file:
+            if line.startswith(_UNIT):
+                yield UnitRef(uri, offset, len(line), line.startswith(_ASKING))
+            else:
+                item = _decode(json.loads(line))
+                assert not isinstance(item, Unit)
+                yield item
+            offset += len(line)
 
 
-def load(ref: DecodeRequestRef) -> DecodeRequest:
-    """A reference -> the request."""
+def load(ref: UnitRef) -> Unit:
+    """A reference -> the unit."""
     with storage.open_read(ref.part) as file:
         file.seek(ref.offset_bytes)
-        request = _decode(json.loads(file.read(ref.size_bytes)))
-    assert isinstance(request, DecodeRequest)
-    return request
+        unit = _decode(json.loads(file.read(ref.size_bytes)))
+    assert isinstance(unit, Unit)
+    return unit
 
 
-_REQUEST = b'{"kind": "DecodeRequest"'
+_UNIT = b'{"kind": "Unit"'
+_ASKING = b'{"kind": "Unit", "asks": true'
+_KINDS = {kind.__name__: kind for kind in (RowsRef, ShardEntry)}
 
 
-def _encode(item: DecodeRequest | Failure | Removal) -> str:
-    return json.dumps({"kind": type(item).__name__, **asdict(item)})
+def _encode(item: Written) -> str:
+    kind = type(item).__name__
+    if isinstance(item, Unit):
+        return json.dumps({"kind": kind, "asks": item.asks, "requests": [asdict(each) for each in item.requests]})
+    return json.dumps({"kind": kind, **asdict(item)})
 
 
-def _decode(fields: dict[str, Any]) -> DecodeRequest | Failure | Removal:
+def _decode(fields: dict[str, Any]) -> Written:
     kind = fields.pop("kind")
-    if kind == "DecodeRequest":
-        return DecodeRequest(fields["uri"], tuple(_segments(fields["segments"], fields["uri"])))
+    if kind == "Unit":
+        requests = (DecodeRequest(each["uri"], tuple(_segments(each))) for each in fields["requests"])
+        return Unit(tuple(requests), fields["asks"])
+    if kind in _KINDS:
+        return _KINDS[kind](**fields)
     return (Failure if kind == "Failure" else Removal)(**{**fields, "clip": _clip(fields["clip"])})
 
 
-def _segments(fields: Sequence[dict[str, Any]], uri: str) -> Iterator[Segment]:
-    for segment in fields:
+def _segments(request: dict[str, Any]) -> Iterator[Segment]:
+    uri = request["uri"]
+    for segment in request["segments"]:
         clip = _clip(segment["clip"])
+        there = {name: tuple(map(tuple, segment[name])) for name in ("held", "ended")}
         # The same string, not just an equal one, is pickled once: 64 clips of a long name fit into an element.
-        yield Segment(**{**segment, "clip": replace(clip, uri=uri) if clip.uri == uri else clip})
+        yield Segment(**{**segment, **there, "clip": replace(clip, uri=uri) if clip.uri == uri else clip})
 
 
 def _clip(fields: dict[str, Any]) -> Clip:

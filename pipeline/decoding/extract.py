@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
@@ -16,7 +17,10 @@ from pipeline.corpus import plan_file
 from pipeline.decoding import decoders
 from pipeline.decoding.pending import PendingRequest
 from pipeline.settings import Decoding, FrontEnd
-from pipeline.types import DecodeRequest, DecodeRequestRef, ExampleBlock, Extracted, Failure, SegmentEnd
+from pipeline.types import DecodeRequest, ExampleBlock, Extracted, Failure, SegmentEnd, UnitRef
+
+Element = plan_file.Item | DecodeRequest
+"""What comes: of units only their places, and what is no audio."""
 
 
 class LookAhead:
@@ -72,7 +76,7 @@ def extract(pool: decoders.DecoderPool, requests: Iterable[DecodeRequest], looka
 
 
 class ExtractDoFn(beam.DoFn):
-    """`DecodeRequest`s -> `ExampleBlock`s, `SegmentEnd`s and `Failure`s; anything else passes unchanged.
+    """Units and requests -> `ExampleBlock`s, `SegmentEnd`s and `Failure`s; anything else passes unchanged.
 
     Results of a request leave with a later one or at the bundle's end, hence in the global window.
 
@@ -103,18 +107,21 @@ class ExtractDoFn(beam.DoFn):
         self._give_up()  # of a bundle that failed, if any
         self._ahead = LookAhead(self._pool, self._depth)
 
-    def process(self, element: DecodeRequest | DecodeRequestRef | Extracted) -> Iterator[Extracted]:
-        if isinstance(element, DecodeRequestRef):
-            element = plan_file.load(element)
-        if not isinstance(element, DecodeRequest):
+    def process(self, element: Element | Extracted) -> Iterator[Any]:
+        if isinstance(element, UnitRef):
+            requests = plan_file.load(element).requests
+        elif isinstance(element, DecodeRequest):
+            requests = (element,)
+        else:
             yield element
             return
-        if not storage.is_local(element.uri):  # of a machine without a package no file is read
-            extras.needs_store(element.uri.partition("://")[0])
-        assert self._ahead is not None
-        for item in self._ahead.push(element):
-            self._count(item)
-            yield item
+        for request in requests:
+            if not storage.is_local(request.uri):  # of a machine without a package no file is read
+                extras.needs_store(request.uri.partition("://")[0])
+            assert self._ahead is not None
+            for item in self._ahead.push(request):
+                self._count(item)
+                yield item
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         assert self._ahead is not None

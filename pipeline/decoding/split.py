@@ -17,11 +17,11 @@ from pipeline.corpus import plan, plan_file
 from pipeline.decoding import decoders
 from pipeline.decoding.pending import PendingProbe
 from pipeline.settings import Decoding, FrontEnd
-from pipeline.types import DecodeRequest, DecodeRequestRef, Failure
+from pipeline.types import DecodeRequest, UnitRef
 
 
 class Splitter:
-    """Requests go in, and come out as they were or in parts; the next headers are read meanwhile.
+    """Units go in, and come out as they were or in parts; the next headers are read meanwhile.
 
     Args:
       pool: reads headers.
@@ -35,19 +35,18 @@ class Splitter:
         self._segment_seconds = segment_seconds
         self._hop_frames = hop_frames
         self._depth = depth
-        self._asked: deque[tuple[DecodeRequest | DecodeRequestRef, DecodeRequest, PendingProbe]] = deque()
+        self._asked: deque[tuple[UnitRef, DecodeRequest, PendingProbe]] = deque()
 
-    def push(self, element: DecodeRequest | DecodeRequestRef) -> Iterator[DecodeRequest | DecodeRequestRef]:
-        """A request -> what is ready: itself if it is short, else parts of those that were pushed before."""
-        request = plan_file.load(element) if isinstance(element, DecodeRequestRef) else element
-        long = any(plan.needs_probe(segment.clip, self._segment_seconds) for segment in request.segments)
-        if not (long or plan.is_scattered(request, self._segment_seconds)):
+    def push(self, element: UnitRef) -> Iterator[UnitRef | DecodeRequest]:
+        """A unit -> what is ready: itself if there is nothing to ask, else parts of those that were pushed before."""
+        if not element.asks:
             yield element
             return
+        (request,) = plan_file.load(element).requests
         self._asked.append((element, request, self._pool.probe(request.uri)))
         yield from self._take(self._depth)
 
-    def drain(self) -> Iterator[DecodeRequest | DecodeRequestRef]:
+    def drain(self) -> Iterator[UnitRef | DecodeRequest]:
         """The rest."""
         yield from self._take(0)
 
@@ -56,7 +55,7 @@ class Splitter:
         while self._asked:
             self._asked.popleft()[2].close()
 
-    def _take(self, keep: int) -> Iterator[DecodeRequest | DecodeRequestRef]:
+    def _take(self, keep: int) -> Iterator[UnitRef | DecodeRequest]:
         while len(self._asked) > keep:
             element, request, probing = self._asked.popleft()
             for part in plan.split(request, probing.result(), self._segment_seconds, self._hop_frames):
@@ -64,7 +63,7 @@ class Splitter:
 
 
 class SplitDoFn(beam.DoFn):
-    """`DecodeRequest`s -> the same of at most `segment_seconds` each, where files can be split; failures pass.
+    """Units -> the same, or requests of at most `segment_seconds` each where files can be split; all else passes.
 
     Args:
       front_end, decoding: as in a `Job`.
@@ -87,10 +86,8 @@ class SplitDoFn(beam.DoFn):
         depth = 2 * self._pool.decoding.processes
         self._splitter = Splitter(self._pool, self._decoding.segment_seconds, self._front_end.hop_frames, depth)
 
-    def process(
-        self, element: DecodeRequest | DecodeRequestRef | Failure
-    ) -> Iterator[DecodeRequest | DecodeRequestRef | Failure]:
-        if not isinstance(element, DecodeRequest | DecodeRequestRef):
+    def process(self, element: plan_file.Item) -> Iterator[plan_file.Item | DecodeRequest]:
+        if not isinstance(element, UnitRef):
             yield element
             return
         assert self._splitter is not None

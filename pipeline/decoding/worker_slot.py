@@ -231,4 +231,5 @@ def _outcome(message: protocol.Ended | protocol.Failed, segment: Segment) -> Seg
         message.format,
         message.silent,
         message.damaged,
+        segment.first_example,
     )

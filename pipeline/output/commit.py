@@ -9,69 +9,108 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 from pipeline import storage
 from pipeline.output import ledger, shards
 from pipeline.output import manifest as manifests
-from pipeline.output.layout import FAILURES, MANIFEST, OutputError, each, explained, join, ledger_name, shard_name
+from pipeline.output.journal import held
+from pipeline.output.layout import (
+    FAILURES,
+    MANIFEST,
+    PLAN,
+    STAGED,
+    OutputError,
+    each,
+    explained,
+    files_in,
+    join,
+    ledger_name,
+    shard_name,
+)
 from pipeline.output.manifest import Manifest, Pending
-from pipeline.output.staged import ShardResult
 from pipeline.settings import Output
+from pipeline.types import StagedShard
 
 
 def attempt_name(manifest: Manifest) -> str:
-    """A name for a run's staged files, new each time; says which settings they are made with."""
+    """A name for a run's plan and staged files, new each time; says which settings they are made with."""
     return f"{manifest.fingerprint[:12]}-{uuid.uuid4().hex[:12]}"
 
 
-def commit(directory: str, results: Iterable[ShardResult], complete: bool = False) -> Manifest:
-    """Makes staged shards the output's; of several results of one shard the first counts.
+def finish(
+    directory: str,
+    results: Iterable[StagedShard] = (),
+    clips_in: int | None = None,
+    made_with: Iterable[Mapping[str, Any]] = (),
+) -> Manifest:
+    """Makes staged shards the output's, which is then whole; to be called once all shards are staged.
+
+    Shards that no clip fell into become empty files. Row files and plans are removed.
+
+    Args:
+      directory: the output.
+      results: of several of one shard, from work that an engine tried again, the first counts.
+      clips_in: what the ledgers have to add up to.
+      made_with: of those who took part in earlier runs.
 
     Raises:
-      OutputError: a result does not build on what is committed, or storage fails. What was committed stays whole.
-    """
-    with explained(directory, "committing shards"):
-        found = _expect(directory)
-        chosen: dict[int, ShardResult] = {}
-        for result in results:
-            chosen.setdefault(result.entry.index, result)
-        fit = {result.staged for result in fitting(directory, found, chosen.values())}
-        if unfit := sorted({result.staged for result in chosen.values()} - fit):
-            raise OutputError(
-                f"{unfit[0]} in {directory} does not build on what the output holds now",
-                "Another run changed the output in the meantime; run the same command again.",
-            )
-        if not chosen and found.complete == complete:
-            return found
-        pending = tuple(Pending(result.entry, result.staged) for result in chosen.values())
-        if pending:
-            found = replace(found, pending=pending, complete=False)
-            manifests.write(directory, found)
-        return finish_pending(directory, found, complete)
-
-
-def finish(directory: str, clips_in: int | None = None) -> Manifest:
-    """Ends a run: shards that no clip fell into become empty files, totals are checked, the manifest says `complete`.
-
-    Raises:
-      OutputError: the ledgers do not add up to `clips_in` clips.
+      OutputError: the ledgers do not add up, a result does not build on what is committed, or storage fails.
     """
     with explained(directory, "completing the output"):
         found = _expect(directory)
-        if clips_in is not None and found.totals["clips_in"] != clips_in:
+        if found.pending:  # an engine tries this again
+            found = finish_pending(directory, found)
+        there = {entry.index: entry for entry in found.shards}
+        chosen: dict[int, StagedShard] = {}
+        for result in results:
+            if there.get(result.entry.index) != result.entry:
+                chosen.setdefault(result.entry.index, result)
+        _expect_to_fit(directory, found, chosen.values())
+        output = Output(directory, found.num_shards, found.settings["record_format"])
+        attempt, present = attempt_name(found), {*there, *chosen}
+        missing = [index for index in range(found.num_shards) if index not in present]
+        for result in each(directory, lambda index: shards.write_shard(output, index, (), attempt), missing):
+            chosen[result.entry.index] = result
+        found = manifests.made_also(found, made_with)
+        found = manifests.with_unequal_rows(found, sum(result.unequal_rows for result in chosen.values()))
+        total = manifests.with_results(found, chosen.values()).totals["clips_in"]
+        if clips_in is not None and total != clips_in:
             raise OutputError(
-                f"{directory} accounts for {found.totals['clips_in']} clips, {clips_in} were planned",
+                f"{directory} accounts for {total} clips, {clips_in} were planned",
                 "Run the same command again: it computes what is missing. If this persists, report it.",
             )
-        output = Output(directory, found.num_shards, found.settings["record_format"])
-        attempt, present = attempt_name(found), {entry.index for entry in found.shards}
-        empty = [
-            shards.write_shard(output, index, (), attempt) for index in range(found.num_shards) if index not in present
-        ]
-        return commit(directory, empty, complete=True)
+        done = commit(directory, found, chosen.values())
+        with suppress(OSError):  # the next run removes what is left
+            held.remove_all(directory)
+            remove_staged(directory)
+        return done
+
+
+def remove_staged(directory: str) -> None:
+    """Removes what workers staged, and the plans they read."""
+    for place in (join(directory, STAGED), join(directory, PLAN)):
+        each(directory, storage.delete, [join(place, name) for name in files_in(place)])
+
+
+def commit(directory: str, manifest: Manifest, results: Iterable[StagedShard]) -> Manifest:
+    """Makes staged shards the output's -> its manifest, `complete`.
+
+    Args:
+      directory: the output.
+      manifest: its content before; written only if something changes.
+      results: the shards, each once, all that were missing.
+    """
+    pending = tuple(Pending(result.entry, result.staged) for result in results)
+    if not pending and manifest.complete:
+        return manifest
+    if pending:
+        manifest = replace(manifest, pending=pending, complete=False)
+        manifests.write(directory, manifest)
+    return finish_pending(directory, manifest)
 
 
 def committed_ledger(directory: str) -> Iterator[ledger.LedgerEntry]:
@@ -88,6 +127,23 @@ def _expect(directory: str) -> Manifest:
     return found
 
 
+def _expect_to_fit(directory: str, manifest: Manifest, results: Iterable[StagedShard]) -> None:
+    """Raises OutputError for staged shards that are gone, or that do not build on what is committed now."""
+    committed = {entry.index: entry.ledger_sha256 for entry in manifest.shards}
+
+    def fits(result: StagedShard) -> bool:
+        staged = (join(directory, f"{result.staged}.{suffix}") for suffix in ("tfrecord", "jsonl"))
+        return committed.get(result.entry.index, "") == result.base_ledger_sha256 and all(map(storage.exists, staged))
+
+    every = list(results)
+    for result, fit in zip(every, each(directory, fits, every), strict=True):
+        if not fit:
+            raise OutputError(
+                f"{result.staged} in {directory} does not build on what the output holds now",
+                "Another run changed the output in the meantime; run the same command again.",
+            )
+
+
 def shard_uris(directory: str, manifest: Manifest, index: int) -> tuple[str, str]:
     """URIs of a shard's record file and ledger."""
     return (
@@ -96,8 +152,11 @@ def shard_uris(directory: str, manifest: Manifest, index: int) -> tuple[str, str
     )
 
 
-def finish_pending(directory: str, manifest: Manifest, complete: bool) -> Manifest:
-    """The second half of a commit, after the manifest with `pending`; may be repeated from its start at any point."""
+def finish_pending(directory: str, manifest: Manifest, complete: bool = True) -> Manifest:
+    """The second half of a commit, after the manifest with `pending`; may be repeated from its start at any point.
+
+    The output is `complete` then if it was to be, and if all its shards are there.
+    """
 
     def put(item: Pending) -> None:
         data, lines = shard_uris(directory, manifest, item.entry.index)
@@ -106,11 +165,10 @@ def finish_pending(directory: str, manifest: Manifest, complete: bool) -> Manife
                 storage.rename(join(directory, staged), final)
 
     each(directory, put, manifest.pending)
-    done = replace(manifests.with_results(manifest, manifest.pending), pending=(), complete=complete)
+    done = replace(manifests.with_results(manifest, manifest.pending), pending=())
+    done = replace(done, complete=complete and len(done.shards) == done.num_shards)
     write_failures(directory, done)
     manifests.write(directory, done)
-    with suppress(OSError):  # the next run removes what is left
-        each(directory, lambda item: storage.delete(join(directory, f"{item.staged}.json")), manifest.pending)
     return done
 
 
@@ -118,33 +176,18 @@ def write_failures(directory: str, manifest: Manifest) -> None:
     """Rewrites `failures.jsonl` from the ledgers of the manifest's shards."""
     with storage.open_write(join(directory, FAILURES)) as file:
         for entry in manifest.shards:
-            for line in ledger.read_failures(shard_uris(directory, manifest, entry.index)[1]):
-                file.write(line)
-
-
-def fitting(directory: str, manifest: Manifest, results: Iterable[ShardResult]) -> list[ShardResult]:
-    """Those staged shards that are whole, of these settings, and merged with what is committed now."""
-    committed = {entry.index: entry.ledger_sha256 for entry in manifest.shards}
-
-    def fits(result: ShardResult) -> bool:
-        entry = result.entry
-        return (
-            result.attempt.startswith(manifest.fingerprint[:12])
-            and entry.name == shard_name(entry.index, manifest.num_shards)
-            and result.base_ledger_sha256 == committed.get(entry.index, "")
-            and all(storage.exists(join(directory, result.staged + suffix)) for suffix in (".tfrecord", ".jsonl"))
-        )
-
-    results = list(results)
-    return [result for result, fit in zip(results, each(directory, fits, results), strict=True) if fit]
+            if entry.failed or entry.skipped:
+                for line in ledger.read_failures(shard_uris(directory, manifest, entry.index)[1]):
+                    file.write(line)
 
 
 def sha256(uri: str) -> str:
-    """A file's sha256, "" where there is none."""
-    if not storage.exists(uri):
-        return ""
+    """The SHA-256 of a file; "" if it is not there."""
     digest = hashlib.sha256()
-    with storage.open_read(uri) as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
+    try:
+        with storage.open_read(uri) as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except FileNotFoundError:
+        return ""
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""The pieces of each run or task, with their times, for reports. One file per run: `_state/run-TIME-ID.json`.
+"""The speed of each run or task over its time, for reports. One file per run: `_state/run-TIME-ID.json`.
 
 None of it decides a byte of the output, so it is neither in the manifest nor in what outputs are compared by.
 """
@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -19,18 +19,25 @@ from pipeline import storage
 from pipeline.output.layout import STATE, OutputError, explained, files_in, is_history, join
 from pipeline.settings import Job
 
+STRETCH_S = 10.0
+"""Length of a stretch, at least."""
+SHARE = 0.02
+"""Its share of the time since the run's start: there are some hundred stretches in a run of any length."""
+SUMS = ("clips", "failed", "examples", "audio_seconds")
+"""What is summed over a run."""
+
 
 @dataclass(frozen=True)
 class Piece:
-    """A piece of the work, as committed, or held by a task for the commit of all.
+    """A stretch of a run's time, and what was done in it.
 
     Attributes:
-      at_s: from the run's start to the commit's end, in seconds.
-      seconds: what the piece took, its commit included.
-      commit_s: of these, the commit.
-      clips, failed, examples, audio_seconds: by which the output's totals grew.
-      decode_s, inference_s: seconds that decoders and calls of the network took, summed over processes and threads;
-        None where the engine does not tell.
+      at_s: from the run's start to the stretch's end, in seconds.
+      seconds: its length.
+      commit_s: of these, after the last clip: the time in which shards were written and committed.
+      clips, failed, examples, audio_seconds: that were done.
+      decode_s, inference_s: seconds that decoders and calls of the network took, summed over processes and threads, in
+        the last stretch for the whole run; None where the engine does not tell.
     """
 
     at_s: float
@@ -46,16 +53,16 @@ class Piece:
 
 @dataclass
 class RunRecord:
-    """A run, or a task, that kept something.
+    """A run, or a task, that computed something.
 
     Attributes:
       started: UTC, ISO 8601.
-      task: "I/N" of an array's task, which commits its pieces with those of the others; "": a whole run.
-      setup_s: from its start to the first piece's: listing the corpus, finding weights, loading the model.
+      task: "I/N" of an array's task; "": a whole run.
+      setup_s: from its start to the job's: listing the corpus, finding weights, loading the model.
       engine: as the manifest describes it.
       decoders, threads: processes that decode and calls of the network at a time, for each worker process; 0: as many
         as it has cores.
-      pieces: in order.
+      pieces: stretches of its time, in order.
     """
 
     started: str
@@ -68,7 +75,7 @@ class RunRecord:
 
 
 class Log:
-    """Notes a run's pieces; the file is replaced, whole, after each.
+    """Notes a run's stretches; the file is replaced, whole, after each.
 
     Args:
       job: what is done.
@@ -79,46 +86,67 @@ class Log:
 
     def __init__(self, job: Job, engine: Mapping[str, Any], started: float, task: str = "") -> None:
         begun = datetime.now(timezone.utc)
-        self._started = started
+        self._started = self._last = started
         self._directory = job.output.directory
         self._uri = join(self._directory, f"{STATE}/run-{begun:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}.json")
         self._run = RunRecord(
-            begun.isoformat(timespec="seconds"),
-            round(time.monotonic() - started, 3),
-            dict(engine),
-            job.decoding.processes,
-            job.model.threads,
-            task=task,
+            begun.isoformat(timespec="seconds"), 0.0, dict(engine), job.decoding.processes, job.model.threads, task=task
         )
-        self._worked: dict[str, float] = {}
+        self._sums = dict.fromkeys(SUMS, 0.0)
 
-    def ran(self, result: Any) -> None:
-        """An engine's result: what its counters say of the piece that is to be committed next."""
-        self._worked = worked(result)
+    def begin(self) -> None:
+        """The job begins: what was before is its set-up."""
+        self._last = time.monotonic()
+        self._run.setup_s = round(self._last - self._started, 3)
 
-    def committed(self, before: Mapping[str, float], after: Mapping[str, float], start: float, computed: float) -> None:
-        """A piece was committed, or held.
+    def look(self, sums: Mapping[str, float]) -> None:
+        """How far the job is (`SUMS`); a stretch ends when it is long enough."""
+        now = time.monotonic()
+        if now - self._last >= max(STRETCH_S, SHARE * (now - self._started)):
+            self._add(sums, 0.0)
+            with suppress(OSError):  # it is for the eye
+                self._write()
+
+    def end(self, sums: Mapping[str, float], idle_s: float, result: Any = None) -> None:
+        """The job has ended.
 
         Args:
-          before, after: totals of what is kept.
-          start, computed: when the piece was begun, and when it was ready to be committed, on the monotonic clock.
+          sums: all that it did, by the output.
+          idle_s: seconds since the last clip was done.
+          result: the engine's, for its counters.
+
+        Raises:
+          OutputError: the file cannot be written.
         """
+        pieces = self._run.pieces
+        if noted := self._sums["audio_seconds"]:  # by the hop, where durations are what counts
+            for piece in pieces:
+                share = min(1.0, sums["audio_seconds"] / noted)
+                pieces[pieces.index(piece)] = replace(piece, audio_seconds=round(piece.audio_seconds * share, 3))
+            self._sums["audio_seconds"] = sum(piece.audio_seconds for piece in pieces)
+        self._add(sums, idle_s, worked(result) if result is not None else {})
+        with explained(self._directory, "noting what the run took"):
+            self._write()
+
+    def _add(self, sums: Mapping[str, float], commit_s: float, times: Mapping[str, float] | None = None) -> None:
         now = time.monotonic()
-        grown = {name: after[name] - before[name] for name in after}
+        grown = {name: sums[name] - self._sums[name] for name in SUMS}
+        seconds = now - self._last
         piece = Piece(
             at_s=round(now - self._started, 3),
-            seconds=round(now - start, 3),
-            commit_s=round(now - computed, 3),
-            clips=int(grown["clips_in"]),
+            seconds=round(seconds, 3),
+            commit_s=round(min(commit_s, seconds), 3),
+            clips=int(grown["clips"]),
             failed=int(grown["failed"]),
             examples=int(grown["examples"]),
             audio_seconds=round(grown["audio_seconds"], 3),
-            **self._worked,
+            **(times or {}),
         )
-        self._worked = {}
         self._run.pieces.append(piece)
-        with explained(self._directory, "noting what the piece took"):
-            storage.write_atomic(self._uri, json.dumps(asdict(self._run), indent=1).encode())
+        self._sums, self._last = {name: sums[name] for name in SUMS}, now
+
+    def _write(self) -> None:
+        storage.write_atomic(self._uri, json.dumps(asdict(self._run), indent=1).encode())
 
 
 def note_unprinted(directory: str, text: str) -> None:

@@ -15,7 +15,6 @@ from pipeline.errors import UserError
 from pipeline.storage import join
 
 __all__ = [
-    "ARRAY",
     "FAILURES",
     "MANIFEST",
     "PLAN",
@@ -36,7 +35,6 @@ __all__ = [
     "ledger_name",
     "shard_index",
     "shard_name",
-    "staging",
 ]
 
 MANIFEST = "manifest.json"
@@ -45,11 +43,10 @@ REPORT = "report.html"
 STATE = "_state"
 STAGED = f"{STATE}/staged"
 PLAN = f"{STATE}/plan"
-ARRAY = f"{STATE}/array"
 REMOTE_THREADS = 16
 
 _CONTINUES = (
-    "What was committed is intact. Check that there is space and that it may be written to, then run the "
+    "What was finished is kept. Check that there is space and that it may be written to, then run the "
     "same command again; it continues."
 )
 
@@ -66,11 +63,6 @@ _LEDGER = re.compile(r"ledger-(\d{5,})-of-(\d{5,})\.jsonl")
 
 class OutputError(UserError):
     """An output cannot be used as asked."""
-
-
-def staging(array: bool) -> str:
-    """Where workers write, below the output's directory: in an array of tasks, and in a run by itself."""
-    return ARRAY if array else STAGED
 
 
 def shard_name(index: int, num_shards: int) -> str:

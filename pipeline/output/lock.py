@@ -82,19 +82,23 @@ class Lock:
         self._renewal.start()
 
     def confirm(self) -> None:
-        """Raises OutputBusy if the lock was taken over, by a run that held this one for dead; to be called before a
-        commit."""
+        """Raises OutputBusy if the lock was taken over by a run that held this one for dead."""
         with explained(self._directory, "reading the lock"):
-            holder, _ = self._read(self._uri)
+            holder, _ = _read(self._uri)
         if not self._is_ours(holder):
             raise self._busy(holder)
+
+    @property
+    def token(self) -> str:
+        """The name of this very lock, for `expect`."""
+        return self._token
 
     def release(self) -> None:
         """Gives the lock up; nothing happens if it was taken over."""
         self._released.set()
         self._renewal.join()
         with suppress(OSError), self._guard():  # a lock that stays is of a dead process, and is taken over
-            if self._is_ours(self._read(self._uri)[0]):
+            if self._is_ours(_read(self._uri)[0]):
                 storage.delete(self._uri)
 
     def __enter__(self) -> Lock:
@@ -129,7 +133,7 @@ class Lock:
                 raise OutputError(what, "Write to a store that has them, S3 or GCS say, or to a local folder")
             return
         time.sleep(SETTLE_S)
-        holder, _ = self._read(self._uri)
+        holder, _ = _read(self._uri)
         if not self._is_ours(holder):
             raise self._busy(holder)
 
@@ -155,7 +159,7 @@ class Lock:
 
     def _version_of_dead(self, uri: str) -> str | None:
         """A lock that nobody holds -> its file's version, None for no file; raises OutputBusy if somebody holds it."""
-        holder, version = self._read(uri)
+        holder, version = _read(uri)
         if holder is not None and holder.alive():
             raise self._busy(holder, uri)
         return version
@@ -163,21 +167,10 @@ class Lock:
     def _keep_renewing(self) -> None:
         while not self._released.wait(RENEW_S):
             with suppress(OSError, OutputBusy), self._guard():  # the next attempt finds out
-                holder, version = self._read(self._uri)
+                holder, version = _read(self._uri)
                 if holder is None or holder.token != self._token:
                     return
                 self._write(holder.since, version)
-
-    def _read(self, uri: str) -> tuple[Holder | None, str | None]:
-        """A lock's holder, None for none or what makes no sense; its file's version, None for no file."""
-        try:
-            data, version = storage.read_whole(uri)
-        except FileNotFoundError:
-            return None, None
-        try:
-            return Holder(**json.loads(data)), version
-        except (ValueError, TypeError):
-            return None, version
 
     def _content(self, since: float) -> bytes:
         me = Holder(host(), os.getpid(), process_start(os.getpid()), since, time.time(), self._token, self._role)
@@ -188,23 +181,12 @@ class Lock:
         if storage.is_local(self._uri):
             storage.write_atomic(self._uri, self._content(since))
         elif not storage.write_if(self._uri, self._content(since), version):
-            holder, _ = self._read(self._uri)  # our own, where the answer was lost that it was written
+            holder, _ = _read(self._uri)  # our own, where the answer was lost that it was written
             if not self._is_ours(holder):
                 raise self._busy(holder)
 
     def _busy(self, holder: Holder | None, uri: str = "") -> OutputBusy:
-        uri = uri or self._uri
-        if holder is None:
-            return OutputBusy(f"the lock {uri} was removed", "Run the same command again.")
-        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(holder.since))
-        who = f"process {holder.pid} on {holder.host.split('/')[0]} since {since}"
-        what = "" if holder.role == RUN else f" ({holder.role})"
-        busy = OutputBusy(
-            f"{self._directory} is being written by {who}{what}",
-            f"Wait for it or stop it; if you know that it is dead, remove {uri}.",
-        )
-        busy.holder = holder
-        return busy
+        return _busy(self._directory, holder, uri or self._uri)
 
     @contextmanager
     def _guard(self) -> Iterator[bool]:
@@ -222,3 +204,41 @@ class Lock:
             yield exclusive
         finally:
             os.close(descriptor)
+
+
+def expect(directory: str, token: str) -> None:
+    """Raises OutputBusy if somebody holds the output by another lock than that one; to be called before a commit.
+
+    A job goes on after its command was killed, and may commit, unless another command has taken the output over.
+    """
+    uri = join(directory, f"{STATE}/lock.json")
+    with explained(directory, "reading the lock"):
+        holder, _ = _read(uri)
+    if holder is not None and holder.token != token and holder.alive():
+        raise _busy(directory, holder, uri)
+
+
+def _read(uri: str) -> tuple[Holder | None, str | None]:
+    """A lock's holder, None for none or what makes no sense; its file's version, None for no file."""
+    try:
+        data, version = storage.read_whole(uri)
+    except FileNotFoundError:
+        return None, None
+    try:
+        return Holder(**json.loads(data)), version
+    except (ValueError, TypeError):
+        return None, version
+
+
+def _busy(directory: str, holder: Holder | None, uri: str) -> OutputBusy:
+    if holder is None:
+        return OutputBusy(f"the lock {uri} was removed", "Run the same command again.")
+    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(holder.since))
+    who = f"process {holder.pid} on {holder.host.split('/')[0]} since {since}"
+    what = "" if holder.role == RUN else f" ({holder.role})"
+    busy = OutputBusy(
+        f"{directory} is being written by {who}{what}",
+        f"Wait for it or stop it; if you know that it is dead, remove {uri}.",
+    )
+    busy.holder = holder
+    return busy

@@ -16,8 +16,8 @@ from typing import Any
 from pipeline import storage
 from pipeline.extras import DISTRIBUTION
 from pipeline.output.layout import MANIFEST, OutputError, join
-from pipeline.output.staged import ShardEntry, ShardResult
 from pipeline.settings import Job
+from pipeline.types import ShardEntry, StagedShard
 from vggish_core.codegen.vector_code import fuses
 
 FORMAT_VERSION = 1
@@ -187,7 +187,14 @@ def made_also(manifest: Manifest, others: Iterable[Mapping[str, Any]]) -> Manife
     return replace(manifest, run={**manifest.run, "earlier": earlier}) if earlier else manifest
 
 
-def with_results(manifest: Manifest, results: Iterable[ShardResult | Pending]) -> Manifest:
+def with_unequal_rows(manifest: Manifest, count: int) -> Manifest:
+    """The manifest with so many more rows that two kinds of processors made, and that were a step apart."""
+    if not count:
+        return manifest
+    return replace(manifest, run={**manifest.run, "unequal_rows": manifest.run.get("unequal_rows", 0) + count})
+
+
+def with_results(manifest: Manifest, results: Iterable[StagedShard | Pending]) -> Manifest:
     """The manifest with the results' shards in place of those of the same index."""
     shards = {entry.index: entry for entry in manifest.shards}
     shards.update({result.entry.index: result.entry for result in results})

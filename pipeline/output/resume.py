@@ -8,12 +8,11 @@ from typing import Any
 
 from pipeline import storage
 from pipeline.output import manifest as manifests
-from pipeline.output import partial_rows, task_state
-from pipeline.output.commit import commit, finish_pending, fitting, sha256, shard_uris, write_failures
+from pipeline.output.commit import finish_pending, remove_staged, sha256, shard_uris, write_failures
+from pipeline.output.journal import held, rows
 from pipeline.output.layout import (
     FAILURES,
     MANIFEST,
-    PLAN,
     REPORT,
     STAGED,
     STATE,
@@ -30,8 +29,8 @@ from pipeline.output.layout import (
     join,
 )
 from pipeline.output.manifest import Manifest
-from pipeline.output.staged import ShardEntry, collect
 from pipeline.settings import Job
+from pipeline.types import ShardEntry
 
 
 class SettingsDiffer(OutputError):  # noqa: N818  (a state, not a fault)
@@ -56,16 +55,12 @@ class OpenedOutput:
     Attributes:
       manifest: what it holds.
       finished: shards of an interrupted commit that was finished now.
-      adopted: shards that an interrupted run had staged, and that are kept.
-      lost: names of shards that were missing or damaged; their clips are to be computed again.
-      of_tasks: shards that an array of tasks held, and that are kept.
+      lost: names of shards that were missing or not what the manifest says; their clips are to be computed again.
     """
 
     manifest: Manifest
     finished: int = 0
-    adopted: int = 0
     lost: tuple[str, ...] = ()
-    of_tasks: int = 0
 
 
 def inspect(directory: str, job: Job, overwrite: bool = False) -> Manifest | None:
@@ -135,13 +130,13 @@ def start(directory: str, job: Job, overwrite: bool = False, engine: Mapping[str
     fresh = manifests.new(job, engine)
     with explained(directory, "starting the output"):
         storage.mkdirs(join(directory, STAGED))
+        storage.mkdirs(join(directory, rows.ROWS))
         _remove_drafts(directory)
         if overwrite:
             manifests.write(directory, replace(fresh, clearing=True))
             _remove_unnamed(directory, fresh, all_numbers=True)
-            _remove_staged(directory)
-            task_state.remove(directory)
-            partial_rows.keep_only(partial_rows.Place(directory, fresh.fingerprint), ())
+            remove_staged(directory)
+            held.remove_all(directory)
         manifests.write(directory, fresh)
     return OpenedOutput(fresh)
 
@@ -149,31 +144,29 @@ def start(directory: str, job: Job, overwrite: bool = False, engine: Mapping[str
 def recover(directory: str) -> OpenedOutput | None:
     """Finishes what an earlier run left half-done; None where there is no output.
 
-    A commit that was begun is finished. Staged shards that are complete and fit what is committed are kept. Shards
-    that are missing or damaged are struck from the manifest, so that their clips are computed again.
+    A commit that was begun is finished. Shards that are missing, or not what the manifest says, are struck from it, so
+    that their clips are computed again. What is staged, and the plan of a run that is no more, goes.
     """
     with explained(directory, "recovering the output"):
         found = manifests.read(directory)
         if found is None:
             return None
+        storage.mkdirs(join(directory, rows.ROWS))
         pending = len(found.pending)
         if found.pending:
-            found = finish_pending(directory, _without_unfinishable(directory, found), complete=False)
+            possible = _without_unfinishable(directory, found)
+            found = finish_pending(directory, possible, complete=len(possible.pending) == pending)
         found, lost = _without_lost(directory, found)
         if lost or found.clearing:
             clearing, found = found.clearing, replace(found, clearing=False)
-            if clearing:  # what is staged is of the data set that was to be replaced
-                _remove_staged(directory)
-                task_state.remove(directory)
+            if clearing:  # what is left is of the data set that was to be replaced
+                held.remove_all(directory)
             _remove_unnamed(directory, found, all_numbers=clearing)
             write_failures(directory, found)
             manifests.write(directory, found)
-        adoptable = fitting(directory, found, collect(directory))
-        if adoptable:
-            found = commit(directory, adoptable)
         _remove_unnamed(directory, found, all_numbers=False)
-        _remove_staged(directory)
-        return OpenedOutput(found, pending, len({result.entry.index for result in adoptable}), lost)
+        remove_staged(directory)
+        return OpenedOutput(found, pending, lost)
 
 
 def _without_unfinishable(directory: str, manifest: Manifest) -> Manifest:
@@ -191,12 +184,14 @@ def _without_unfinishable(directory: str, manifest: Manifest) -> Manifest:
 
 
 def _without_lost(directory: str, manifest: Manifest) -> tuple[Manifest, tuple[str, ...]]:
-    """Strikes shards whose record file is gone or of another size, or whose ledger is not the one promised."""
+    """Strikes shards whose record file or ledger is gone, or not the one promised."""
     sizes = files_in(directory, "embeddings-")
 
     def whole(entry: ShardEntry) -> bool:
-        lines = shard_uris(directory, manifest, entry.index)[1]
-        return sizes.get(entry.name) == entry.bytes and sha256(lines) == entry.ledger_sha256
+        data, lines = shard_uris(directory, manifest, entry.index)
+        if sizes.get(entry.name) != entry.bytes:
+            return False
+        return sha256(data) == entry.sha256 and sha256(lines) == entry.ledger_sha256
 
     found = list(zip(manifest.shards, each(directory, whole, manifest.shards), strict=True))
     kept = [entry for entry, sound in found if sound]
@@ -220,9 +215,3 @@ def _remove_unnamed(directory: str, manifest: Manifest, all_numbers: bool) -> No
 def _remove_drafts(place: str) -> None:
     """Removes what a killed run was about to write in a directory."""
     each(place, storage.delete, [join(place, name) for name in files_in(place) if is_draft(name)])
-
-
-def _remove_staged(directory: str) -> None:
-    """Removes what workers staged, and the plans they read: of runs that are no more."""
-    for place in (join(directory, STAGED), join(directory, PLAN)):
-        each(directory, storage.delete, [join(place, name) for name in files_in(place)])

@@ -1,4 +1,4 @@
-"""The outcomes of a shard and what it held before -> a sorted record file and its ledger, staged for the commit."""
+"""Rows of a shard and what it held before -> a sorted record file and its ledger, staged for the commit."""
 
 from __future__ import annotations
 
@@ -7,61 +7,74 @@ import uuid
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from heapq import merge as merge_sorted
-from typing import BinaryIO
+from itertools import groupby
+from typing import BinaryIO, cast
 
 from pipeline import storage
 from pipeline.output import ledger, records
-from pipeline.output.assemble import ClipResult, assemble
-from pipeline.output.layout import OutputError, explained, join, ledger_name, shard_name, staging
-from pipeline.output.staged import ShardEntry, ShardResult, read_held
+from pipeline.output.assemble import ClipResult
+from pipeline.output.journal import merged
+from pipeline.output.layout import STAGED, OutputError, explained, join, ledger_name, shard_name
 from pipeline.output.tfrecord import frame
 from pipeline.settings import Output
-from pipeline.types import ClipKey, Outcome, Removal
+from pipeline.types import ClipKey, Failure, Removal, RowsRef, ShardEntry, StagedShard
 
+Piece = RowsRef | Failure | Removal | ShardEntry
+"""What a shard is made of: rows, failures found while planning, clips to leave out, the committed shard."""
 Item = tuple[ledger.LedgerEntry, "bytes | None"]
 """A clip's ledger entry and, if it is written, its record."""
 
 
-def write_shard(output: Output, index: int, outcomes: Iterable[Outcome], attempt: str) -> ShardResult:
-    """All that a run has on the clips of a shard -> the staged shard: old ∪ new, new first, `Removal`s left out.
+def write_shard(output: Output, index: int, pieces: Iterable[Piece], attempt: str) -> StagedShard:
+    """All that there is on the clips of a shard -> the staged shard: old ∪ new, new first, `Removal`s left out.
 
-    Embeddings of the shard's new clips are held in memory; records that it held before are streamed.
+    One clip at a time is held in memory, besides failures and removals.
 
     Raises:
-      OutputError: storage fails, or the committed shard is damaged.
+      OutputError: storage fails, or the committed shard or a row file is damaged.
       AssemblyError: pieces of a clip are missing or contradict each other.
     """
-    items = list(outcomes)
-    dropped = {item.clip.key for item in items if isinstance(item, Removal)}
-    new = assemble(items)
-    staged = f"{staging(output.array)}/{attempt}-{index:05d}-{uuid.uuid4().hex[:8]}"
+    found = list(pieces)
+    base = next((piece for piece in found if isinstance(piece, ShardEntry)), None)
+    dropped = {piece.clip.key for piece in found if isinstance(piece, Removal)}
+    refs = sorted({piece for piece in found if isinstance(piece, RowsRef)}, key=lambda ref: ref.name)
+    failures = [piece for piece in found if isinstance(piece, Failure)]
+    staged = f"{STAGED}/{attempt}-{index:05d}-{uuid.uuid4().hex[:8]}"
     with explained(output.directory, f"writing shard {index}"):
-        storage.mkdirs(join(output.directory, staging(output.array)))
+        storage.mkdirs(join(output.directory, STAGED))
         try:
-            result = _stage(output, index, new, dropped, attempt, staged)
-            storage.write_atomic(join(output.directory, f"{staged}.json"), result.to_json())
+            new = merged.results(output.directory, refs, failures)
+            return _stage(output, index, base, new, dropped, staged)
         except Exception:
             for suffix in (".tfrecord", ".jsonl"):
                 with suppress(Exception):
                     storage.delete(join(output.directory, staged + suffix))
             raise
-    return result
 
 
 def _stage(
-    output: Output, index: int, new: list[ClipResult], dropped: set[ClipKey], attempt: str, staged: str
-) -> ShardResult:
-    data_uri, ledger_uri = _base(output, index)
-    base_lines, base_sha256 = _base_ledger(ledger_uri)
-    replaced = dropped | {result.entry.key for result in new}
-    merged = merge(_base_items(data_uri, base_lines), ((r.entry, _serialize(r, output)) for r in new), replaced)
+    output: Output,
+    index: int,
+    base: ShardEntry | None,
+    results: Iterable[ClipResult],
+    dropped: Collection[ClipKey],
+    staged: str,
+) -> StagedShard:
+    unequal = 0
+
+    def new() -> Iterator[Item]:
+        nonlocal unequal
+        for result in results:
+            unequal += result.unequal_rows
+            yield result.entry, _serialize(result, output)
+
     tally = ledger.LedgerSums()
     with (
         storage.open_write(join(output.directory, f"{staged}.tfrecord")) as data_file,
         storage.open_write(join(output.directory, f"{staged}.jsonl")) as ledger_file,
     ):
         data = _Hashed(data_file)
-        for entry, record in merged:
+        for entry, record in merge(_base_items(output, base) if base else (), new(), dropped):
             if record is not None:
                 data.write(frame(record))
             ledger_file.write(tally.add(entry))
@@ -73,13 +86,24 @@ def _stage(
         ledger_sha256=tally.sha256,
         **tally.sums(),
     )
-    return ShardResult(entry_of_shard, attempt, staged, base_sha256)
+    return StagedShard(entry_of_shard, staged, base.ledger_sha256 if base else "", unequal)
 
 
-def merge(old: Iterable[Item], new: Iterable[Item], replaced: Collection[ClipKey]) -> Iterator[Item]:
-    """Two sequences of (entry, record or None), each sorted by key -> one, without the old ones under `replaced`."""
-    kept = (item for item in old if item[0].key not in replaced)
-    return merge_sorted(kept, new, key=lambda item: item[0].key)
+def merge(old: Iterable[Item], new: Iterable[Item], dropped: Collection[ClipKey] = ()) -> Iterator[Item]:
+    """Two sequences of (entry, record or None), each sorted by key -> one; of a key in both the new one.
+
+    Args:
+      old, new: the sequences.
+      dropped: keys whose old ones are left out.
+    """
+    kept = (item for item in old if item[0].key not in dropped)
+    # The merge is stable: of equal keys the new one comes first.
+    for _, items in groupby(merge_sorted(new, kept, key=_key), key=_key):
+        yield next(items)
+
+
+def _key(item: Item) -> ClipKey:
+    return item[0].key
 
 
 def _serialize(result: ClipResult, output: Output) -> bytes | None:
@@ -92,55 +116,41 @@ def _serialize(result: ClipResult, output: Output) -> bytes | None:
     )
 
 
-def _base(output: Output, index: int) -> tuple[str, str]:
-    """URIs of the record file and ledger that new clips are merged with: the committed ones, or those a task holds."""
-    if output.array and (held := read_held(output.directory, index)):
-        staged = join(output.directory, held.result.staged)
-        return f"{staged}.tfrecord", f"{staged}.jsonl"
-    names = shard_name(index, output.num_shards), ledger_name(index, output.num_shards)
-    return join(output.directory, names[0]), join(output.directory, names[1])
+def _base_items(output: Output, base: ShardEntry) -> Iterator[Item]:
+    """A committed shard -> its clips, streamed from both its files, which have to be those of the manifest.
 
-
-def _base_ledger(uri: str) -> tuple[list[ledger.LedgerEntry], str]:
-    """Entries of a ledger and its sha256; nothing and "" where the shard is not yet there."""
-    if not storage.exists(uri):
-        return [], ""
-    tally = ledger.LedgerSums()
-    try:
-        entries = list(ledger.read(uri))
-    except ValueError as error:
-        raise _damaged(uri, str(error)) from None
-    for entry in entries:
-        tally.add(entry)
-    return entries, tally.sha256
-
-
-def _base_items(uri: str, entries: list[ledger.LedgerEntry]) -> Iterator[Item]:
-    """Entries of a ledger -> each with its record's bytes, streamed from the record file."""
-    if not entries:
-        return
-    with storage.open_read(uri) as file:
-        rest = records.read_tfrecord(file, uri)
+    Raises:
+      OutputError: one of them is not; known for sure after the last clip.
+    """
+    data_uri = join(output.directory, shard_name(base.index, output.num_shards))
+    ledger_uri = join(output.directory, ledger_name(base.index, output.num_shards))
+    with storage.open_read(data_uri) as data_file, storage.open_read(ledger_uri) as ledger_file:
+        data, lines = _Hashed(data_file), _Hashed(ledger_file)
+        rest = records.read_tfrecord(cast(BinaryIO, data), data_uri)
         try:
-            for entry in entries:
+            for line in lines:
+                entry = ledger.from_line(line)
                 record = next(rest) if entry.outcome == "written" else None
                 if record is not None and (found := records.parse(record).id) != entry.id:
-                    raise _damaged(uri, f"holds {found!r} where its ledger says {entry.id!r}")
+                    raise _damaged(data_uri, f"holds {found!r} where its ledger says {entry.id!r}")
                 yield entry, record
             if next(rest, None) is not None:
-                raise _damaged(uri, "holds more records than its ledger")
+                raise _damaged(data_uri, "holds more records than its ledger")
         except StopIteration:
-            raise _damaged(uri, "holds fewer records than its ledger") from None
-        except records.RecordError as error:
-            raise _damaged(uri, str(error)) from None
+            raise _damaged(data_uri, "holds fewer records than its ledger") from None
+        except (records.RecordError, ValueError) as error:
+            raise _damaged(data_uri, str(error)) from None
+    for uri, file, promised in ((data_uri, data, base.sha256), (ledger_uri, lines, base.ledger_sha256)):
+        if file.sha256.hexdigest() != promised:
+            raise _damaged(uri, "is not the file that the manifest names")
 
 
 def _damaged(uri: str, found: str) -> OutputError:
-    return OutputError(f"{uri}: {found}", "Delete this file and run the same command again, which recreates it.")
+    return OutputError(f"{uri}: {found}", "Run the same command again: what this file held is computed again.")
 
 
 class _Hashed:
-    """A file that is hashed and measured while it is written."""
+    """A file that is hashed and measured while it is written or read."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -149,5 +159,15 @@ class _Hashed:
 
     def write(self, data: bytes) -> None:
         self._file.write(data)
+        self._see(data)
+
+    def read(self, size: int = -1) -> bytes:
+        return self._see(self._file.read(size))
+
+    def __iter__(self) -> Iterator[bytes]:
+        return map(self._see, self._file)
+
+    def _see(self, data: bytes) -> bytes:
         self.sha256.update(data)
         self.size += len(data)
+        return data

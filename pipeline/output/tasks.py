@@ -1,9 +1,9 @@
-"""`--task I/N`: which shards one of N independent commands computes."""
+"""`--task I/N`: which recordings one of N independent commands computes."""
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -22,12 +22,12 @@ class Task:
     def __str__(self) -> str:
         return f"{self.index}/{self.count}"
 
-    def owns(self, shard: int) -> bool:
-        """Whether the task computes a shard: its index modulo the number of tasks is the task's."""
-        return shard % self.count == self.index
+    def owns(self, uri: str) -> bool:
+        """Whether the task computes the clips of a recording."""
+        return share_of(uri, self.count) == self.index
 
     def overlaps(self, other: Task) -> bool:
-        """Whether some shard, of however many, would be both tasks'.
+        """Whether some recording would be both tasks'.
 
         >>> Task(0, 2).overlaps(Task(2, 4)), Task(0, 2).overlaps(Task(1, 4)), Task(0, 2).overlaps(Task(1, 3))
         (True, False, True)
@@ -35,16 +35,11 @@ class Task:
         return (self.index - other.index) % math.gcd(self.count, other.count) == 0
 
 
-def tasks_of(shards: Sequence[int], tasks: int) -> str:
-    """Shards and the number of tasks -> text that names them.
+def share_of(uri: str, count: int) -> int:
+    """A recording's path or URI -> the index of its task of `count`: by a hash, so that all clips of it are one task's.
 
-    >>> tasks_of([0, 1, 3], 3)
-    'shards 0, 1, 3 (tasks 0/3, 1/3)'
+    >>> share_of("dog/1-100032-A.wav", 3)
+    0
     """
-    some = ", ".join(map(str, shards[:8])) + (f" and {len(shards) - 8} more" if len(shards) > 8 else "")
-    named = f"shard{'s' if len(shards) > 1 else ''} {some}"
-    if tasks < 1:
-        return named
-    owners = [str(Task(index, tasks)) for index in sorted({shard % tasks for shard in shards})]
-    names = ", ".join(owners[:8]) + (f" and {len(owners) - 8} more" if len(owners) > 8 else "")
-    return f"{named} (task{'s' if len(owners) > 1 else ''} {names})"
+    digest = hashlib.sha256(uri.encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:8], "big") % count

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
+from pipeline.corpus.packed import Packed
+from pipeline.output.journal.held import Held, HeldClip
 from pipeline.output.ledger import LedgerEntry
 from pipeline.types import Clip, ClipKey, Corpus, Failure
 
@@ -20,6 +23,10 @@ class Work:
       kept: clips that the output holds and keeps.
       clips_in: clips that the output will account for.
       gone: clips that the output holds and the inputs do not.
+      held: what row files hold.
+      partly: of clips to compute, by key, what row files hold of them.
+      from_rows: how many of the kept clips are in row files, not yet in shards.
+      stale: names of row files -> clips in them that are of no use.
     """
 
     clips: Sequence[Clip]
@@ -28,6 +35,15 @@ class Work:
     kept: int
     clips_in: int
     gone: int = 0
+    held: Held = field(default_factory=Held)
+    partly: Mapping[ClipKey, HeldClip] = field(default_factory=dict)
+    from_rows: int = 0
+    stale: Mapping[str, set[Clip]] = field(default_factory=dict)
+
+    @property
+    def done(self) -> bool:
+        """Whether the committed shards hold all of it."""
+        return not (self.clips or self.failures or self.drops or self.from_rows)
 
 
 @dataclass(frozen=True)
@@ -45,7 +61,13 @@ class Todo:
     gone: tuple[Clip, ...]
 
 
-def compare(corpus: Corpus, ledger: Iterable[LedgerEntry], retry_failed: bool = False, prune: bool = False) -> Work:
+def compare(
+    corpus: Corpus,
+    ledger: Iterable[LedgerEntry],
+    retry_failed: bool = False,
+    prune: bool = False,
+    succeeded: Container[ClipKey] = frozenset(),
+) -> Work:
     """The corpus and what the output says of each clip -> the work.
 
     Args:
@@ -53,15 +75,54 @@ def compare(corpus: Corpus, ledger: Iterable[LedgerEntry], retry_failed: bool = 
       ledger: the output's entries.
       retry_failed: try clips again that failed.
       prune: drop clips that the inputs no longer name; otherwise they stay.
+      succeeded: clips that row files hold: those that failed before have been tried again.
     """
     entries = {entry.key: entry for entry in ledger}
     if not entries:
         return Work(corpus.clips, corpus.failures, (), 0, len(corpus.clips) + len(corpus.failures))
     new_failures = [failure for failure in corpus.failures if not _known(failure, entries.get(failure.clip.key))]
-    found = todo(corpus.clips, entries.values(), retry_failed, {failure.clip.key for failure in corpus.failures})
+    others = {failure.clip.key for failure in corpus.failures}
+    found = todo(corpus.clips, entries.values(), retry_failed, others, succeeded)
     kept = found.kept + len(corpus.failures) - len(new_failures) + (0 if prune else len(found.gone))
     work = len(found.run) + len(new_failures)
     return Work(found.run, new_failures, found.gone if prune else (), kept, kept + work, len(found.gone))
+
+
+def without_held(work: Work, held: Held, retry_failed: bool = False) -> Work:
+    """The work, and what row files hold -> what is left to compute, and which rows are used.
+
+    Args:
+      work: the corpus compared with the committed shards.
+      held: what row files hold.
+      retry_failed: clips that failed are tried again, though a row file says so.
+    """
+    if not held.clips:
+        return replace(work, held=held)
+    left, partly, used = Packed[Clip](), dict[ClipKey, HeldClip](), list[HeldClip]()
+    for clip in work.clips:
+        found = next((each for each in held.clips.get(clip.key, ()) if _is_of(each, clip, retry_failed)), None)
+        if found is not None:
+            used.append(found)
+            if found.whole():
+                continue
+            partly[clip.key] = found
+        left.append(clip)
+    done = len(work.clips) - len(left)
+    keep = {id(found) for found in used}
+    stale: dict[str, set[Clip]] = defaultdict(set)
+    for variants in held.clips.values():
+        for found in variants:
+            if id(found) not in keep:
+                for name in found.files:
+                    stale[name].add(found.clip)
+    return replace(work, clips=left, kept=work.kept + done, held=held, partly=partly, from_rows=done, stale=stale)
+
+
+def _is_of(held: HeldClip, clip: Clip, retry_failed: bool) -> bool:
+    """Whether rows are of a clip as it is now; where its file lies matters only while some are missing."""
+    if held.clip != clip and not (replace(held.clip, uri=clip.uri) == clip and held.whole()):
+        return False
+    return not (held.failed and retry_failed)
 
 
 def todo(
@@ -69,6 +130,7 @@ def todo(
     entries: Iterable[LedgerEntry],
     retry_failed: bool = False,
     others: Container[ClipKey] = frozenset(),
+    succeeded: Container[ClipKey] = frozenset(),
 ) -> Todo:
     """The corpus and what an output of the same settings says of it -> what is left to do: records are a cache.
 
@@ -77,6 +139,7 @@ def todo(
       entries: of the output's ledgers; read once.
       retry_failed: whether clips that failed are tried again.
       others: keys that the corpus holds too, and that need no embedding.
+      succeeded: keys of clips that did not fail when they were tried again.
     """
     wanted = {clip.key: clip for clip in clips}
     kept, gone = 0, []
@@ -85,7 +148,7 @@ def todo(
         if clip is None:
             if entry.key not in others:
                 gone.append(entry.clip)
-        elif is_current(entry, clip) and not (retry_failed and entry.outcome == "failed"):
+        elif is_current(entry, clip) and not (entry.outcome == "failed" and (retry_failed or entry.key in succeeded)):
             kept += 1
             del wanted[entry.key]
     return Todo(tuple(wanted.values()), kept, tuple(gone))

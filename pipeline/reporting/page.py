@@ -138,7 +138,6 @@ def _run(runs: Sequence[RunRecord]) -> dict[str, Any] | None:
         "last": last,
         "runs": len(runs),
         "tasks": [_task(run) for run in tasks],
-        "pieces": len(pieces),
         "clips": sum(piece.clips for piece in pieces),
         "audio": audio,
         "took": sum(run.setup_s for run in tasks or [last]) + took,
@@ -171,7 +170,7 @@ def _stages(runs: Sequence[RunRecord]) -> list[Bar]:
         values = [getattr(piece, field) for piece in pieces]
         if any(value is not None for value in values):
             found.append((name, sum(value or 0.0 for value in values)))
-    found.append(("commits", sum(piece.commit_s for piece in pieces)))
+    found.append(("writing shards", sum(piece.commit_s for piece in pieces)))
     found.append(("all of it, by the clock", setup_s + sum(piece.seconds for piece in pieces)))
     most = max(seconds for _, seconds in found) or 1.0
     return [Bar(name, f"{seconds:,.1f} s", seconds / most) for name, seconds in found]

@@ -1,1 +1,1 @@
-"""Embeds corpora: the graph, pieces and their commits, array tasks, engines."""
+"""Embeds corpora: the graph, array tasks, engines."""

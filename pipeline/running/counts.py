@@ -72,6 +72,6 @@ def total(directory: str) -> Counts:
     for path in Path(directory).glob("*.json"):
         try:
             result.add(Counts(**json.loads(path.read_text())))
-        except FileNotFoundError:  # a worker of the last piece, cleared away at this moment
+        except FileNotFoundError:  # cleared away at this moment
             continue
     return result

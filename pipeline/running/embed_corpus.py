@@ -6,11 +6,15 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from pipeline.errors import JobError
 from pipeline.output import commit, history, lock, resume
+from pipeline.output import manifest as manifests
+from pipeline.output.journal import held
 from pipeline.output.manifest import Manifest
 from pipeline.output.resume import OpenedOutput
-from pipeline.output.work import compare
-from pipeline.running import resolve, task_end
+from pipeline.output.work import Work
+from pipeline.running import job as jobs
+from pipeline.running import resolve
 from pipeline.running.engines import first_job, preflight, runners
 from pipeline.running.execution import Execution, begun
 from pipeline.running.progress import OnProgress
@@ -55,7 +59,7 @@ def embed_corpus(
       runner: Beam's name of it; "DirectRunner" is this machine.
       beam_flags: options of the runner, as on a command line: ["--flink_master", "localhost:8081"].
       update: what becomes of what the output holds already; None: it is kept.
-      piece_seconds: on this machine, what is done is committed about so often.
+      piece_seconds: workers write what they have finished at least so often; what a kill may cost.
       on_progress: called twice a second, from another thread, with how far the job is.
 
     Returns:
@@ -64,7 +68,7 @@ def embed_corpus(
     Raises:
       UserError: something cannot be used as given, and nothing was begun: `found` says what, `remedy` what to do.
         `OutputError`, `StorageError`, `WeightsError` and others are kinds of it.
-      JobError: the job stopped before its end; what was committed before is kept.
+      JobError: the job stopped before its end; what was finished is kept.
     """
     started = time.monotonic()
     update = update or Update()
@@ -92,7 +96,7 @@ def run(
     job: Job,
     execution: Execution,
     update: Update,
-    opened: Callable[[OpenedOutput], None] = lambda opened: None,
+    opened: Callable[[OpenedOutput, Work], None] = lambda opened, work: None,
 ) -> Finished:
     """The whole job in one run, which holds the output's lock.
 
@@ -100,20 +104,41 @@ def run(
       corpus, update: as `embed_corpus`.
       job: all settings, nothing left open.
       execution: how the work is carried out.
-      opened: called with what an interrupted run had left.
+      opened: called with what an interrupted run had left, and what is to be done.
 
     Raises:
       OutputBusy: another run holds the output.
       JobError: the job stopped before its end.
     """
     directory = job.output.directory
-    with lock.Lock(directory) as held:
-        found = task_end.adopted(directory, resume.start(directory, job, update.overwrite, execution.engine.describe()))
-        opened(found)
+    with lock.Lock(directory) as held_lock:
+        found = resume.start(directory, job, update.overwrite, execution.engine.describe())
         with begun():
-            work = compare(corpus, commit.committed_ledger(directory), update.retry_failed, update.prune)
-            execution.carry_out(job, work, found.manifest, held.confirm)
-            held.confirm()
-            manifest = commit.finish(directory, work.clips_in)
-    computed_s = manifest.totals["audio_seconds"] - found.manifest.totals["audio_seconds"]
-    return Finished(manifest, computed_s, work.kept)
+            work = jobs.work_on(job, corpus, update)
+            opened(found, work)
+            return finish(job, work, found.manifest, execution, held_lock)
+
+
+def finish(job: Job, work: Work, before: Manifest, execution: Execution, held_lock: lock.Lock) -> Finished:
+    """Does what is left of the work and commits it, under a lock of the whole output; raises JobError, OutputError."""
+    directory = job.output.directory
+    if work.done:
+        held_lock.confirm()
+        return Finished(commit.finish(directory, (), work.clips_in), 0.0, work.kept)
+    from pipeline.running.transforms import Commit
+
+    attempt = commit.attempt_name(before)
+    parts = held.settle(directory, job.fingerprint(), job.output.num_shards, work.held, work.stale)
+    end = Commit(work.clips_in, held_lock.token, tuple(work.held.made_with))
+    with execution.watched(work) as seen:
+        plan_parts = jobs.write_plan(job, work, parts, before, attempt)
+        result = execution.run(job, plan_parts, attempt, seen, end)
+    after = manifests.read(directory)
+    if after is None or not after.complete or after.totals["clips_in"] != work.clips_in:
+        raise JobError("the engine ended without committing what it computed. Run the same command again.")
+    grown = {name: after.totals[name] - before.totals[name] for name in after.totals}
+    computed_s = max(0.0, grown["audio_seconds"] - jobs.held_seconds(work, job.front_end.hop_seconds))
+    if execution.log:
+        sums = {**grown, "clips": grown["clips_in"], "audio_seconds": computed_s}
+        execution.log.end(sums, seen.idle_s(), result)
+    return Finished(after, computed_s, work.kept)

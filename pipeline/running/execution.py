@@ -1,18 +1,18 @@
-"""The execution of work on an output: where, in pieces of which length, and who follows its progress."""
+"""The execution of work on an output: where, how it is watched, and how its errors become those of a job."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from pipeline.errors import JobError, UserError
 from pipeline.output.history import Log
-from pipeline.output.manifest import Manifest
 from pipeline.output.work import Work
 from pipeline.running import job as jobs
 from pipeline.running.engines.runners import Engine
-from pipeline.running.progress import OnProgress, watched
+from pipeline.running.progress import OnProgress, Watched, watched
 from pipeline.settings import PIECE_S, Job
 
 
@@ -39,9 +39,9 @@ class Execution:
 
     Attributes:
       engine: where.
-      piece_s: how long a piece is to take, where work is cut into pieces.
+      piece_s: what a kill may cost, in seconds of work.
       tell: called with how far the job is; None: nobody is.
-      log: notes what each piece took.
+      log: notes the run's speed.
     """
 
     engine: Engine
@@ -49,15 +49,15 @@ class Execution:
     tell: OnProgress | None = None
     log: Log | None = None
 
-    def carry_out(
-        self, job: Job, work: Work, manifest: Manifest, confirm: Callable[[], None], keep: jobs.Keep | None = None
-    ) -> None:
-        """Does the work piece by piece; arguments as `pipeline.running.job.execute`; raises JobError."""
-        with begun(), watched(self.engine, len(work.clips), self.tell) as (engine, tallies):
+    @contextmanager
+    def watched(self, work: Work) -> Iterator[Watched]:
+        """The job that does some work is watched within the block."""
+        with watched(self.engine, len(work.clips) + len(work.failures), self.tell, self.log) as seen:
+            if self.log:
+                self.log.begin()
+            yield seen
 
-            def committing() -> None:
-                assert engine.watch is not None
-                engine.watch.committing()
-                confirm()
-
-            jobs.execute(job, work, engine, manifest, tallies, self.piece_s, committing, self.log, keep)
+    def run(self, job: Job, plan_parts: Sequence[str], attempt: str, seen: Watched, end: Any = None) -> Any:
+        """Runs a job's graph -> the engine's result; arguments as `pipeline.running.job.run`; raises JobError."""
+        with begun():
+            return jobs.run(job, plan_parts, seen.engine, attempt, self.piece_s, end, seen.tallies)

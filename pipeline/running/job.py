@@ -1,190 +1,144 @@
-"""Work on a corpus -> a finished output, as a sequence of committed pieces.
-
-The in-process runner writes nothing before it has embedded everything, so a job on this machine is cut into pieces that
-take about two minutes each (`--piece_seconds`); an engine that recovers by itself gets the whole job as one piece.
-Every piece is one graph and one commit, so that at any moment all but the current piece is safe.
-"""
+"""Work on a corpus -> a finished data set, or an array task's row files: one graph, on any engine."""
 
 from __future__ import annotations
 
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import chain
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from pipeline import storage
-from pipeline.corpus import plan, plan_file
+from pipeline.corpus import plan, plan_file, units
 from pipeline.decoding import decoders
-from pipeline.errors import JobError
-from pipeline.output import commit, history, partial_rows, staged
-from pipeline.output.layout import PLAN, explained, join, staging
+from pipeline.output import commit
+from pipeline.output.journal import held
+from pipeline.output.journal.held import HeldClip
+from pipeline.output.journal.writer import RowPlace
+from pipeline.output.layout import PLAN, explained, join
 from pipeline.output.manifest import Manifest
-from pipeline.output.staged import ShardResult
-from pipeline.output.work import Work
-from pipeline.running.engines import runners, worker_processes
-from pipeline.settings import PIECE_S, Job
-from pipeline.types import Clip, DecodeRequest, Failure, Removal
-
-FIRST_BYTES_PER_S = 500_000.0
-"""Audio in a first piece, before the speed is known, for each second that a piece is to take: two minutes' worth are an
-hour of MP3 or six minutes of WAV, which no processor needs two minutes for."""
-GROWTH = 4.0
-"""A piece is at most so many times larger than the one before."""
-
-Totals = Mapping[str, float]
-Keep = Callable[[Sequence[Clip | Failure | Removal], list[ShardResult]], tuple[Totals, Totals]]
-"""Takes a piece, and what was staged of it -> the totals (`manifest.totals`) of what is kept, before and after."""
+from pipeline.output.work import Work, compare, without_held
+from pipeline.running.engines.runners import Engine
+from pipeline.settings import Job, Update
+from pipeline.types import Clip, Corpus, Removal, RowsRef, Segment
 
 
-@dataclass
-class Pace:
-    """The size of a piece, in `plan.cost_bytes`, adapted to the speed of the last one.
+def work_on(job: Job, corpus: Corpus, update: Update, retry_held: bool = True, begun: bool = True) -> Work:
+    """The corpus less what committed shards and row files hold.
 
     Args:
-      piece_s: how long a piece is to take.
+      job, corpus, update: as `embed_corpus`.
+      retry_held: failures in row files, too, are tried again if any are.
+      begun: the output is there, and is to be continued.
+
+    Raises:
+      OutputError: what is there cannot be read.
     """
+    if not begun:
+        return compare(corpus, ())
+    directory = job.output.directory
+    there = held.look(directory, job.fingerprint())
+    with explained(directory, "reading the ledgers"):
+        entries = commit.committed_ledger(directory)
+        work = compare(corpus, entries, update.retry_failed, update.prune, there.succeeded())
+    return without_held(work, there, update.retry_failed and retry_held)
 
-    piece_s: float = PIECE_S
 
-    def __post_init__(self) -> None:
-        self.budget_bytes = FIRST_BYTES_PER_S * self.piece_s
+def row_place(job: Job, engine: Engine, limit_s: float) -> RowPlace:
+    """Where a job's workers leave finished rows."""
+    return RowPlace(job.output.directory, job.fingerprint(), job.output.num_shards, limit_s, engine.describe())
 
-    def learn(self, cost_bytes: int, seconds: float) -> None:
-        """Adapts to a piece of this cost that took this long."""
-        wanted = cost_bytes * self.piece_s / max(seconds, 1e-3)
-        self.budget_bytes = max(1.0, min(wanted, self.budget_bytes * GROWTH))
+
+def write_plan(job: Job, work: Work, parts: Sequence[RowsRef], manifest: Manifest, attempt: str) -> list[str]:
+    """Everything that there is to do -> URIs of the plan's files.
+
+    Args:
+      job, work: the job, and what is left of it.
+      parts: of row files that are used.
+      manifest: what is committed.
+      attempt: begins the files' names.
+    """
+    touched = _touched(work, parts, job.output.num_shards)
+    committed = (entry for entry in manifest.shards if entry.index in touched)
+    others: Iterable[plan_file.Written] = (*work.failures, *map(Removal, work.drops), *parts, *committed)
+    with explained(job.output.directory, "writing the plan"):
+        return plan_file.write(join(job.output.directory, PLAN), [*units_of(job, work), *others], name=attempt)
+
+
+def units_of(job: Job, work: Work) -> Iterator[plan_file.Written]:
+    """The units of work's clips."""
+    partly = {key: _segment(known) for key, known in work.partly.items()}
+    decoding, hop = job.decoding, job.front_end.hop_frames
+    return units.units(work.clips, job.output.num_shards, decoding.segment_seconds, hop, partly)
+
+
+def write_units(job: Job, work: Work, attempt: str) -> list[str]:
+    """As `write_plan`, for a task of an array: only what is to be computed."""
+    with explained(job.output.directory, "writing the plan"):
+        return plan_file.write(join(job.output.directory, PLAN), units_of(job, work), name=attempt)
 
 
 @decoders.kept()
-@worker_processes.kept()
-def execute(
+def run(
     job: Job,
-    work: Work,
-    engine: runners.Engine,
-    manifest: Manifest,
+    plan_parts: Sequence[str],
+    engine: Engine,
+    attempt: str,
+    limit_s: float,
+    end: Any = None,
     progress_dir: str | None = None,
-    piece_s: float = PIECE_S,
-    confirm: Callable[[], None] = lambda: None,
-    log: history.Log | None = None,
-    keep: Keep | None = None,
-) -> None:
-    """Do the work piece by piece.
+) -> Any:
+    """Runs the graph -> the engine's result.
 
     Args:
-      job, work: what to do, and with which settings.
+      job: the settings.
+      plan_parts: URIs of the plan's files.
       engine: where.
-      manifest: of the output, which was started.
+      attempt: names what is staged.
+      limit_s: what a kill may cost, in seconds of work.
+      end: what the commit needs to know (`transforms.Commit`); None: nothing is committed.
       progress_dir: where local workers leave their tallies.
-      piece_s: how long a piece is to take, where work is cut into pieces.
-      confirm: called before each commit; raises if the output is no longer this run's.
-      log: called with what each piece took.
-      keep: takes what was staged of a piece, where that is not to be committed at once.
 
     Raises:
-      JobError, OutputError: if it cannot go on. Committed pieces stay.
-    """
-    pace = Pace(piece_s)
-    place = partial_rows.Place(job.output.directory, job.fingerprint())
-    if not keep:  # tasks leave each other's
-        partial_rows.keep_only(place, work.clips)
-    for piece in pieces(work, job.output.num_shards, pace, whole=not engine.in_pieces):
-        start = time.monotonic()
-        attempt = commit.attempt_name(manifest)
-        results = run_piece(job, piece, engine, attempt, progress_dir, log)
-        confirm()
-        computed = time.monotonic()
-        if keep:
-            before, after = keep(piece, results)
-        else:
-            before = manifest.totals
-            manifest = commit.commit(job.output.directory, results)
-            after = manifest.totals
-        if log:
-            log.committed(before, after, start, computed)
-        partial_rows.remove(place, [item for item in piece if isinstance(item, Clip)])
-        pace.learn(sum(map(_cost, piece)), time.monotonic() - start)
-
-
-def run_piece(
-    job: Job,
-    items: Sequence[Clip | Failure | Removal],
-    engine: runners.Engine,
-    attempt: str,
-    progress_dir: str | None,
-    log: history.Log | None = None,
-) -> list[ShardResult]:
-    """Items -> the staged shards that they fall into.
-
-    Raises:
-      JobError: if the engine failed, or ended without one of the shards.
+      JobError: the engine, or a step, failed.
     """
     from pipeline.running import transforms
+    from pipeline.running.engines import runners
 
-    directory = job.output.directory
-    clips = [item for item in items if isinstance(item, Clip)]
-    requests = plan.requests(clips, None, job.decoding.segment_seconds, job.front_end.hop_frames)
-    elements: list[DecodeRequest | Failure | Removal] = [
-        *requests,
-        *(item for item in items if not isinstance(item, Clip)),
-    ]
-    with explained(directory, "writing the plan"):
-        parts = plan_file.write(join(directory, PLAN), elements, name=attempt)
-    result = runners.run(
+    place = row_place(job, engine, limit_s)
+    return runners.run(
         engine,
-        lambda root: transforms.build(root, parts, job, attempt, progress_dir, keeps_parts=engine.local),
+        lambda root: transforms.build(root, plan_parts, job, attempt, place, end, progress_dir),
         transforms.RESOURCE_HINTS,
     )
-    if log:
-        log.ran(result)
-    for part in parts:  # those of a run that failed are removed when the output is next opened
+
+
+def remove_plan(plan_parts: Iterable[str]) -> None:
+    """Removes a plan that was done; that of a job that failed goes when the output is next opened."""
+    for part in plan_parts:
         storage.delete(part)
-    results = staged.collect(job.output.directory, attempt, staging(job.output.array))
-    wanted = {plan.shard_of(clip_of(item).id, job.output.num_shards) for item in items}
-    if missing := sorted(wanted - {result.entry.index for result in results}):
-        raise JobError(f"the engine ended without {len(missing)} shards, {missing[0]} say. Run the same command again.")
-    return results
 
 
-def pieces(work: Work, num_shards: int, pace: Pace, whole: bool) -> Iterator[Sequence[Clip | Failure | Removal]]:
-    """Work -> its pieces, in the order of the output; the pace may change between pieces."""
-    items: list[Clip | Failure | Removal] = [*work.clips, *work.failures, *map(Removal, work.drops)]
-    items.sort(key=lambda item: plan.place_of(clip_of(item), num_shards))
-    if whole:
-        if items:
-            yield items
-        return
-    units = _units(items)
-    start = 0
-    while start < len(units):
-        costs = (sum(map(_cost, units[index])) for index in range(start, len(units)))
-        count = plan.piece_length(costs, pace.budget_bytes)
-        yield list(chain.from_iterable(units[start : start + count]))
-        start += count
+def held_seconds(work: Work, hop_seconds: float) -> float:
+    """Seconds of audio whose rows were there before the run."""
+    stale = {clip for clips in work.stale.values() for clip in clips}
+    every = (known for variants in work.held.clips.values() for known in variants)
+    return sum(known.seconds(hop_seconds) for known in every if known.clip not in stale)
 
 
-def _units(items: Sequence[Clip | Failure | Removal]) -> list[Sequence[Clip | Failure | Removal]]:
-    """Items in order -> what is done in one piece: the clips of a recording that has very many of them, or an item.
-
-    A piece that has only some of them would have to decode what lies between.
-    """
-    counts = Counter(item.uri for item in items if isinstance(item, Clip) and item.cut)
-    units: list[Sequence[Clip | Failure | Removal]] = []
-    together: dict[str, list[Clip | Failure | Removal]] = {}
-    for item in items:
-        if not (isinstance(item, Clip) and item.cut and counts[item.uri] > plan.CLIPS_OF_A_READING):
-            units.append((item,))
-        elif item.uri in together:
-            together[item.uri].append(item)
-        else:
-            units.append(together.setdefault(item.uri, [item]))
-    return units
+def _segment(known: HeldClip) -> Segment:
+    """What row files hold of a clip -> a segment that says so."""
+    return Segment(known.clip, held=tuple(known.filled()), ended=tuple(known.ended()))
 
 
-def clip_of(item: Clip | Failure | Removal) -> Clip:
-    """An item of work -> the clip that it is about."""
-    return item if isinstance(item, Clip) else item.clip
-
-
-def _cost(item: Clip | Failure | Removal) -> int:
-    return plan.cost_bytes(item) if isinstance(item, Clip) else 0
+def _touched(work: Work, parts: Iterable[RowsRef], num_shards: int) -> set[int]:
+    """The shards that change."""
+    found = {part.shard for part in parts}
+    clips: Iterable[Clip] = (
+        *(failure.clip for failure in work.failures),
+        *work.drops,
+    )
+    for clip in clips:
+        found.add(plan.shard_of(clip.id, num_shards))
+    for clip in work.clips:
+        if len(found) == num_shards:  # long before the last of millions
+            break
+        found.add(plan.shard_of(clip.id, num_shards))
+    return found

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+from pipeline.output.history import SUMS, Log
 from pipeline.running import counts
 from pipeline.running.counts import Counts
 from pipeline.running.engines.runners import Engine
@@ -23,7 +25,7 @@ class Progress:
     Attributes:
       clips: that the job has to do.
       done: what workers have done of it; an engine elsewhere tells now and then, or never.
-      stage: "planning", "embedding" or "committing".
+      stage: "planning", "embedding" or "writing shards".
       page: the URL of the job's page, "" where the engine has none.
     """
 
@@ -36,38 +38,69 @@ class Progress:
 OnProgress = Callable[[Progress], None]
 
 
-@contextmanager
-def watched(engine: Engine, clips: int, tell: OnProgress | None) -> Iterator[tuple[Engine, str | None]]:
-    """Calls `tell` every half second within the block, and once at its end.
+class Watched:
+    """A job that is watched: where it runs, and what was seen of it.
 
     Args:
-      engine: where the job runs.
+      engine: where it runs.
       clips: that it has to do.
-      tell: what is called; None: nothing.
-
-    Yields:
-      The engine to run it on, and the folder for the tallies of this machine's workers, None for workers elsewhere.
+      tell: called with its progress; None: nobody is.
+      log: gets its speed.
+      tallies: the folder for the tallies of this machine's workers; None for workers elsewhere.
     """
-    seen = Watch()
+
+    def __init__(self, engine: Engine, clips: int, tell: OnProgress | None, log: Log | None, tallies: str | None):
+        self._watch = Watch()
+        self.engine = replace(engine, watch=self._watch)
+        self.tallies = tallies
+        self._clips = clips
+        self._tell = tell
+        self._log = log
+        self._counts = Counts()
+        self._changed = time.monotonic()
+
+    def look(self) -> None:
+        """Looks at the job, and says so."""
+        found = counts.total(self.tallies) if self.tallies else self._watch.counts() if self._tell else Counts()
+        if found != self._counts:
+            self._counts, self._changed = found, time.monotonic()
+        if self._log and self.tallies:
+            self._log.look(sums_of(found))
+        if self._tell:
+            stage = self._watch.stage
+            if stage == "embedding" and 0 < self._clips <= found.clips:
+                stage = "writing shards"
+            self._tell(Progress(self._clips, found, stage, self._watch.page))
+
+    def idle_s(self) -> float:
+        """Seconds since the last clip was seen to end."""
+        return time.monotonic() - self._changed
+
+
+def sums_of(found: Counts) -> dict[str, float]:
+    """Workers' counts -> the same under the names of `history.SUMS`."""
+    values = (found.clips, found.failed, found.examples, found.audio_s)
+    return dict(zip(SUMS, map(float, values), strict=True))
+
+
+@contextmanager
+def watched(engine: Engine, clips: int, tell: OnProgress | None, log: Log | None = None) -> Iterator[Watched]:
+    """Looks at the job every half second within the block, and once at its end; arguments as `Watched`."""
     with tempfile.TemporaryDirectory(prefix="vggish-tallies-") as tallies:
-        folder = tallies if engine.local else None
+        seen = Watched(engine, clips, tell, log, tallies if engine.local else None)
         stop = threading.Event()
 
         def report() -> None:
-            assert tell is not None
             while True:
                 ended = stop.wait(INTERVAL_S)
-                done = counts.total(folder) if folder else seen.counts()
-                tell(Progress(clips, done, seen.stage, seen.page))
+                seen.look()
                 if ended:
                     return
 
-        thread = threading.Thread(target=report, name="progress", daemon=True) if tell else None
-        if thread:
-            thread.start()
+        thread = threading.Thread(target=report, name="progress", daemon=True)
+        thread.start()
         try:
-            yield replace(engine, watch=seen), folder
+            yield seen
         finally:
             stop.set()
-            if thread:
-                thread.join()
+            thread.join()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
@@ -15,10 +18,24 @@ from pipeline.corpus import plan, plan_file
 from pipeline.decoding.extract import ExtractDoFn
 from pipeline.decoding.split import SplitDoFn
 from pipeline.embedding import embed
-from pipeline.output import partial_rows, shards
-from pipeline.output.staged import ShardResult
+from pipeline.output import commit, lock, manifest, shards
+from pipeline.output.journal.held import within
+from pipeline.output.journal.writer import RowPlace, RowWriter
+from pipeline.output.shards import Piece
 from pipeline.running import counts
-from pipeline.types import Embedding, ExampleBlock, Extracted, Failure, Outcome, Removal, SegmentEnd
+from pipeline.types import (
+    DecodeRequest,
+    Embedding,
+    ExampleBlock,
+    Extracted,
+    Failure,
+    Outcome,
+    RowsRef,
+    SegmentEnd,
+    ShardEntry,
+    StagedShard,
+    UnitRef,
+)
 
 RESOURCE_HINTS = ("min_ram=4GB",)
 """The memory requested of engines that choose machines: 2.5 GB to prepare a checkpoint, decoders, Python and Beam.
@@ -26,12 +43,14 @@ RESOURCE_HINTS = ("min_ram=4GB",)
 The network needs it, but the whole graph says it: steps that ask for different things run in different processes, and
 examples would cross from one to the other."""
 
+FOUND = ("find", "plan")
+"""Stages of failures that the plan holds: they go to their shards as they are."""
+
 
 class ExtractExamples(beam.PTransform):
-    """Requests, and what passes unchanged -> log-mel examples.
+    """PCollection of units, and of what passes unchanged -> the same, with log-mel examples in place of units.
 
-    PCollection[DecodeRequest | Failure | Removal] -> PCollection[Extracted | Removal]. Long requests are split first;
-    only references cross the shuffle.
+    Files that may be long are asked first and decoded in parts; only references cross the shuffles.
     """
 
     def __init__(self, front_end: settings.FrontEnd, decoding: settings.Decoding) -> None:
@@ -39,35 +58,32 @@ class ExtractExamples(beam.PTransform):
         self.front_end = front_end
         self.decoding = decoding
 
-    def expand(self, requests: beam.PCollection) -> beam.PCollection:
+    def expand(self, units: beam.PCollection) -> beam.PCollection:
         return (
-            requests
-            | "Split long" >> beam.ParDo(SplitDoFn(self.front_end, self.decoding)).with_output_types(plan_file.Item)
-            | "Shuffle references" >> beam.Reshuffle()
-            | "Extract" >> beam.ParDo(ExtractDoFn(self.front_end, self.decoding)).with_output_types(Extracted | Removal)
+            units
+            | "Shuffle headers" >> beam.Reshuffle()
+            | "Split long" >> beam.ParDo(SplitDoFn(self.front_end, self.decoding)).with_output_types(Planned)
+            | "Shuffle units" >> beam.Reshuffle()
+            | "Extract" >> beam.ParDo(ExtractDoFn(self.front_end, self.decoding)).with_output_types(Extracted | Piece)
         )
 
 
+Planned = UnitRef | DecodeRequest | Piece
+"""What crosses the shuffle before the decoders."""
+
+
 class EmbedDoFn(beam.DoFn):
-    """Extracted items -> outcomes; batches are filled across the clips of a bundle.
+    """Extracted items -> outcomes; batches are filled across the clips of a bundle; anything else passes.
 
     Args:
       model, hop_seconds: of the job.
       progress_dir: where tallies are left; None: nowhere.
-      place: where finished rows of long clips are kept and found; None: nowhere.
     """
 
-    def __init__(
-        self,
-        model: settings.Model,
-        hop_seconds: float,
-        progress_dir: str | None,
-        place: partial_rows.Place | None = None,
-    ) -> None:
+    def __init__(self, model: settings.Model, hop_seconds: float, progress_dir: str | None) -> None:
         self._model = model
         self._hop_seconds = hop_seconds
         self._progress_dir = progress_dir
-        self._place = place
         self._batches = Metrics.counter("embed", "batches")
         self._examples = Metrics.counter("embed", "examples")
         self._fill = Metrics.distribution("embed", "batch_fill")
@@ -79,30 +95,23 @@ class EmbedDoFn(beam.DoFn):
 
     def start_bundle(self) -> None:
         self._session = embed.EmbeddingStream(self._worker, self._count)
-        self._parts = partial_rows.Parts(self._place) if self._place else None
 
-    def process(self, item: Extracted) -> Iterator[Outcome]:
+    def process(self, item: Extracted | Piece) -> Iterator[Outcome | Piece]:
         self._note(item)
-        if self._parts is None or not isinstance(item, ExampleBlock):
-            yield from self._kept(self._session.push(item))
-            return
-        found, missing = self._parts.take(item)
-        yield from found
-        for block in missing:
-            yield from self._kept(self._session.push(block))
+        if isinstance(item, ExampleBlock):
+            for block in missing(item):
+                yield from self._session.push(block)
+        elif isinstance(item, SegmentEnd | Failure):
+            yield from self._session.push(item)
+        else:
+            yield item
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
-        for outcome in self._kept(self._session.finish()):
+        for outcome in self._session.finish():
             yield WindowedValue(outcome, MIN_TIMESTAMP, [GlobalWindow()])
         self._tally.flush()
 
-    def _kept(self, outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
-        for outcome in outcomes:
-            if self._parts is not None and isinstance(outcome, Embedding):
-                self._parts.add(outcome)
-            yield outcome
-
-    def _note(self, item: Extracted) -> None:
+    def _note(self, item: Extracted | Piece) -> None:
         if isinstance(item, Failure):
             self._tally.add(clips=1, failed=0 if item.skipped else 1)
         elif isinstance(item, SegmentEnd):
@@ -116,53 +125,157 @@ class EmbedDoFn(beam.DoFn):
         self._milliseconds.update(round(seconds * 1000))
 
 
+def missing(block: ExampleBlock) -> Iterator[ExampleBlock]:
+    """A block -> what of it is not in row files."""
+    first, stop = block.first_example, block.first_example + len(block.examples)
+    begin = first
+    for start, end in within(block.segment.held, first, stop):
+        if begin < start:
+            yield replace(block, first_example=begin, examples=block.examples[begin - first : start - first])
+        begin = end
+    if begin == first:
+        yield block
+    elif begin < stop:
+        yield replace(block, first_example=begin, examples=block.examples[begin - first :])
+
+
 class EmbedExamples(beam.PTransform):
-    """PCollection[Extracted | Removal] -> PCollection[Outcome]."""
+    """PCollection of extracted items -> PCollection of outcomes; anything else passes."""
 
     def __init__(
         self,
         model: settings.Model,
         hop_seconds: float = settings.FrontEnd.hop_seconds,
         progress_dir: str | None = None,
-        place: partial_rows.Place | None = None,
     ) -> None:
         super().__init__()
         self.model = model
         self.hop_seconds = hop_seconds
         self.progress_dir = progress_dir
-        self.place = place
 
     def expand(self, items: beam.PCollection) -> beam.PCollection:
-        step = beam.ParDo(EmbedDoFn(self.model, self.hop_seconds, self.progress_dir, self.place))
-        return items | "Embed" >> step.with_output_types(Outcome)
+        step = beam.ParDo(EmbedDoFn(self.model, self.hop_seconds, self.progress_dir))
+        return items | "Embed" >> step.with_output_types(Outcome | Piece)
+
+
+class WriteRowsDoFn(beam.DoFn):
+    """Outcomes -> parts of row files that hold them; what else a shard is made of passes.
+
+    Args:
+      place: where they go.
+    """
+
+    def __init__(self, place: RowPlace) -> None:
+        self._place = place
+        self._writer: RowWriter | None = None
+        self._files = Metrics.counter("rows", "parts")
+
+    def setup(self) -> None:
+        self._made_with = manifest.made_with(self._place.engine)
+        self._began = time.monotonic()
+
+    def teardown(self) -> None:
+        self._give_up()
+
+    def start_bundle(self) -> None:
+        self._give_up()  # of a bundle that failed, if any
+        self._writer = RowWriter(self._place, self._made_with, self._began)
+
+    def process(self, item: Outcome | Piece) -> Iterator[Piece]:
+        assert self._writer is not None
+        if isinstance(item, Embedding | SegmentEnd) or (isinstance(item, Failure) and item.stage not in FOUND):
+            yield from self._counted(self._writer.add(item))
+        else:
+            yield item
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        assert self._writer is not None
+        for part in self._counted(self._writer.close()):
+            yield WindowedValue(part, MIN_TIMESTAMP, [GlobalWindow()])
+        self._writer = None
+
+    def _counted(self, parts: Iterator[RowsRef]) -> Iterator[RowsRef]:
+        for part in parts:
+            self._files.inc()
+            yield part
+
+    def _give_up(self) -> None:
+        if self._writer is not None:
+            self._writer.give_up()
+            self._writer = None
 
 
 class WriteShards(beam.PTransform):
-    """PCollection[Outcome] -> PCollection of the staged shards' `ShardResult`s."""
+    """PCollection of what shards are made of -> PCollection of `StagedShard`s."""
 
     def __init__(self, output: settings.Output, attempt: str) -> None:
         super().__init__()
         self.output = output
         self.attempt = attempt
 
-    def expand(self, outcomes: beam.PCollection) -> beam.PCollection:
+    def expand(self, pieces: beam.PCollection) -> beam.PCollection:
         return (
-            outcomes
-            | "Key by shard" >> beam.Map(with_shard, self.output.num_shards).with_output_types(tuple[int, Outcome])
+            pieces
+            | "Key by shard" >> beam.Map(with_shard, self.output.num_shards).with_output_types(tuple[int, Piece])
             | "Group by shard" >> beam.GroupByKey()
-            | "Write shard" >> beam.Map(write_shard, self.output, self.attempt)
+            | "Write shard" >> beam.Map(write_shard, self.output, self.attempt).with_output_types(StagedShard)
         )
 
 
-def with_shard(outcome: Outcome, num_shards: int) -> tuple[int, Outcome]:
-    """An outcome -> (index of its clip's shard, the outcome)."""
-    return plan.shard_of(outcome.clip.id, num_shards), outcome
+def with_shard(piece: Piece, num_shards: int) -> tuple[int, Piece]:
+    """A piece -> (index of its shard, the piece)."""
+    if isinstance(piece, RowsRef):
+        return piece.shard, piece
+    if isinstance(piece, ShardEntry):
+        return piece.index, piece
+    return plan.shard_of(piece.clip.id, num_shards), piece
 
 
-def write_shard(group: tuple[int, Iterable[Outcome]], output: settings.Output, attempt: str) -> ShardResult:
-    """All outcomes of a shard -> what was staged of it."""
-    shard, outcomes = group
-    return shards.write_shard(output, shard, outcomes, attempt)
+def write_shard(group: tuple[int, Iterable[Piece]], output: settings.Output, attempt: str) -> StagedShard:
+    """All pieces of a shard -> what was staged of it."""
+    shard, pieces = group
+    return shards.write_shard(output, shard, pieces, attempt)
+
+
+@dataclass(frozen=True)
+class Commit:
+    """What the last step of a job needs to know.
+
+    Attributes:
+      clips_in: clips that the output will account for.
+      token: of the lock that the job was started under.
+      made_with: versions, processors and engines of earlier runs whose rows are used.
+    """
+
+    clips_in: int
+    token: str
+    made_with: tuple[dict[str, Any], ...] = ()
+
+
+class CommitShards(beam.PTransform):
+    """PCollection of all `StagedShard`s -> the finished data set; gives the totals of its manifest."""
+
+    def __init__(self, output: settings.Output, end: Commit) -> None:
+        super().__init__()
+        self.output = output
+        self.end = end
+
+    def expand(self, staged: beam.PCollection) -> beam.PCollection:
+        return (
+            staged
+            | "All together" >> beam.Map(lambda shard: (0, shard)).with_output_types(tuple[int, StagedShard])
+            | "Group all" >> beam.GroupByKey()
+            | "Commit" >> beam.Map(commit_shards, self.output.directory, self.end)
+        )
+
+
+def commit_shards(group: tuple[int, Iterable[StagedShard]], directory: str, end: Commit) -> dict[str, Any]:
+    """All staged shards of a job -> the totals of the data set that they complete.
+
+    An engine that tries this again finds it done, or does the rest of it.
+    """
+    lock.expect(directory, end.token)
+    return commit.finish(directory, group[1], end.clips_in, end.made_with).totals
 
 
 def parts_of(_: bytes, plan_parts: list[bytes]) -> list[bytes]:
@@ -180,21 +293,25 @@ def build(
     plan_parts: Iterable[str],
     job: settings.Job,
     attempt: str,
+    rows: RowPlace,
+    end: Commit | None,
     progress_dir: str | None = None,
-    keeps_parts: bool = False,
 ) -> beam.PCollection:
-    """The whole graph: URIs of the plan's parts (`pipeline.corpus.plan_file`) -> staged shards.
+    """The whole graph: URIs of the plan's parts (`pipeline.corpus.plan_file`) -> the finished data set.
 
-    `keeps_parts` is for engines that do not recover by themselves: finished rows of long clips outlive a killed run.
+    With no `end`, of a task of an array: row files.
     """
-    place = partial_rows.Place(job.output.directory, job.fingerprint()) if keeps_parts else None
     parts = list(map(storage.to_bytes, plan_parts))
-    outcomes = (
+    pieces = (
         root
         | "Start" >> beam.Impulse()
         | "Parts of the plan" >> beam.FlatMap(parts_of, parts).with_output_types(bytes)
+        | "Shuffle parts" >> beam.Reshuffle()
         | "Read the plan" >> beam.FlatMap(read_part).with_output_types(plan_file.Item)
         | ExtractExamples(job.front_end, job.decoding)
-        | EmbedExamples(job.model, job.front_end.hop_seconds, progress_dir, place)
+        | EmbedExamples(job.model, job.front_end.hop_seconds, progress_dir)
+        | "Write rows" >> beam.ParDo(WriteRowsDoFn(rows)).with_output_types(Piece)
     )
-    return outcomes | WriteShards(job.output, attempt)
+    if end is None:
+        return pieces
+    return pieces | WriteShards(job.output, attempt) | CommitShards(job.output, end)

@@ -64,6 +64,14 @@ def one_model_a_process_and_small_elements(engine: Running) -> str:
     # The command looks at the model before it starts; its own process is the worker, or another one is.
     assert len(set(seen.models) - workers) == (0 if engine.in_command else 1), seen
     name, size = max(seen.elements.items(), key=lambda item: item[1])
-    assert set(seen.elements) <= {"DecodeRequest", "DecodeRequestRef", "Embedding", "SegmentEnd", "Failure", "Removal"}
+    assert set(seen.elements) <= {
+        "UnitRef",
+        "DecodeRequest",
+        "RowsRef",
+        "StagedShard",
+        "ShardEntry",
+        "Failure",
+        "Removal",
+    }
     assert size <= MAX_ELEMENT_BYTES
     return f"{len(workers)} worker process(es), a model each; largest shuffled element {name} of {size:,} bytes"

@@ -16,8 +16,6 @@ from pipeline.running.engines.watch import Watch, page_of
 
 LOCAL_RUNNERS = ("directrunner", "fnapirunner")
 IN_PROCESS = "FnApiRunner"
-NOT_RECOVERING = (*LOCAL_RUNNERS, "prismrunner", "portablerunner")
-"""Runners that lose a whole job with one worker, or of which that is not known."""
 OWN_FLINK = ("[local]", "[auto]")
 """Values of --flink_master for which Beam starts a Flink in a process of its own."""
 ONE_PROCESS = "no_use_multiple_sdk_containers"
@@ -39,7 +37,6 @@ class Engine:
       local: True where workers are threads or processes of this machine and nothing is written before all is done.
       workers: worker processes of this machine, where local.
       environment: what a portable engine's workers are: LOOPBACK, EXTERNAL, PROCESS, DOCKER or a URN of Beam.
-      in_pieces: True where a job is a sequence of committed pieces: the engine would lose all with one worker.
       processes: True where workers are processes that this one starts (`worker_processes`).
       watch: called with a job's progress.
     """
@@ -49,7 +46,6 @@ class Engine:
     local: bool
     workers: int
     environment: str = ""
-    in_pieces: bool = True
     processes: bool = False
     watch: Watch | None = field(default=None, compare=False, repr=False)
 
@@ -70,7 +66,7 @@ class Engine:
         per = "with " if self.workers == 1 else "each with "
         counts = f"{decoders or 'as many'} decoders, {threads or 'as many'} threads"
         own = "" if decoders and threads else " as it has cores"
-        kept = f"committed about every {piece_s:g} s" if self.in_pieces else "one job, committed at its end"
+        kept = f"finished rows are kept at least every {piece_s:g} s"
         return f"{self.runner}{where}: {processes} {per}{counts}{own} and one model; {kept}"
 
     def options(self, resource_hints: Sequence[str] = ()) -> Any:
@@ -97,7 +93,7 @@ class WorkerLostError(JobError):
     def __init__(self, runner: str, said: str) -> None:
         super().__init__(
             f"a worker process of {runner} ended in the middle of the job ({said})",
-            "Run the same command again: what was committed is kept. If it happens again, check whether the "
+            "Run the same command again: what was finished is kept. If it happens again, check whether the "
             "system ran out of memory: use fewer --decoders and --threads, or a larger machine",
         )
 
@@ -124,8 +120,7 @@ def choose(runner: str, rest: Sequence[str]) -> Engine:
     workers = (direct.direct_num_workers or cores()) if processes else 1
     chosen = tuple(rest) if local else (*rest, *_defaults(name, given))
     environment = "" if local or name == "dataflowrunner" else _environment(name, chosen)
-    in_pieces = name in NOT_RECOVERING
-    return Engine(IN_PROCESS if local else runner, chosen, local, workers, environment, in_pieces, processes)
+    return Engine(IN_PROCESS if local else runner, chosen, local, workers, environment, processes)
 
 
 def _defaults(name: str, given: Any) -> list[str]:

@@ -1,7 +1,7 @@
 """A job written as a template that Dataflow starts later, or with --dry_run only built and described.
 
-A template's job stages shards in the output, as any run does; there is nobody to commit them. The same command without
-`--template_location`, on any runner, finds and commits them, and computes what is missing. Until then the plan stays.
+A template's job does all that a run does: it ends as a finished data set. Its plan was made when it was written, and
+stays until the job has ended, or another command continues the output.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pipeline import storage
+from pipeline.settings import PIECE_S
 
 if TYPE_CHECKING:
-    from pipeline.output.work import Work
     from pipeline.running.engines.runners import Engine
+    from pipeline.running.transforms import Commit
     from pipeline.settings import Job, Update
     from pipeline.types import Corpus
 
@@ -39,23 +40,27 @@ def write(found: Corpus, job: Job, engine: Engine, update: Update) -> str:
       Exception: whatever Beam raises of the job or its staging.
     """
     from pipeline.output import commit, lock, resume
+    from pipeline.output.journal import held
     from pipeline.output.layout import PLAN, join
-    from pipeline.output.work import compare
+    from pipeline.running import job as jobs
+    from pipeline.running.transforms import Commit
 
     if is_dry(engine):
         part = join(job.output.directory, PLAN, "part-00000.jsonl")
-        proto = _construct(job, engine, [part], "dry-run").job.proto_pipeline
+        proto = _construct(job, engine, [part], "dry-run", Commit(0, "")).job.proto_pipeline
         return f"A dry run: the job has {_steps(proto)} steps in {_image(proto)}; nothing was written or started."
     directory, location = job.output.directory, _google(engine).template_location
-    with lock.Lock(directory):
+    with lock.Lock(directory) as held_lock:
         opened = resume.start(directory, job, update.overwrite, engine.describe())
-        work = compare(found, commit.committed_ledger(directory), update.retry_failed, update.prune)
-        if not (work.clips or work.failures or work.drops):
+        work = jobs.work_on(job, found, update)
+        if work.done:
             return f"{directory} holds all of the corpus: there is nothing to write a template for."
         attempt = commit.attempt_name(opened.manifest)
+        parts = held.settle(directory, job.fingerprint(), job.output.num_shards, work.held, work.stale)
+        plan_parts = jobs.write_plan(job, work, parts, opened.manifest, attempt)
         before = _version(location)
         try:
-            _construct(job, engine, _plan(job, work, attempt), attempt)
+            _construct(job, engine, plan_parts, attempt, Commit(work.clips_in, held_lock.token))
         except AttributeError:
             # Beam 2.77 writes the template, then asks for the id of the job that there is not.
             if _version(location) in ("", before):
@@ -63,31 +68,20 @@ def write(found: Corpus, job: Job, engine: Engine, update: Update) -> str:
     return (
         f"Wrote the template {location} for {len(work.clips):,} clips. Start it, if need be from a copy in gs://:\n"
         f"  gcloud dataflow jobs run NAME --region {_google(engine).region} --gcs-location {location}\n"
-        "When that job has ended, the same command without --template_location commits what it computed."
+        "When that job has succeeded, the data set is finished."
     )
 
 
-def _construct(job: Job, engine: Engine, parts: list[str], attempt: str) -> Any:
+def _construct(job: Job, engine: Engine, parts: list[str], attempt: str, end: Commit) -> Any:
     """Builds the graph and hands it to the runner -> its result."""
     import apache_beam as beam
 
     from pipeline.running import transforms
+    from pipeline.running.job import row_place
 
     pipeline = beam.Pipeline(options=engine.options(transforms.RESOURCE_HINTS))
-    transforms.build(pipeline, parts, job, attempt)
+    transforms.build(pipeline, parts, job, attempt, row_place(job, engine, PIECE_S), end)
     return pipeline.run()
-
-
-def _plan(job: Job, work: Work, attempt: str) -> list[str]:
-    """Everything that there is to do -> URIs of the plan's parts, which stay for the template's job."""
-    from pipeline.corpus import plan, plan_file
-    from pipeline.output.layout import PLAN, explained, join
-    from pipeline.types import Removal
-
-    requests = plan.requests(work.clips, None, job.decoding.segment_seconds, job.front_end.hop_frames)
-    with explained(job.output.directory, "writing the plan"):
-        where = join(job.output.directory, PLAN)
-        return plan_file.write(where, [*requests, *work.failures, *map(Removal, work.drops)], name=attempt)
 
 
 def _google(engine: Engine) -> Any:

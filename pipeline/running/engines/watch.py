@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from pipeline.running.counts import Counts
@@ -25,7 +26,7 @@ class Watch:
     """The state of a running job; updated by the thread that runs it, read by the one that draws.
 
     Attributes:
-      stage: "planning", "embedding" or "committing".
+      stage: "planning" or "embedding".
       page: the running job's URL, "" where the engine has none.
     """
 
@@ -35,8 +36,7 @@ class Watch:
         self._poll_s = poll_s
         self._lock = threading.Lock()
         self._result: Any = None
-        self._ended = Counts()
-        self._running = Counts()
+        self._counts = Counts()
         self._due = 0.0
 
     def begin(self) -> None:
@@ -48,25 +48,13 @@ class Watch:
         with self._lock:
             self._result, self.page, self._due = result, page, time.monotonic() + self._poll_s
 
-    def committing(self) -> None:
-        """The engine is done with it; what it counted is kept, for the next piece's to be added."""
-        self.stage = "committing"
-        with self._lock:
-            if self._result is not None:
-                self._ask()
-                self._ended.add(self._running)
-                self._result, self._running = None, Counts()
-
     def counts(self) -> Counts:
-        """The sum over the pieces so far, at most `poll_s` old."""
+        """What the engine counts, at most `poll_s` old."""
         with self._lock:
             if self._result is not None and time.monotonic() >= self._due:
                 self._ask()
                 self._due = time.monotonic() + self._poll_s
-            total = Counts()
-            total.add(self._ended)
-            total.add(self._running)
-            return total
+            return replace(self._counts)
 
     def _ask(self) -> None:
         try:
@@ -75,7 +63,7 @@ class Watch:
         except Exception:  # engines without metrics, or not yet, raise what they like: what was known before stays
             _log.debug("the engine gives no metrics", exc_info=True)
             return
-        self._running = counted(counters)
+        self._counts = counted(counters)
 
 
 def counted(counters: Iterable[Any]) -> Counts:

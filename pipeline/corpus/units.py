@@ -1,0 +1,69 @@
+"""Requests -> units of work: what one worker decodes and embeds before it takes the next. Pure, like `plan`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from pipeline.corpus import plan
+from pipeline.types import Clip, ClipKey, DecodeRequest, Segment, Unit
+
+BYTES_OF_A_UNIT = 64_000_000
+"""Of audio, by `plan.cost_bytes`: an hour of MP3 at 128 kbit/s or six minutes of 16-bit stereo at 44.1 kHz."""
+CLIPS_OF_A_UNIT = 500
+UNITS_AT_LEAST = 256
+"""Small corpora are cut finer, so that there is something for every worker, and all end at about the same time."""
+
+
+def units(
+    clips: Sequence[Clip],
+    num_shards: int,
+    segment_seconds: float,
+    hop_frames: int,
+    partly: Mapping[ClipKey, Segment] | None = None,
+) -> Iterator[Unit]:
+    """Clips -> units, which depend on nothing but these arguments.
+
+    The clips of a unit lie next to each other in the output, so that what it leaves concerns a shard or two. What asks
+    its file first is a unit by itself.
+
+    Args:
+      clips: any order.
+      num_shards: of the output.
+      segment_seconds, hop_frames: as in `plan.requests`.
+      partly: by key, clips of which some rows are there: segments that say which.
+    """
+    ordered = sorted(clips, key=lambda clip: plan.place_of(clip, num_shards))
+    most_bytes = min(BYTES_OF_A_UNIT, 1 + sum(map(plan.cost_bytes, ordered)) // UNITS_AT_LEAST)
+    batch: list[DecodeRequest] = []
+    spent = count = 0
+    for request in plan.requests(ordered, None, segment_seconds, hop_frames):
+        request = _marked(request, partly or {})
+        if asks(request, segment_seconds):
+            yield Unit((request,), asks=True)
+            continue
+        cost = sum(plan.cost_bytes(segment.clip) for segment in request.segments)
+        if batch and (spent + cost > most_bytes or count + len(request.segments) > CLIPS_OF_A_UNIT):
+            yield Unit(tuple(batch))
+            batch, spent, count = [], 0, 0
+        batch.append(request)
+        spent += cost
+        count += len(request.segments)
+    if batch:
+        yield Unit(tuple(batch))
+
+
+def asks(request: DecodeRequest, segment_seconds: float) -> bool:
+    """Whether a request's file is asked before it is decoded, because it may be decoded in parts."""
+    long = any(plan.needs_probe(segment.clip, segment_seconds) for segment in request.segments)
+    return long or plan.is_scattered(request, segment_seconds)
+
+
+def _marked(request: DecodeRequest, partly: Mapping[ClipKey, Segment]) -> DecodeRequest:
+    if not partly:
+        return request
+    segments: Iterable[Segment] = (
+        replace(segment, held=known.held, ended=known.ended) if (known := partly.get(segment.clip.key)) else segment
+        for segment in request.segments
+    )
+    return replace(request, segments=tuple(segments))

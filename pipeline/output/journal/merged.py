@@ -1,0 +1,101 @@
+"""A shard's parts of many row files -> its clips' results, in order, one at a time."""
+
+from __future__ import annotations
+
+import pickle
+import tempfile
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from heapq import merge
+from itertools import chain, groupby
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.output.assemble import AssemblyError, ClipResult, assemble
+from pipeline.output.journal import rows
+from pipeline.output.journal.rows import ClipRows, DamagedRowsError
+from pipeline.output.layout import OutputError
+from pipeline.types import ClipKey, Failure, RowsRef
+
+OPEN_FILES = 100
+"""At most, at a time; of more parts, so many at a time are merged into a temporary one first."""
+ONE_STEP = {np.dtype(np.uint8): 1.0, np.dtype(np.float32): 1e-3}
+"""By which rows may differ that two kinds of processors made; see docs/records.md."""
+
+Named = tuple[str, ClipRows]
+"""The name of a row file, and what it holds of a clip."""
+
+
+def results(directory: str, refs: Sequence[RowsRef], failures: Iterable[Failure] = ()) -> Iterator[ClipResult]:
+    """Parts of row files, and failures that were known before -> results by key.
+
+    Args:
+      directory: the output.
+      refs: the parts; where clips are in several, rows of the first are taken.
+      failures: any order.
+
+    Raises:
+      OutputError: a file is damaged, or two contradict each other; names them.
+      AssemblyError: pieces of a clip are missing.
+    """
+    known = [("", ClipRows(failure.clip, failures=[failure])) for failure in failures]
+    with tempfile.TemporaryDirectory(prefix="vggish-rows-") as folder:
+        streams = [_read(directory, ref) for ref in refs]
+        while len(streams) > OPEN_FILES:
+            groups = [streams[at : at + OPEN_FILES] for at in range(0, len(streams), OPEN_FILES)]
+            streams = [_kept(folder, merge(*group, key=_key)) for group in groups]
+        ordered = merge(*streams, sorted(known, key=_key), key=_key)
+        for _, found in groupby(ordered, key=_key):
+            yield _result(directory, list(found))
+
+
+def _key(item: Named) -> ClipKey:
+    return item[1].clip.key
+
+
+def _read(directory: str, ref: RowsRef) -> Iterator[Named]:
+    try:
+        for found in rows.read(directory, ref):
+            yield ref.name, found
+    except (DamagedRowsError, FileNotFoundError) as error:
+        raise OutputError(
+            f"{directory}: the row file {ref.name} cannot be used: {error}",
+            "Run the same command again: what it held is computed again.",
+        ) from None
+
+
+def _kept(folder: str, items: Iterable[Named]) -> Iterator[Named]:
+    """Items -> the same, from a temporary file."""
+    path = Path(folder) / uuid.uuid4().hex
+    with path.open("wb") as file:
+        for item in items:
+            pickle.dump(item, file, pickle.HIGHEST_PROTOCOL)
+    return _unpickled(path)
+
+
+def _unpickled(path: Path) -> Iterator[Named]:
+    with path.open("rb") as file:
+        while file.peek(1):
+            yield pickle.load(file)
+
+
+def _result(directory: str, found: Sequence[Named]) -> ClipResult:
+    """What files hold of one clip -> its result."""
+    pieces = list(chain.from_iterable(item.outcomes() for _, item in found))
+    names = sorted({name for name, _ in found if name})
+    try:
+        (result,) = assemble(pieces)
+    except AssemblyError as error:
+        if len(names) < 2:
+            raise
+        kinds = {rows.read_head(directory, name).made_with.get("arithmetic") for name in names}
+        try:
+            step = max((ONE_STEP[piece.values.dtype] for _, item in found for piece in item.embeddings), default=0.0)
+            (result,) = assemble(pieces, step if len(kinds) > 1 else 0)
+        except AssemblyError:
+            raise OutputError(
+                f"{directory}: row files contradict each other: {error} ({', '.join(names)})",
+                "Remove one of them and run the same command again. If this persists, report it.",
+            ) from None
+    return result

@@ -1,0 +1,227 @@
+"""`--task I/N`: one of several commands that share an output without talking to each other.
+
+A task is a run over its share of the recordings that leaves row files and commits nothing. Whichever command finds that
+nothing is left to compute makes the shards from all row files and commits them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from pipeline.corpus.packed import Packed
+from pipeline.output import commit, history, resume
+from pipeline.output.holder import RUN
+from pipeline.output.journal.held import HeldClip
+from pipeline.output.layout import OutputError
+from pipeline.output.lock import FINISHING, OPENING, Lock, OutputBusy
+from pipeline.output.manifest import Manifest
+from pipeline.output.tasks import Task, share_of
+from pipeline.output.work import Work
+from pipeline.running import embed_corpus
+from pipeline.running import job as jobs
+from pipeline.running.embed_corpus import Finished
+from pipeline.running.execution import Execution, begun
+from pipeline.settings import Job, Update
+from pipeline.types import Clip, Corpus
+
+POLL_S = 0.5
+"""Seconds between two looks at what somebody else holds."""
+PATIENCE_S = 60.0
+"""How long a task that is done waits for others that are at their end, to see which is the last."""
+
+
+class TasksMissing(OutputError):  # noqa: N818  (a state, not a fault)
+    """The array cannot be finished: some clips were not computed."""
+
+
+class CorpusDiffers(OutputError):  # noqa: N818  (a state, not a fault)
+    """Tasks of the array found other clips than this command does."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """The result of a task, and what is still missing.
+
+    Attributes:
+      clips, failed: that it computed.
+      computed_s: seconds of audio that it embedded.
+      kept: clips of its share that were there already.
+      missing: clips that are not computed, by the task whose share they are in.
+    """
+
+    clips: int
+    failed: int
+    computed_s: float
+    kept: int
+    missing: dict[Task, int]
+
+
+def compute(corpus: Corpus, job: Job, task: Task, execution: Execution, update: Update) -> Part:
+    """Computes what is left of a task's share, and leaves it in row files.
+
+    Raises:
+      OutputBusy: somebody computes the same share, or a whole run is at work.
+      SettingsDiffer: the output was begun with other settings.
+      JobError, OutputError: if it cannot go on. What is finished stays.
+    """
+    with _claim(job, task, execution) as found:
+        with begun():
+            before = _work(corpus, job, update)
+            own = _own(before, task)
+        if own.clips:
+            attempt = commit.attempt_name(found)
+            with execution.watched(own) as seen:
+                plan_parts = jobs.write_units(job, own, attempt)
+                result = execution.run(job, plan_parts, attempt, seen)
+                jobs.remove_plan(plan_parts)
+            idle_s = seen.idle_s()
+        with begun():
+            after = _work(corpus, job, update)
+        sums = _sums(_used(after, task), _used(before, task), job.front_end.hop_seconds)
+        if own.clips and execution.log:
+            execution.log.end(sums, idle_s, result)
+        missing = Counter(Task(share_of(clip.uri, task.count), task.count) for clip in after.clips)
+    kept = sum(task.owns(clip.uri) for clip in corpus.clips) - len(own.clips)
+    return Part(int(sums["clips"]), int(sums["failed"]), sums["audio_seconds"], kept, dict(sorted(missing.items())))
+
+
+def finish(corpus: Corpus, job: Job, execution: Execution, update: Update, count: int = 0) -> Finished:
+    """Commits what the tasks left, once all of it is there; a finished data set is left as it is.
+
+    Args:
+      corpus, job, execution, update: as of `compute`.
+      count: how many tasks there are; 0: not known.
+
+    Raises:
+      OutputBusy: a task or a run is at work.
+      TasksMissing: clips were not computed; says how many.
+      CorpusDiffers: row files hold clips that are not in the corpus.
+    """
+    directory = job.output.directory
+    with Lock(directory, role=FINISHING) as lock:
+        opened = resume.start(directory, job, engine=execution.engine.describe())
+        work = _work(corpus, job, update)
+        if work.clips:
+            raise TasksMissing(*_missing(work, count or _count(directory)))
+        _expect_same_corpus(work, corpus)
+        return embed_corpus.finish(job, work, opened.manifest, replace(execution, log=None), lock)
+
+
+def finish_if_last(corpus: Corpus, job: Job, execution: Execution, update: Update, count: int) -> Finished | None:
+    """As `finish`; None where clips are missing, or another command finishes the array, or is about to.
+
+    Of tasks that end together each sees the others at their end; the last one to let go of its lock succeeds.
+    """
+    until = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return finish(corpus, job, execution, update, count)
+        except TasksMissing:
+            return None
+        except OutputBusy:
+            if time.monotonic() > until:
+                return None
+            time.sleep(POLL_S)
+
+
+@contextmanager
+def _claim(job: Job, task: Task, execution: Execution) -> Iterator[Manifest]:
+    """The task's lock, in an output that is begun: by the first task, if need be. Waits for short holders."""
+    directory = job.output.directory
+    while True:
+        found = resume.inspect(directory, job)
+        if found is None or found.pending or found.clearing:
+            # Tasks that hold locks now are at their end, or others that have just begun the output.
+            opening = _lock(lambda: Lock(directory, role=OPENING), waits=lambda busy: busy.role != RUN)
+            if opening:
+                with opening:
+                    resume.start(directory, job, engine=execution.engine.describe())
+            continue
+        lock = _lock(lambda: Lock(directory, task), waits=lambda busy: busy.role in (OPENING, FINISHING, ""))
+        if lock is not None:
+            with lock:
+                yield resume.inspect(directory, job) or found
+                return
+
+
+def _lock(take: Callable[[], Lock], waits: Callable[[OutputBusy], bool]) -> Lock | None:
+    """A lock, or None after waiting a moment for a short holder."""
+    try:
+        return take()
+    except OutputBusy as busy:
+        if not waits(busy):
+            raise
+        time.sleep(POLL_S)
+        return None
+
+
+def _work(corpus: Corpus, job: Job, update: Update) -> Work:
+    """The work on the whole output; what a task has tried again is not tried once more."""
+    return jobs.work_on(job, corpus, update, retry_held=False)
+
+
+def _own(work: Work, task: Task) -> Work:
+    """A task's share of the work."""
+    clips = Packed(clip for clip in work.clips if task.owns(clip.uri))
+    partly = {key: known for key, known in work.partly.items() if task.owns(known.clip.uri)}
+    return replace(work, clips=clips, failures=(), drops=(), partly=partly)
+
+
+def _used(work: Work, task: Task) -> list[HeldClip]:
+    """What row files hold of a task's share."""
+    every = (held for variants in work.held.clips.values() for held in variants)
+    return [held for held in every if task.owns(held.clip.uri)]
+
+
+def _sums(after: list[HeldClip], before: list[HeldClip], hop_seconds: float) -> dict[str, float]:
+    """Row files after and before a task -> what it did, under the names of `history.SUMS`."""
+
+    def sums(held: list[HeldClip]) -> dict[str, float]:
+        rows = sum(stop - start for each in held for start, stop in each.filled())
+        clips, failed = sum(each.whole() for each in held), sum(each.failed for each in held)
+        audio_s = sum(each.seconds(hop_seconds) for each in held)
+        return {"clips": clips, "failed": failed, "examples": rows, "audio_seconds": audio_s}
+
+    now, then = sums(after), sums(before)
+    return {name: float(now[name] - then[name]) for name in history.SUMS}
+
+
+def _missing(work: Work, count: int) -> tuple[str, str]:
+    """What is said of clips that no task has computed: what is wrong, what to do."""
+    number, some = len(work.clips), next(iter(work.clips))
+    clips = f"{number:,} clip{'s are' if number > 1 else ' is'} missing, such as {some.id}"
+    if not count:
+        return f"no task has begun: {clips}", "Run --task 0/N to N-1/N first, with N of your choice."
+    shares = sorted({share_of(clip.uri, count) for clip in work.clips})
+    names = ", ".join(f"{share}/{count}" for share in shares[:8])
+    names += f" and {len(shares) - 8} more" if len(shares) > 8 else ""
+    tasks = f"task{'s' if len(shares) > 1 else ''} {names}"
+    return (
+        f"not all tasks are done: {clips} ({tasks})",
+        "Run these tasks again, then --task finish; or the command without --task, which keeps what there is.",
+    )
+
+
+def _count(directory: str) -> int:
+    """How many tasks the last one said there are; 0 where none has run."""
+    numbers = [run.task.partition("/")[2] for run in history.read(directory) if run.task]
+    return int(numbers[-1]) if numbers else 0
+
+
+def _expect_same_corpus(work: Work, corpus: Corpus) -> None:
+    """Raises CorpusDiffers if row files hold clips that the corpus does not: committing would lose them."""
+    if not work.stale:
+        return
+    strangers: set[Clip] = {clip for clips in work.stale.values() for clip in clips}
+    keys = {clip.key for clip in strangers} - {clip.key for clip in corpus.clips}
+    if keys:
+        raise CorpusDiffers(
+            f"tasks of this output computed {len(keys):,} clips that are not among the {len(corpus.clips):,} found "
+            f"now, such as {min(keys)[0]}",
+            "All tasks need the same inputs and the same flags. To go on with what there is now, run the command once "
+            "without --task.",
+        )

@@ -1,0 +1,167 @@
+"""Long recordings: what was embedded of one outlives a killed run, is used once, and whatever the segments are."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from pipeline.decoding.decoders import DecoderPool
+from pipeline.embedding import models
+from pipeline.output.journal import held, rows, writer
+from pipeline.settings import Job
+from pipeline.types import DecodeRequest
+from tests import outputs
+from tests.command import manifest
+from tests.in_process import Embed
+from tests.interrupted_run import values_of
+from tests.test_interruption import Run, no_faults
+
+FLAGS = ["--hop_seconds", "0.01", "--max_failures", "0", "--num_shards", "1"]
+SPLIT = ["--segment_seconds", "6"]
+SECONDS = 20
+
+
+class StoppedError(Exception):
+    """The network, in the middle of a recording."""
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("recording")
+    noise = np.random.default_rng(3).normal(0, 0.1, SECONDS * 16000)
+    soundfile.write(folder / "day.wav", noise, 16000)
+    soundfile.write(folder / "day.mp3", noise, 16000)
+    return folder
+
+
+def held_clip(output: Path) -> held.HeldClip:
+    """What row files hold of the only recording."""
+    (variants,) = held.look(str(output), manifest(output)["fingerprint"]).clips.values()
+    (found,) = variants
+    return found
+
+
+def rows_in(output: Path) -> int:
+    """How many rows are kept."""
+    return sum(stop - start for start, stop in held_clip(output).filled())
+
+
+@pytest.mark.parametrize("name", ["day.wav", pytest.param("day.mp3", marks=pytest.mark.ci)])
+@pytest.mark.parametrize("kind", ["quantized", pytest.param("raw", marks=pytest.mark.ci)])
+def test_rows_that_are_there_are_not_embedded_again(
+    recording: Path, tmp_path: Path, embed_here: Embed, monkeypatch: pytest.MonkeyPatch, name: str, kind: str
+) -> None:
+    monkeypatch.setattr(writer, "FIRST_S", 0.0)
+    monkeypatch.setattr(writer, "SHARE", 0.0)
+    embedded: list[int] = []
+    limit = [10**9]
+
+    def counted(examples: np.ndarray) -> np.ndarray:
+        if sum(embedded) >= limit[0]:
+            raise StoppedError
+        embedded.append(len(examples))
+        time.sleep(0.02)  # as long as it takes to write what came before
+        values = values_of(examples)
+        return values if kind == "quantized" else values.astype(np.float32)
+
+    monkeypatch.setattr(models, "load", lambda model, check=False: models.finished(counted))
+    flags = ["--input", recording / name, *FLAGS, *SPLIT, "--embeddings", kind]
+    assert embed_here(tmp_path / "whole", *flags).status == 0
+    total = sum(embedded)
+    assert not rows.names(str(tmp_path / "whole"))
+
+    output = tmp_path / "out"
+    embedded.clear()
+    limit[0] = total * 3 // 4
+    assert embed_here(output, *flags).status == 1
+    kept = rows_in(output)
+    assert 0 < kept <= sum(embedded)
+    assert kept >= sum(embedded) - 64 * 10  # batches in flight, and those of the file that was being written
+    embedded.clear()
+    limit[0] = 10**9
+    assert embed_here(output, *flags, "--segment_seconds", "2.5").status == 0  # other segments find the same rows
+    assert sum(embedded) == total - kept
+    assert outputs.content(output) == outputs.content(tmp_path / "whole")
+    assert not rows.names(str(output))
+
+
+def test_segments_that_are_there_are_not_decoded_again(
+    recording: Path, tmp_path: Path, embed_here: Embed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "FIRST_S", 0.0)
+    monkeypatch.setattr(writer, "SHARE", 0.0)
+    asked: Counter[int] = Counter()
+    submit, calls = DecoderPool.submit, [0]
+
+    def counted(pool: DecoderPool, request: DecodeRequest) -> object:
+        asked.update(segment.index for segment in request.segments)
+        return submit(pool, request)
+
+    def stops(examples: np.ndarray) -> np.ndarray:
+        calls[0] += 1
+        if calls[0] > 20:
+            raise StoppedError
+        time.sleep(0.02)
+        return values_of(examples)
+
+    monkeypatch.setattr(DecoderPool, "submit", counted)
+    flags = ["--input", recording / "day.wav", *FLAGS, *SPLIT]
+    with monkeypatch.context() as patch:
+        patch.setattr(models, "load", lambda model, check=False: models.finished(stops))
+        assert embed_here(tmp_path / "out", *flags).status == 1
+    ended = {index for index, _ in held_clip(tmp_path / "out").ended()}
+    assert 0 < len(ended) < 4
+    asked.clear()
+    monkeypatch.setattr("pipeline.embedding.embed._workers", {})
+    monkeypatch.setattr(models, "load", lambda model, check=False: models.finished(values_of))
+    assert embed_here(tmp_path / "out", *flags).status == 0
+    assert set(asked) == set(range(4)) - ended
+
+
+@pytest.mark.parametrize(
+    "task", [pytest.param([], marks=pytest.mark.ci), pytest.param(["--task", "0/1"], marks=pytest.mark.full)]
+)
+def test_killed_in_the_middle_of_one_long_recording(
+    recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: list[str]
+) -> None:
+    monkeypatch.setenv("TEST_NOTE_BATCHES", "1")
+    flags: list[str | Path] = ["--input", recording / "day.wav", *FLAGS[:2], *FLAGS[4:], *SPLIT]
+    output = tmp_path / "out"
+    first = Run(tmp_path / "first", *flags, *task, "--output", output, example_s=0.005)
+    while len(list((output / rows.ROWS).glob("*.rows"))) < 2:
+        assert first.process.poll() is None
+        time.sleep(0.01)
+    assert first.signal(signal.SIGKILL)[0] == -signal.SIGKILL
+    kept = rows_in(output)
+    no_faults(output)
+    assert not list(output.glob("embeddings-*"))
+    second = Run(tmp_path / "second", *flags, *task, "--output", output, example_s=0)
+    status, said = second.end()
+    assert status == 0, said
+    whole = Run(tmp_path / "whole", *flags, "--output", tmp_path / "whole out", example_s=0)
+    assert whole.end()[0] == 0
+    assert counted(second) == counted(whole) - kept
+    assert outputs.content(output) == outputs.content(tmp_path / "whole out")
+    assert not rows.names(str(output))
+
+
+def counted(run: Run) -> int:
+    """Examples that a run embedded."""
+    return sum(int(line.split()[1]) for line in run.lines() if line.startswith("rows "))
+
+
+def test_held_seconds_are_those_of_the_ledger(tmp_path: Path) -> None:
+    """What a summary calls computed leaves out what was there."""
+    job: Job = outputs.job(tmp_path)
+    (tmp_path / rows.ROWS).mkdir(parents=True)
+    clips = [outputs.clip(number) for number in range(9)]
+    outputs.leave(job, clips)
+    found = held.look(str(tmp_path), job.fingerprint())
+    seconds = sum(known.seconds(0.96) for variants in found.clips.values() for known in variants)
+    assert seconds == pytest.approx(outputs.write(job, ()).totals["audio_seconds"])
