@@ -206,8 +206,9 @@ def _held(
     for index, keys in wanted.items():
         lines = ledger.read(join(directory, ledger_name(index, manifest.num_shards)))
         written = (entry for entry in lines if entry.outcome == "written")
-        with storage.open_read(join(directory, shard_name(index, manifest.num_shards))) as file:
-            for entry, record in zip(written, records.read_tfrecord(file), strict=False):
+        uri = join(directory, shard_name(index, manifest.num_shards))
+        with storage.open_read(uri) as file:
+            for entry, record in zip(written, records.read_tfrecord(file, uri), strict=False):
                 if entry.key in keys:
                     yield entry.key, record
 

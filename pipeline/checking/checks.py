@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from pipeline import storage
 from pipeline.corpus.plan import shard_of
 from pipeline.output import ledger
+from pipeline.output.hashed import HashedReader
 from pipeline.output.records import Record, RecordError, parse, read_tfrecord
 from pipeline.reasons import REASONS
 from pipeline.types import EmbeddingKind, RecordFormat
@@ -73,7 +73,7 @@ def check_file(uri: str, rules: Rules) -> FileReport:
     seen: set[tuple[str, float | None, float | None]] = set()
     previous: tuple[str, float] = ("", float("-inf"))
     with storage.open_read(uri) as file:
-        hashed = _HashedReader(file)
+        hashed = HashedReader(file)
         for index, record in _records(hashed, report, ours=rules.shard is not None):
             for what in record_faults(record, rules):
                 report.fault(f"record {index} ({record.id}): {what}")
@@ -195,7 +195,7 @@ def _read_ledger(report: FileReport, rules: Rules) -> list[ledger.LedgerEntry]:
     tally = ledger.LedgerSums()
     entries = []
     with storage.open_read(rules.ledger_uri) as file:
-        hashed = _HashedReader(file)
+        hashed = HashedReader(file)
         lines = hashed.read().splitlines(keepends=True)
     report.ledger_sha256 = hashed.sha256.hexdigest()
     for number, line in enumerate(lines, 1):
@@ -212,7 +212,7 @@ def _read_ledger(report: FileReport, rules: Rules) -> list[ledger.LedgerEntry]:
     return entries
 
 
-def _records(file: _HashedReader, report: FileReport, ours: bool) -> Iterator[tuple[int, Record]]:
+def _records(file: HashedReader, report: FileReport, ours: bool) -> Iterator[tuple[int, Record]]:
     """The readable records; faults of frames and layout go to the report. A damaged frame ends the file.
 
     Records of others may hold more than ours, and no labels.
@@ -227,23 +227,3 @@ def _records(file: _HashedReader, report: FileReport, ours: bool) -> Iterator[tu
     except RecordError as error:
         report.read_to_end = False
         report.fault(f"{error}; what follows was not read")
-
-
-class _HashedReader:
-    """A file that is hashed and measured while it is read."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.size = 0
-        self.sha256 = hashlib.sha256()
-
-    def read(self, size: int = -1) -> bytes:
-        data = self._file.read(size)
-        self.sha256.update(data)
-        self.size += len(data)
-        return data
-
-    def drain(self) -> None:
-        """Reads what is left."""
-        while self.read(1 << 20):
-            pass
