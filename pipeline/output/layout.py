@@ -31,6 +31,7 @@ __all__ = [
     "is_history",
     "is_ledger",
     "is_shard",
+    "is_staged",
     "join",
     "ledger_name",
     "shard_index",
@@ -58,6 +59,7 @@ _DRAFT = re.compile(
     r"(manifest\.json|failures\.jsonl|report\.html|lock\.json|embeddings-.*|ledger-.*|run-.*)\.[0-9a-f]{8}\.tmp"
 )
 _HISTORY = re.compile(r"run-\d{8}T\d{6}Z-[0-9a-f]{8}\.json")
+_STAGED_NAME = re.compile(rf"{STAGED}/[A-Za-z0-9][A-Za-z0-9_.-]*")
 _LEDGER = re.compile(r"ledger-(\d{5,})-of-(\d{5,})\.jsonl")
 
 
@@ -91,6 +93,11 @@ def shard_index(name: str) -> int:
 def is_ledger(name: str) -> bool:
     """Whether a file's name (without its directory) is that of a ledger of any number of shards."""
     return _LEDGER.fullmatch(name) is not None
+
+
+def is_staged(name: str) -> bool:
+    """Whether a name, below the output's directory, is that of what workers staged: a file in the folder for that."""
+    return _STAGED_NAME.fullmatch(name) is not None
 
 
 def is_history(name: str) -> bool:

@@ -15,10 +15,9 @@ from typing import Any
 
 from pipeline import storage
 from pipeline.extras import DISTRIBUTION
-from pipeline.output.layout import MANIFEST, OutputError, join
+from pipeline.output.layout import MANIFEST, STAGED, OutputError, is_shard, is_staged, join
 from pipeline.settings import Job
 from pipeline.types import ShardEntry, StagedShard
-from vggish_core.codegen.vector_code import fuses
 
 FORMAT_VERSION = 1
 PACKAGES = (
@@ -36,6 +35,7 @@ PACKAGES = (
     "protobuf",
 )
 """Their versions are written down: what takes part in making the bytes."""
+_REMEDY = "Restore it from a copy, or run with --overwrite to start over."
 
 
 @dataclass(frozen=True)
@@ -109,8 +109,12 @@ class Manifest:
 
 
 def from_json(data: bytes, name: str) -> Manifest:
-    """The bytes of a `manifest.json` -> its content; OutputError where it is none, or of a later version."""
-    remedy = "Restore it from a copy, or run with --overwrite to start over."
+    """The bytes of a `manifest.json` -> its content.
+
+    Raises:
+      OutputError: it is none, it is of a later version, or it names files that are not an output's own: a commit moves
+        and replaces what it names, so a name must not lead out of the output's folder.
+    """
     try:
         content = json.loads(data)
         version = content["format_version"]
@@ -119,7 +123,7 @@ def from_json(data: bytes, name: str) -> Manifest:
                 f"{name} has format version {version}, this software writes {FORMAT_VERSION}",
                 "Use the version that wrote it, or run with --overwrite to start over.",
             )
-        return Manifest(
+        found = Manifest(
             fingerprint=content["fingerprint"],
             settings=content["settings"],
             models=content["models"],
@@ -129,8 +133,21 @@ def from_json(data: bytes, name: str) -> Manifest:
             clearing=content.get("clearing", False),
             run=content["run"],
         )
-    except (ValueError, TypeError, KeyError) as error:
-        raise OutputError(f"{name} is not a manifest of this software ({error!r})", remedy) from None
+        _expect_own_names(found, name)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise OutputError(f"{name} is not a manifest of this software ({error!r})", _REMEDY) from None
+    return found
+
+
+def _expect_own_names(manifest: Manifest, name: str) -> None:
+    for entry in (*manifest.shards, *(item.entry for item in manifest.pending)):
+        if not is_shard(entry.name):
+            raise OutputError(f"{name} names a shard {entry.name!r}, which is no record file of an output", _REMEDY)
+        if type(entry.index) is not int or entry.index < 0:
+            raise OutputError(f"{name} gives {entry.name} the index {entry.index!r}, not a number from 0", _REMEDY)
+    for item in manifest.pending:
+        if not is_staged(item.staged):
+            raise OutputError(f"{name} names a staged file {item.staged!r}, outside {STAGED}", _REMEDY)
 
 
 def read(directory: str) -> Manifest | None:
@@ -223,6 +240,8 @@ def processor() -> str:
 
 def arithmetic() -> str:
     """The processor features that decide how results are rounded here; see docs/records.md."""
+    from vggish_core.codegen.vector_code import fuses  # loads LLVM, which readers of records do without
+
     return f"{platform.machine()} {'with' if fuses() else 'without'} fused multiply-add"
 
 
