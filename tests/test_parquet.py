@@ -74,7 +74,7 @@ def test_columns_are_what_other_readers_expect(tmp_path: Path) -> None:
 
 def test_mixed_records_are_refused(tmp_path: Path) -> None:
     source = write(tmp_path / "a.tfrecord", [made("audioset", np.uint8)[0], made("audioset", np.float32)[1]])
-    with pytest.raises(RecordError, match=r"ein Käfer is audioset float32, none is audioset uint8"):
+    with pytest.raises(RecordError, match=r"1 \(ein Käfer\) is audioset float32, .* 0 \(none\) is audioset uint8"):
         to_parquet(source, str(tmp_path / "a.parquet"))
     assert not (tmp_path / "a.parquet").exists()
 
@@ -85,6 +85,25 @@ def test_a_parquet_file_of_others_is_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"x": [1]}), tmp_path / "x.parquet")
     with pytest.raises(RecordError, match="not written by"):
         from_parquet(str(tmp_path / "x.parquet"), str(tmp_path / "b.tfrecord"))
+    (tmp_path / "y.parquet").write_text("text")
+    with pytest.raises(RecordError, match=r"y\.parquet cannot be read as a Parquet file"):
+        from_parquet(str(tmp_path / "y.parquet"), str(tmp_path / "b.tfrecord"))
+    assert not (tmp_path / "b.tfrecord").exists()
+
+
+def test_what_is_wrong_with_a_row_is_said_with_the_file_and_the_row(tmp_path: Path) -> None:
+    source = write(tmp_path / "a.tfrecord", made("audioset", np.uint8))
+    to_parquet(source, str(tmp_path / "a.parquet"))
+    table = pq.read_table(tmp_path / "a.parquet")
+    pq.write_table(table.drop_columns(["labels"]), tmp_path / "x.parquet")
+    with pytest.raises(RecordError, match=r"x\.parquet has no column labels, only \['id'"):
+        from_parquet(str(tmp_path / "x.parquet"), str(tmp_path / "b.tfrecord"))
+    rows = table.to_pylist()
+    rows[1]["labels"] = [3, 3]
+    pq.write_table(table.from_pylist(rows, table.schema), tmp_path / "y.parquet")
+    with pytest.raises(RecordError, match=r"y\.parquet: row 1: ein Käfer: labels \[3, 3\] repeat"):
+        from_parquet(str(tmp_path / "y.parquet"), str(tmp_path / "b.tfrecord"))
+    assert not (tmp_path / "b.tfrecord").exists()
 
 
 def test_the_command_takes_its_direction_from_the_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

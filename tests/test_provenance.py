@@ -11,6 +11,7 @@ import pytest
 from pipeline import settings
 from pipeline.output import manifest, provenance
 from pipeline.output.records import RecordError, to_sequence_example, write_tfrecord
+from tests import outputs
 
 MODEL = settings.Model("my.ckpt", "my.npz", checkpoint_sha256="a" * 64, pca_sha256="b" * 64)
 
@@ -21,7 +22,7 @@ def data_set(directory: Path, job: settings.Job | None, dtype: type = np.uint8) 
     with (directory / "embeddings-00000-of-00001.tfrecord").open("wb") as file:
         write_tfrecord(file, [record])
     if job is not None:
-        manifest.write(str(directory), manifest.new(job))
+        outputs.promise(directory, job)
     return str(directory / "*.tfrecord")
 
 

@@ -23,7 +23,7 @@ SOUND = {
 """File -> id -> labels and frames."""
 NEITHER = "no feature list audio_embedding (AudioSet) or audio (YouTube-8M), only"
 UNSOUND = {
-    "yt8m_rgb_only.tfrecord": f"record 0: {NEITHER} ['rgb']",
+    "yt8m_rgb_only.tfrecord": f"record 0: xx: {NEITHER} ['rgb']",
     "mediapipe_float.tfrecord": f"record 0: {NEITHER} ['AUDIO/feature/floats'",
     "audioset.tfrecord.gz": "compressed (gzip)",
     "cut.tfrecord": "record 1 at byte 351096: the file ends 50 bytes before the record does",

@@ -16,10 +16,10 @@ import pytest
 from pipeline import settings
 from pipeline.cli.train import main, split
 from pipeline.corpus.sources import SourceError
-from pipeline.output import manifest
 from pipeline.output.dataset import dequantize
 from pipeline.output.records import to_sequence_example, write_tfrecord
 from pipeline.training.data import Classes, Clips, load_clips, read_classes
+from tests import outputs
 
 FOUR = Classes((0, 1, 2, 3), ("Speech", "Dog, bark", "Rain", "Purr"), ("/m/0", "/m/1", "/m/2", "/m/3"))
 CLASSES = 'index,mid,display_name\n0,/m/0,"Speech"\n1,/m/1,"Dog, bark"\n2,/m/2,"Rain"\n3,/m/3,"Purr"\n'
@@ -162,7 +162,7 @@ def test_eval_records_made_otherwise_are_refused(
     path = write_records(tmp_path / "own" / "embeddings-00000-of-00001.tfrecord", 20, 3)
     model = settings.Model("my.ckpt", "my.npz", checkpoint_sha256="a" * 64, pca_sha256="b" * 64)
     job = settings.Job(settings.Output("x", 1), model, settings.FrontEnd(hop_seconds=0.48))
-    manifest.write(str(tmp_path / "own"), manifest.new(job))
+    outputs.promise(tmp_path / "own", job)
     flags = [*arguments[:2], "--eval", path, *arguments[4:], "--model", str(tmp_path / "m")]
     assert main(flags) == 2
     message = capsys.readouterr().err

@@ -59,14 +59,7 @@ def read(directory: str, manifest_uri: str = "") -> Promise:
     Raises:
       OutputError: there is no manifest, or it is not one.
     """
-    uri = manifest_uri or join(directory, MANIFEST)
-    if not storage.exists(uri):
-        raise OutputError(
-            f"there is no {uri}", "Name the folder that holds manifest.json; --manifest none checks record files."
-        )
-    with storage.open_read(uri) as file:
-        data = file.read()
-    manifest = manifests.from_json(data, uri)
+    manifest, data = read_manifest(directory, manifest_uri)
     entries = {entry.index: [entry] for entry in manifest.shards}
     for item in manifest.pending:
         entries.setdefault(item.entry.index, []).append(item.entry)
@@ -76,6 +69,22 @@ def read(directory: str, manifest_uri: str = "") -> Promise:
     _list_files(promise)
     promise.notes += _damaged(promise)
     return promise
+
+
+def read_manifest(directory: str, manifest_uri: str = "") -> tuple[Manifest, bytes]:
+    """An output's directory, and its manifest if that lies elsewhere -> the manifest, as it is and in bytes.
+
+    Raises:
+      OutputError: there is no manifest, or it is not one.
+    """
+    uri = manifest_uri or join(directory, MANIFEST)
+    if not storage.exists(uri):
+        raise OutputError(
+            f"there is no {uri}", "Name the folder that holds manifest.json; --manifest none checks record files."
+        )
+    with storage.open_read(uri) as file:
+        data = file.read()
+    return manifests.from_json(data, uri), data
 
 
 def _manifest_faults(manifest: Manifest, content: dict[str, Any]) -> list[str]:

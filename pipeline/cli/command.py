@@ -32,6 +32,16 @@ class ProgramParser(flags.Parser):
         self.add_argument("--verbose", action="store_true", help="show the traceback of an error")
 
 
+def add_incomplete(parser: argparse.ArgumentParser) -> None:
+    """Adds --incomplete, of each program that reads records."""
+    parser.add_argument(
+        "--incomplete",
+        choices=("refuse", "use"),
+        default="refuse",
+        help="records that are not what the manifest beside them promises (default: %(default)s)",
+    )
+
+
 def run_command(
     program: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None, stopped: str = "Nothing was written."
 ) -> int:

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline import storage
-from pipeline.cli.command import ProgramParser, run_command
+from pipeline.cli.command import ProgramParser, add_incomplete, run_command
 from pipeline.cli.flags import check_beam_flags
 from pipeline.errors import FlagError
 from pipeline.extras import needs
 from pipeline.output import provenance
-from pipeline.output.dataset import matching_files
+from pipeline.output.matching import Incomplete, matching
 from pipeline.running.engines import runners
 
 if TYPE_CHECKING:
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 from pipeline.training.pca import DegenerateWarning, fit, pca_params, plot, write_params
 
 
-def _check_raw(pattern: str) -> provenance.Provenance:
+def _check_raw(pattern: str, incomplete: Incomplete) -> provenance.Provenance:
     """The records' provenance; FlagError unless they are raw embeddings."""
-    made = provenance.of(pattern)
+    made = provenance.of(pattern, incomplete)
     kind = made.settings["embeddings"]
     if kind != "raw":
         raise FlagError(f"--input {pattern}: embeddings are {kind}", "Give what pipeline.run --embeddings raw wrote")
@@ -47,6 +47,7 @@ def _parser() -> ProgramParser:
     parser.add_argument("--output", required=True, metavar="FILE", help="the .npz for --pca_params")
     parser.add_argument("--no_plot", action="store_true", help="leave out the .png of the explained variance")
     parser.add_argument("--runner", default="DirectRunner", metavar="NAME", help="Beam's (default: %(default)s)")
+    add_incomplete(parser)
     return parser
 
 
@@ -57,8 +58,9 @@ def _main(argv: Sequence[str]) -> None:
     if not flags.no_plot:
         needs("train", "matplotlib", for_="the plot, which --no_plot leaves out,")
     check_beam_flags(rest)
-    made = _check_raw(flags.input)
-    moments = fit(matching_files(flags.input), runners.choose(flags.runner, rest), f"{flags.output}.moments")
+    made = _check_raw(flags.input, flags.incomplete)
+    matched = matching(flags.input, flags.incomplete)
+    moments = fit(matched, runners.choose(flags.runner, rest), f"{flags.output}.moments")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", DegenerateWarning)
         vectors, means, eigenvalues = pca_params(moments)

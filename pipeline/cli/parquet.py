@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline.cli.command import ProgramParser, run_command
+from pipeline.cli.command import ProgramParser, add_incomplete, run_command
 from pipeline.cli.flags import positive_float
 from pipeline.errors import FlagError
 from pipeline.output.parquet import from_parquet, to_parquet
@@ -19,13 +19,14 @@ def _main(argv: Sequence[str]) -> None:
     parser.add_argument("--input", required=True, metavar="PATTERN", help="TFRecord files, or one .parquet file")
     parser.add_argument("--output", required=True, metavar="FILE", help="a .parquet file, or one TFRecord file")
     parser.add_argument("--hop_seconds", type=positive_float, help="default: from the manifest beside the records")
+    add_incomplete(parser)
     flags = parser.parse_args(argv)
     if flags.input.endswith(".parquet") == flags.output.endswith(".parquet"):
         raise FlagError(
             f"--input {flags.input}, --output {flags.output}: one of them must end in .parquet, not both", "Rename one"
         )
     if flags.output.endswith(".parquet"):
-        count = to_parquet(flags.input, flags.output, hop_s=flags.hop_seconds)
+        count = to_parquet(flags.input, flags.output, hop_s=flags.hop_seconds, incomplete=flags.incomplete)
     else:
         count = from_parquet(flags.input, flags.output)
     print(f"{count:,} records: {flags.output}")

@@ -19,7 +19,7 @@ from typing import Any
 
 from pipeline import storage
 from pipeline.cli import streams
-from pipeline.cli.command import ProgramParser, run_command
+from pipeline.cli.command import ProgramParser, add_incomplete, run_command
 from pipeline.cli.flags import positive_int
 from pipeline.errors import FlagError
 from pipeline.extras import needs
@@ -75,7 +75,7 @@ def are_records(uri: str) -> bool:
 def _predictions(flags: Namespace, directory: str) -> Iterator[Prediction]:
     """The command's flags and a scratch directory -> predictions, clip by clip."""
     description = read_description(Path(flags.model))
-    kinds = {pattern: are_records(matching_files(pattern)[0]) for pattern in flags.input}
+    kinds = {pattern: are_records(matching_files(pattern, flags.incomplete)[0]) for pattern in flags.input}
     if len(set(kinds.values())) > 1:
         raise FlagError(f"--input: {' and '.join(kinds)} are audio and records", "Use one command for each")
     patterns, uris = flags.input, {}
@@ -85,12 +85,13 @@ def _predictions(flags: Namespace, directory: str) -> Iterator[Prediction]:
         shard = matching_files(f"{directory}/_state/ledger-*")
         uris = {entry.id: entry.uri for uri in shard for entry in ledger.read(uri)}
     for pattern in patterns:
-        made = provenance.of(pattern) if any(read_records(pattern)) else None
+        some = any(read_records(pattern, incomplete=flags.incomplete))
+        made = provenance.of(pattern, flags.incomplete) if some else None
         if made is None:
             raise ModelError(f"{pattern}: no clip could be embedded; see the failures above")
         description.refuse_others(made, f"--input {pattern}")
     model, _ = load(Path(flags.model))
-    for record in read_records(*patterns):
+    for record in read_records(*patterns, incomplete=flags.incomplete):
         if not len(record.values):
             print(f"{record.id} has no frames: left out", file=sys.stderr)
             continue
@@ -108,6 +109,7 @@ def _parser() -> ProgramParser:
     parser.add_argument("--pca_params", metavar="NAME|FILE", help="the same")
     parser.add_argument("--short_clips", choices=("skip", "pad", "fail"), default="pad", help="default: %(default)s")
     parser.add_argument("--progress", choices=("auto", "on", "off"), default="auto", help="default: %(default)s")
+    add_incomplete(parser)
     return parser
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline.cli.command import ProgramParser, run_command
+from pipeline.cli.command import ProgramParser, add_incomplete, run_command
 from pipeline.output.layout import REPORT, OutputError
 from pipeline.reporting.report import write, write_files
 
@@ -21,13 +21,14 @@ def _main(argv: Sequence[str]) -> None:
     )
     parser.add_argument("--class_labels", metavar="CSV", help="class_labels_indices.csv: names of the labels")
     parser.add_argument("--to", default="", metavar="FILE", help="where the report goes (default: into the output)")
+    add_incomplete(parser)
     flags = parser.parse_args(argv)
     if flags.manifest == "none":
         print(write_files(flags.output, flags.class_labels, flags.to or REPORT))
         return
     if len(flags.output) > 1:
         raise OutputError(f"{len(flags.output)} folders were named", "Name one, or files with --manifest none.")
-    print(write(flags.output[0], flags.class_labels, flags.manifest, flags.to))
+    print(write(flags.output[0], flags.class_labels, flags.manifest, flags.to, flags.incomplete))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

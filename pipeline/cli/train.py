@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.cli.command import ProgramParser, run_command
+from pipeline.cli.command import ProgramParser, add_incomplete, run_command
 from pipeline.cli.flags import positive_float, positive_int
 from pipeline.errors import FlagError
 from pipeline.extras import needs
@@ -65,10 +65,10 @@ def train(flags: Namespace) -> Ranking:
     columns = [table.indices.index(index) for index in classes.indices]
 
     def loaded(pattern: str) -> Clips:
-        return _usable(load_clips(pattern, table).with_columns(columns), pattern)
+        return _usable(load_clips(pattern, table, flags.incomplete).with_columns(columns), pattern)
 
     # All that will be needed is looked at first: an epoch may take an hour.
-    made, made_eval = provenance.of(flags.train), provenance.of(flags.eval)
+    made, made_eval = (provenance.of(pattern, flags.incomplete) for pattern in (flags.train, flags.eval))
     clips, unseen = loaded(flags.train), loaded(flags.eval)
     train_positions, held_out_positions = split(clips.ids, flags.validation)
     training, held_out = clips.take(train_positions), clips.take(held_out_positions)
@@ -239,6 +239,7 @@ def _parser() -> ProgramParser:
     parser.add_argument("--patience", type=positive_int, default=8, help="epochs without gain (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     parser.add_argument("--overwrite", action="store_true", help="replace the model in --model")
+    add_incomplete(parser)
     return parser
 
 

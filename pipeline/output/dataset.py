@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pipeline import storage
-from pipeline.output.records import FRAMES_KEY, Record, RecordError, read_records, read_tfrecord
+from pipeline.output.matching import Incomplete, IncompleteError, Matched, matching, matching_files
+from pipeline.output.records import FRAMES_KEY, Record, RecordError, read_records, records_of
 from pipeline.settings import FrontEnd
 from vggish_core.network.postprocess import Postprocessor
 
@@ -21,11 +21,13 @@ if TYPE_CHECKING:
 __all__ = [
     "NUM_CLASSES",
     "Batch",
+    "IncompleteError",
     "Record",
     "RecordError",
     "dequantize",
     "frame_starts",
     "load_dataset",
+    "matching_files",
     "read_records",
 ]
 
@@ -91,6 +93,7 @@ def load_dataset(
     shuffle: bool | int = False,
     seed: int | None = None,
     num_classes: int | Sequence[int] = NUM_CLASSES,
+    incomplete: Incomplete = "refuse",
 ) -> tf.data.Dataset:
     """TFRecord files -> a `tf.data.Dataset` of `Batch`es, parsed in parallel, many records a call.
 
@@ -105,20 +108,47 @@ def load_dataset(
       shuffle: True shuffles files and, in a buffer of 16,384, records, again each epoch; a number sets the buffer.
       seed: of the shuffling.
       num_classes: width of `labels`; or the class indices that its columns stand for, if these are few of many.
+      incomplete: "refuse" compares the files with the manifests beside them first: whether the data set is complete
+        and each shard of the pattern there, of its size. Their sha256 is compared as remote files are read;
+        TensorFlow reads local ones, with their CRCs alone. "use" reads whatever is there.
 
     Raises:
       RecordError: the pattern matches nothing, no record, or something that is no embedding record.
-      tf.errors.OpError: while iterating: frames that are not 128 wide, labels beyond or not among `num_classes`, a
-        damaged record. `read_records` names it.
+      IncompleteError: the files are not what the manifest beside them promises.
+      tf.errors.OpError: while iterating: frames that are not 128 wide, labels beyond or not among `num_classes` (names
+        the id), a damaged record (`read_records` names file and number).
     """
+    matched = matching(pattern, incomplete)
+    return dataset_of(
+        matched,
+        batch_size=batch_size,
+        frames=frames,
+        dequantize=dequantize,
+        shuffle=shuffle,
+        seed=seed,
+        num_classes=num_classes,
+    )
+
+
+def dataset_of(
+    matched: Matched,
+    *,
+    batch_size: int | None = None,
+    frames: int | None = None,
+    dequantize: bool = True,
+    shuffle: bool | int = False,
+    seed: int | None = None,
+    num_classes: int | Sequence[int] = NUM_CLASSES,
+) -> tf.data.Dataset:
+    """As `load_dataset`, of files that were found before."""
     from vggish_core.quiet import import_tensorflow
 
     tf = import_tensorflow()
-    files = matching_files(pattern)
-    first = next(read_records(pattern), None)
+    _, first = next(records_of(matched), (None, None))
     if first is None:
-        raise RecordError(f"{pattern}: {len(files)} files without a record. Name files of a finished run")
-    records = _serialized(tf, files, shuffle, seed)
+        found = f"{matched.pattern}: {len(matched.files)} files without a record"
+        raise RecordError(found, "Name files of a finished run")
+    records = _serialized(tf, matched, shuffle, seed)
     records = records.batch(batch_size or CHUNK, num_parallel_calls=None)
     key, quantized = FRAMES_KEY[first.layout], first.values.dtype == np.uint8
 
@@ -134,23 +164,13 @@ def load_dataset(
     return batches.prefetch(tf.data.AUTOTUNE)
 
 
-def matching_files(pattern: str) -> list[str]:
-    """A path, URI or glob -> the files it matches, by name.
-
-    Raises:
-      RecordError: none.
-    """
-    files = sorted(file.uri for file in storage.match(pattern))
-    if not files:
-        raise RecordError(f"no file matches {pattern}. Check the path, and quote patterns")
-    return files
-
-
-def _serialized(tf: Any, files: list[str], shuffle: bool | int, seed: int | None) -> Any:
+def _serialized(tf: Any, matched: Matched, shuffle: bool | int, seed: int | None) -> Any:
     """Files -> a dataset of serialized records: TensorFlow reads local files, `pipeline.storage` all others."""
+    files = list(matched.files)
     names = tf.data.Dataset.from_tensor_slices(files)
     if any("://" in file for file in files):
-        records = tf.data.Dataset.from_generator(lambda: _stored(files), output_signature=tf.TensorSpec([], tf.string))
+        signature = tf.TensorSpec([], tf.string)
+        records = tf.data.Dataset.from_generator(lambda: _stored(matched), output_signature=signature)
     elif shuffle:
         names = names.shuffle(len(files), seed=seed)
         records = names.interleave(
@@ -164,10 +184,9 @@ def _serialized(tf: Any, files: list[str], shuffle: bool | int, seed: int | None
     return records
 
 
-def _stored(files: list[str]) -> Iterator[bytes]:
-    for uri in files:
-        with storage.open_read(uri) as file:
-            yield from read_tfrecord(file, uri)
+def _stored(matched: Matched) -> Iterator[bytes]:
+    for _, data in matched.frames():
+        yield data
 
 
 def _parse(tf: Any, serialized: Any, key: str, quantized: bool, num_classes: int | Sequence[int]) -> Batch:
@@ -187,35 +206,43 @@ def _parse(tf: Any, serialized: Any, key: str, quantized: bool, num_classes: int
         sequence_features={key: frame},
     )
     values, num_frames = sequences[key], tf.cast(lengths[key], tf.int32)
-    if quantized:
-        values = _bytes(tf, values, num_frames)
-    labels = _multi_hot(tf, context["labels"], num_classes)
     ids = tf.where(context["id"] == "", context["video_id"], context["id"])  # AudioSet, or YouTube-8M before 2018
+    if quantized:
+        values = _bytes(tf, values, num_frames, ids)
+    labels = _multi_hot(tf, context["labels"], num_classes, ids)
     return Batch(ids, context["start_time_seconds"], context["end_time_seconds"], values, labels, num_frames)
 
 
-def _multi_hot(tf: Any, classes: Any, num_classes: int | Sequence[int]) -> Any:
+def _multi_hot(tf: Any, classes: Any, num_classes: int | Sequence[int], ids: Any) -> Any:
     """Class indices, sparse [b, n] -> float32 [b, c]."""
+    of = tf.gather(ids, classes.indices[:, 0])
     if isinstance(num_classes, int):
         count, columns = num_classes, classes.values
-        limit = tf.constant(num_classes, tf.int64)
-        sound = tf.debugging.assert_less(columns, limit, f"a label is not below num_classes={num_classes}")
+        fits = columns < tf.constant(num_classes, tf.int64)
+        sound = _expect(tf, fits, f"a label is not below num_classes={num_classes}", of)
     else:
         count, order = len(num_classes), np.argsort(num_classes, kind="stable")
         ascending = tf.constant(np.asarray(num_classes, np.int64)[order])
         places = tf.minimum(tf.searchsorted(ascending, classes.values), count - 1)
         found = tf.gather(ascending, places)
-        sound = tf.debugging.assert_equal(found, classes.values, f"a label is none of {count} classes")
+        sound = _expect(tf, found == classes.values, f"a label is none of {count} classes", of)
         columns = tf.gather(tf.constant(order, tf.int64), places)
     with tf.control_dependencies([sound]):  # or the indicator may be first to stumble, with a message of its own
         columns = tf.identity(columns)
     return tf.cast(tf.sparse.to_indicator(classes.with_values(columns), count), tf.float32)
 
 
-def _bytes(tf: Any, strings: Any, num_frames: Any) -> Any:
+def _expect(tf: Any, sound: Any, wrong: str, ids: Any) -> Any:
+    """Whether something holds, bool [n], and the ids of its records [n] -> an assertion that names the first."""
+    first = tf.boolean_mask(ids, tf.logical_not(sound))[:1]
+    return tf.debugging.Assert(tf.reduce_all(sound), [f"{wrong}, in the record", first])
+
+
+def _bytes(tf: Any, strings: Any, num_frames: Any, ids: Any) -> Any:
     """Frames as strings [b, t], "" in padding -> uint8 [b, t, 128]; decoding alone would cut or pad other widths."""
     expected = tf.where(tf.sequence_mask(num_frames, tf.shape(strings)[1]), WIDTH, 0)
-    tf.debugging.assert_equal(tf.strings.length(strings), expected, f"a frame does not have {WIDTH} bytes")
+    fits = tf.reduce_all(tf.strings.length(strings) == expected, axis=1)
+    _expect(tf, fits, f"a frame does not have {WIDTH} bytes", ids)
     values = tf.io.decode_raw(strings, tf.uint8, fixed_length=WIDTH)
     return tf.ensure_shape(values, [None, None, WIDTH])
 

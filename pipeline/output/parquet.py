@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 
 from pipeline import storage
 from pipeline.output import provenance
 from pipeline.output.dataset import WIDTH, frame_starts
-from pipeline.output.records import Record, RecordError, read_records, to_sequence_example, write_tfrecord
+from pipeline.output.matching import Incomplete, matching
+from pipeline.output.records import Record, RecordError, records_of, to_sequence_example, write_tfrecord
 from pipeline.types import RecordFormat
 
 if TYPE_CHECKING:
@@ -23,34 +24,38 @@ LAYOUT_KEY = b"vggish.layout"
 HOP_KEY = b"vggish.hop_seconds"
 DEQUANTIZER_KEY = b"vggish.dequantize"
 
-
+Placed = tuple[str, Record]
+"""A record, after its place for messages."""
+_AGAIN = "Make it again with pipeline.parquet"
 _READ = ("id", "id_bytes", "start", "end", "embeddings", "labels")
 
 
-def to_parquet(pattern: str, path: str, *, hop_s: float | None = None) -> int:
+def to_parquet(pattern: str, path: str, *, hop_s: float | None = None, incomplete: Incomplete = "refuse") -> int:
     """TFRecord files -> one Parquet file; returns how many records.
 
-    `start` and `end` float32 (s; null in YouTube-8M's layout), `frame_times` list of float64 (s,
-      each frame's start), `embeddings` list of fixed-size lists of 128 uint8 or float32, `labels` list of int64. The
-      file's metadata names the layout, the hop and the dequantizer.
+    `start` and `end` float32 (s; null in YouTube-8M's layout), `frame_times` list of float64 (s, each frame's start),
+    `embeddings` list of fixed-size lists of 128 uint8 or float32, `labels` list of int64. The file's metadata names the
+    layout, the hop and the dequantizer.
 
-      Args:
-        pattern: path, URI or glob.
-        path: of the Parquet file, which is replaced if there is one.
-        hop_s: from one frame to the next; None: as the manifest beside the records says, or the published
-        files' where there is none.
+    Args:
+      pattern: path, URI or glob.
+      path: of the Parquet file, which is replaced if there is one.
+      hop_s: from one frame to the next; None: as the manifest beside the records says, or the published files' where
+        there is none.
+      incomplete: as `read_records`.
 
-      Raises:
-        RecordError: as `read_records`; or records of different layouts or types, which one file cannot hold.
+    Raises:
+      RecordError: as `read_records`; or records of different layouts or types, which one file cannot hold.
+      IncompleteError: as `read_records`.
     """
     import pyarrow.parquet as pq
 
-    records = read_records(pattern)
+    records = records_of(matching(pattern, incomplete))
     first = next(records, None)
     if first is None:
         raise RecordError(f"{pattern}: no record in the files")
-    hop = hop_s or provenance.of(pattern).hop_s
-    schema = _schema(first, hop)
+    hop = hop_s or provenance.of(pattern, incomplete).hop_s
+    schema = _schema(first[1], hop)
     count = 0
     with storage.open_write(path) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
         group = [first, *islice(records, ROWS_OF_A_GROUP - 1)]
@@ -65,14 +70,35 @@ def from_parquet(path: str, output: str) -> int:
     """A file that `to_parquet` wrote -> one TFRecord file of the layout it came from; returns how many records.
 
     Raises:
-      RecordError: columns are missing or of other types.
+      RecordError: it is no Parquet file, or columns are missing or of other types; names the row.
     """
+    with storage.open_read(path) as file, storage.open_write(output) as out:
+        parquet, layout = _opened(file, path)
+        return write_tfrecord(out, _serialized(parquet, path, layout))
+
+
+def _opened(file: BinaryIO, path: str) -> tuple[Any, RecordFormat]:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with storage.open_read(path) as file, storage.open_write(output) as out:
+    try:
         parquet = pq.ParquetFile(file)
-        layout = _layout(parquet, path)
-        return write_tfrecord(out, (_to_bytes(row, layout) for row in _rows(parquet)))
+    except (pa.ArrowException, OSError) as error:
+        raise RecordError(f"{path} cannot be read as a Parquet file ({error})", _AGAIN) from None
+    layout = _layout(parquet, path)
+    if missing := [name for name in _READ if name not in parquet.schema_arrow.names]:
+        raise RecordError(f"{path} has no column {missing[0]}, only {parquet.schema_arrow.names}", _AGAIN)
+    return parquet, layout
+
+
+def _serialized(parquet: Any, path: str, layout: RecordFormat) -> Iterator[bytes]:
+    number = 0
+    try:
+        for row in _rows(parquet):
+            yield _to_bytes(row, layout)
+            number += 1
+    except (RecordError, ValueError, TypeError, AttributeError, OSError) as error:  # pyarrow's own are of all kinds
+        raise RecordError(f"{path}: row {number}: {error}", _AGAIN) from None
 
 
 def _schema(first: Record, hop: float) -> pa.Schema:
@@ -94,15 +120,14 @@ def _schema(first: Record, hop: float) -> pa.Schema:
     return pa.schema(list(columns.items()), metadata)
 
 
-def _table(records: Sequence[Record], first: Record, hop: float, schema: pa.Schema) -> pa.Table:
+def _table(placed: Sequence[Placed], first: Placed, hop: float, schema: pa.Schema) -> pa.Table:
     import pyarrow as pa
 
-    for record in records:
-        if (record.layout, record.values.dtype) != (first.layout, first.values.dtype):
-            raise RecordError(
-                f"{record.id} is {record.layout} {record.values.dtype}, {first.id} is {first.layout} "
-                f"{first.values.dtype}: convert data sets of different layouts or types apart"
-            )
+    for each in placed:
+        if _kind(each) != _kind(first):
+            found = f"{_named(each)} is {_kind(each)}, {_named(first)} is {_kind(first)}"
+            raise RecordError(found, "Convert data sets of different layouts or types apart")
+    records = [record for _, record in placed]
     offsets = np.cumsum([0] + [len(record.values) for record in records]).astype(np.int32)
     times = np.concatenate([frame_starts(len(record.values), record.start_s or 0.0, hop) for record in records])
     rows = pa.FixedSizeListArray.from_arrays(np.concatenate([record.values for record in records]).ravel(), WIDTH)
@@ -116,6 +141,14 @@ def _table(records: Sequence[Record], first: Record, hop: float, schema: pa.Sche
         pa.array([list(record.labels) for record in records], pa.list_(pa.int64())),
     ]
     return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _named(placed: Placed) -> str:
+    return f"{placed[0]} ({placed[1].id})"
+
+
+def _kind(placed: Placed) -> str:
+    return f"{placed[1].layout} {placed[1].values.dtype}"
 
 
 def _text(clip_id: str) -> str:

@@ -10,8 +10,8 @@ import numpy as np
 
 from pipeline import storage
 from pipeline.output import manifest
-from pipeline.output.dataset import matching_files
-from pipeline.output.records import RecordError, read_records
+from pipeline.output.matching import Incomplete, Matched, matching
+from pipeline.output.records import RecordError, records_of
 from pipeline.types import RecordFormat
 from vggish_core import params
 
@@ -67,14 +67,16 @@ def from_json(value: dict[str, Any]) -> Provenance:
     return Provenance(**value)
 
 
-def of(pattern: str) -> Provenance:
+def of(pattern: str, incomplete: Incomplete = "refuse") -> Provenance:
     """TFRecord files -> what made them: the manifest in their directory, or the published files' settings without one.
 
     Raises:
       RecordError: no file matches or holds a record, or files of several data sets that were made differently.
+      IncompleteError: as `read_records`.
     """
-    directories = sorted({storage.parent(uri) or "." for uri in matching_files(pattern)})
-    found = [_of_directory(directory) or _without_manifest(pattern) for directory in directories]
+    matched = matching(pattern, incomplete)
+    directories = sorted({storage.parent(uri) or "." for uri in matched.files})
+    found = [_of_directory(directory) or _without_manifest(matched) for directory in directories]
     for directory, other in zip(directories[1:], found[1:], strict=True):
         if different := differences(found[0], other):
             raise RecordError(
@@ -108,10 +110,10 @@ def _of_directory(directory: str) -> Provenance | None:
     return None if made is None else from_manifest(made)
 
 
-def _without_manifest(pattern: str) -> Provenance:
-    first = next(read_records(pattern), None)
+def _without_manifest(matched: Matched) -> Provenance:
+    _, first = next(records_of(matched), (None, None))
     if first is None:
-        raise RecordError(f"{pattern}: no record in the files. Name files of a finished run")
+        raise RecordError(f"{matched.pattern}: no record in the files", "Name files of a finished run")
     settings = dict(PUBLISHED[first.layout])
     if first.values.dtype != np.uint8:
         return Provenance("unknown", {**settings, "embeddings": "raw"}, _named_models("unknown"))

@@ -12,12 +12,22 @@ from typing import Any
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from pipeline import storage
+from pipeline.output.matching import Incomplete, IncompleteError, Matched, matching
 from pipeline.output.sequence_example import SequenceExample
 from pipeline.output.tfrecord import RecordError, read_tfrecord, write_tfrecord
 from pipeline.types import RecordFormat
 
-__all__ = ["Record", "RecordError", "parse", "read_records", "read_tfrecord", "to_sequence_example", "write_tfrecord"]
+__all__ = [
+    "Incomplete",
+    "IncompleteError",
+    "Record",
+    "RecordError",
+    "parse",
+    "read_records",
+    "read_tfrecord",
+    "to_sequence_example",
+    "write_tfrecord",
+]
 
 WIDTH = 128
 FRAMES_KEY: dict[RecordFormat, str] = {"audioset": "audio_embedding", "youtube8m": "audio"}
@@ -102,50 +112,59 @@ def parse(data: bytes, strict: bool = False) -> Record:
     except DecodeError:
         raise RecordError(f"{len(data)} bytes that are not a SequenceExample") from None
     context, lists = message.context.feature, message.feature_lists.feature_list
-    layout = _layout(lists)
-    times: tuple[float | None, float | None] = (None, None)
-    if layout == "audioset":
-        id_key, allowed = "video_id", AUDIOSET_KEYS
-        times = (_one(context, "start_time_seconds", "float_list"), _one(context, "end_time_seconds", "float_list"))
-    else:  # the releases of 2016 and 2017 say video_id
-        id_key = "id" if "id" in context else "video_id"
-        allowed = {id_key, "labels"}
+    layout = _layout(lists, _any_id(context))
+    # YouTube-8M's releases of 2016 and 2017 say video_id
+    id_key = "id" if layout == "youtube8m" and "id" in context else "video_id"
     clip_id = _one(context, id_key, "bytes_list").decode("utf-8", "surrogateescape")
+    try:
+        return _parsed(clip_id, context, lists, layout, {id_key}, strict)
+    except RecordError as error:
+        raise RecordError(f"{clip_id}: {error}") from None
+
+
+def _parsed(clip_id: str, context: Any, lists: Any, layout: RecordFormat, id_key: set[str], strict: bool) -> Record:
+    times: tuple[float | None, float | None] = (None, None)
+    allowed = AUDIOSET_KEYS if layout == "audioset" else {*id_key, "labels"}
+    if layout == "audioset":
+        times = (_one(context, "start_time_seconds", "float_list"), _one(context, "end_time_seconds", "float_list"))
     # YouTube-8M's records of segments, and of clips that nobody has labelled, have none; ours always have the list.
     labelled = strict or ("labels" in context and context["labels"].WhichOneof("kind") is not None)
     labels = tuple(_list(context, "labels", "int64_list")) if labelled else ()
     extra = (set(context) - allowed) | (set(lists) - {FRAMES_KEY[layout], "rgb"})
     if strict and (extra or (layout == "audioset" and "rgb" in lists)):
-        raise RecordError(f"{clip_id}: unexpected keys {sorted(extra | (set(lists) - {FRAMES_KEY[layout]}))}")
-    values = _frames(lists[FRAMES_KEY[layout]].feature, clip_id)
-    return Record(clip_id, *times, labels, values, layout)
+        raise RecordError(f"unexpected keys {sorted(extra | (set(lists) - {FRAMES_KEY[layout]}))}")
+    return Record(clip_id, *times, labels, _frames(lists[FRAMES_KEY[layout]].feature), layout)
 
 
-def read_records(*patterns: str) -> Iterator[Record]:
+def read_records(*patterns: str, incomplete: Incomplete = "refuse") -> Iterator[Record]:
     """Paths, URIs or globs of TFRecord files -> their records, file by file in the order of names.
+
+    Args:
+      patterns: each is compared with the manifests beside its files: before its first record, whether the data set is
+        complete and each shard there, of its size (`pipeline.output.matching`); at the end of each file its sha256.
+      incomplete: "use" reads whatever is there, without looking at manifests.
 
     Raises:
       RecordError: a damaged frame or record, named; or a pattern that matches nothing.
+      IncompleteError: the files are not what the manifest beside them promises.
     """
-    for _, record in placed_records(*patterns):
-        yield record
-
-
-def placed_records(*patterns: str) -> Iterator[tuple[str, Record]]:
-    """As `read_records`, each with its place for messages: "embeddings/a.tfrecord: record 3"."""
     for pattern in patterns:
-        files = sorted(file.uri for file in storage.match(pattern))
-        if not files:
-            raise RecordError(f"no file matches {pattern}. Check the path, and quote patterns")
-        for uri in files:
-            with storage.open_read(uri) as file:
-                for index, data in enumerate(read_tfrecord(file, uri)):
-                    place = f"{uri}: record {index}"
-                    try:
-                        record = parse(data)
-                    except RecordError as error:
-                        raise RecordError(f"{place}: {error}") from None
-                    yield place, record
+        for _, record in records_of(matching(pattern, incomplete)):
+            yield record
+
+
+def records_of(matched: Matched) -> Iterator[tuple[str, Record]]:
+    """Files -> their records, each after its place for messages: "embeddings/a.tfrecord: record 3"."""
+    for place, data in matched.frames():
+        yield place, parse_placed(data, place)
+
+
+def parse_placed(data: bytes, place: str) -> Record:
+    """As `parse`; the error names the place, too."""
+    try:
+        return parse(data)
+    except RecordError as error:
+        raise RecordError(f"{place}: {error}") from None
 
 
 def expect_finite(record: Record, place: str) -> None:
@@ -158,11 +177,17 @@ def expect_finite(record: Record, place: str) -> None:
         )
 
 
-def _layout(lists: Any) -> RecordFormat:
+def _any_id(context: Any) -> str:
+    """A record's id for messages, as far as it has one: "a: "."""
+    found = [context[key].bytes_list.value for key in ("video_id", "id") if key in context]
+    return next((f"{values[0].decode('utf-8', 'replace')}: " for values in found if values), "")
+
+
+def _layout(lists: Any, name: str) -> RecordFormat:
     for layout, key in FRAMES_KEY.items():
         if key in lists:
             return layout
-    raise RecordError(f"no feature list audio_embedding (AudioSet) or audio (YouTube-8M), only {sorted(lists)}")
+    raise RecordError(f"{name}no feature list audio_embedding (AudioSet) or audio (YouTube-8M), only {sorted(lists)}")
 
 
 def _list(context: Any, key: str, kind: str) -> Any:
@@ -182,24 +207,24 @@ def _one(context: Any, key: str, kind: str) -> Any:
     return values[0]
 
 
-def _frames(features: Sequence[Any], clip_id: str) -> np.ndarray:
+def _frames(features: Sequence[Any]) -> np.ndarray:
     kinds = {feature.WhichOneof("kind") for feature in features}
     if kinds == {"float_list"}:
         rows = [feature.float_list.value for feature in features]
-        _check_widths([len(row) for row in rows], clip_id, "floats")
+        _check_widths([len(row) for row in rows], "floats")
         values = np.array(rows, np.float32)
         values.flags.writeable = False
         return values
     if kinds - {"bytes_list"}:
-        raise RecordError(f"{clip_id}: frames are {sorted(map(str, kinds))}, not all bytes_list or all float_list")
+        raise RecordError(f"frames are {sorted(map(str, kinds))}, not all bytes_list or all float_list")
     frames = [blob for feature in features for blob in feature.bytes_list.value]
     if len(frames) != len(features):
-        raise RecordError(f"{clip_id}: {len(features)} frames hold {len(frames)} byte strings, not one each")
-    _check_widths([len(frame) for frame in frames], clip_id, "bytes")
+        raise RecordError(f"{len(features)} frames hold {len(frames)} byte strings, not one each")
+    _check_widths([len(frame) for frame in frames], "bytes")
     return np.frombuffer(b"".join(frames), np.uint8).reshape(-1, WIDTH)
 
 
-def _check_widths(widths: list[int], clip_id: str, unit: str) -> None:
+def _check_widths(widths: list[int], unit: str) -> None:
     if widths.count(WIDTH) != len(widths):
         index, width = next((i, w) for i, w in enumerate(widths) if w != WIDTH)
-        raise RecordError(f"{clip_id}: frame {index} of {len(widths)} has {width} {unit}, not {WIDTH}")
+        raise RecordError(f"frame {index} of {len(widths)} has {width} {unit}, not {WIDTH}")

@@ -6,10 +6,15 @@ from collections.abc import Mapping, Sequence
 
 from pipeline import extras, storage
 from pipeline.output.layout import REPORT, explained, join
+from pipeline.output.matching import Incomplete
 
 
 def write(
-    directory: str, class_labels: str | Mapping[int, str] | None = None, manifest_uri: str = "", to: str = ""
+    directory: str,
+    class_labels: str | Mapping[int, str] | None = None,
+    manifest_uri: str = "",
+    to: str = "",
+    incomplete: Incomplete = "refuse",
 ) -> str:
     """An output -> its report's path or URI, which is replaced.
 
@@ -18,14 +23,18 @@ def write(
       class_labels: AudioSet's `class_labels_indices.csv` or one like it, or the names of class indices themselves.
       manifest_uri: of a manifest that lies elsewhere.
       to: where the report goes; "": into the output.
+      incomplete: "refuse" compares the output with its manifest first: whether it is complete, each shard is there, of
+        its size, and no other; and the sha256 of the shards that the sample is from. "use" reports on what is there.
 
     Raises:
+      IncompleteError: the output is not what its manifest promises.
       MissingPackagesError, OutputError, RecordError, SourceError, OSError: something that it is made of cannot be read.
     """
     expect_packages()
     from pipeline.reporting import sample as report_sample
 
-    return _write(report_sample.of_output(directory, manifest_uri), class_labels, to or join(directory, REPORT))
+    sample = report_sample.of_output(directory, manifest_uri, incomplete)
+    return _write(sample, class_labels, to or join(directory, REPORT))
 
 
 def write_files(patterns: Sequence[str], class_labels: str | None = None, to: str = REPORT) -> str:

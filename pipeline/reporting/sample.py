@@ -19,10 +19,11 @@ from math import fsum
 from pipeline import storage
 from pipeline.checking import expectations
 from pipeline.output import history, ledger
-from pipeline.output.layout import FAILURES, OutputError, basename, join, ledger_name
+from pipeline.output.layout import FAILURES, OutputError, basename, files_in, is_shard, join, ledger_name
 from pipeline.output.ledger import LedgerEntry
 from pipeline.output.manifest import Manifest
-from pipeline.output.records import Record, RecordError, expect_finite, parse, read_tfrecord
+from pipeline.output.matching import Incomplete, expect_whole, frames
+from pipeline.output.records import Record, RecordError, expect_finite, parse_placed
 
 SAMPLE = 2_000
 """Records that are looked at."""
@@ -70,25 +71,31 @@ class Sample:
         return bool(self.records) and self.records[0].values.dtype.kind == "u"
 
 
-def of_output(directory: str, manifest_uri: str = "") -> Sample:
+def of_output(directory: str, manifest_uri: str = "", incomplete: Incomplete = "refuse") -> Sample:
     """An output, and its manifest if that lies elsewhere -> what its report is made of.
 
     Raises:
       OutputError: there is no manifest, or it is not one.
+      IncompleteError: the output is not what the manifest promises, and `incomplete` is not "use".
       RecordError: a record is damaged.
       OSError: a file cannot be read.
     """
-    manifest = expectations.read(directory, manifest_uri).manifest
+    manifest, _ = expectations.read_manifest(directory, manifest_uri)
+    sizes = {name: size for name, size in files_in(directory, "embeddings-").items() if is_shard(name)}
+    if incomplete == "refuse":
+        expect_whole(directory, manifest, sizes)
     result = Sample(storage.absolute(directory), manifest, dict(manifest.totals), files=len(manifest.shards))
     chosen, held = [], 0
-    for shard in sorted((shard for shard in manifest.shards if shard.records), key=lambda shard: _order(shard.name)):
+    there = [shard for shard in manifest.shards if shard.records and shard.name in sizes]
+    for shard in sorted(there, key=lambda shard: _order(shard.name)):
         if held >= SAMPLE:
             break
         chosen.append(shard)
         held += shard.records
     result.files_read = len(chosen)
-    pairs = (pair for shard in chosen for pair in _placed(join(directory, shard.name)))
-    result.records = [_parsed(data, place) for place, data in _smallest(pairs)]
+    promised = {shard.name: shard for shard in chosen} if incomplete == "refuse" else {}
+    pairs = (pair for shard in chosen for pair in frames(join(directory, shard.name), promised.get(shard.name)))
+    result.records = _of_one_kind(_smallest(pairs))
     lines = sum(shard.records + shard.failed + shard.skipped for shard in chosen)
     for shard in chosen:
         uri = join(directory, ledger_name(shard.index, manifest.num_shards))
@@ -96,7 +103,6 @@ def of_output(directory: str, manifest_uri: str = "") -> Sample:
             result.entries += _some_entries(uri, -(-lines // ENTRIES))
     result.failures = _failures(join(directory, FAILURES))
     result.runs = history.read(directory)
-    _of_one_kind(result)
     return result
 
 
@@ -123,9 +129,8 @@ def of_files(patterns: Sequence[str]) -> Sample:
         left -= size
     result.files_read = len(chosen)
     counted = _Counted()
-    result.records = [_parsed(data, place) for place, data in _smallest(counted.pairs(chosen))]
+    result.records = _of_one_kind(_smallest(counted.pairs(chosen)))
     result.totals = counted.totals()
-    _of_one_kind(result)
     return result
 
 
@@ -139,7 +144,7 @@ class _Counted:
     def pairs(self, uris: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         """Files -> (place, record) of each record."""
         for uri in uris:
-            for place, data in _placed(uri):
+            for place, data in frames(uri):
                 record = _parsed(data, place)
                 self._records += 1
                 self._examples += len(record.values)
@@ -161,17 +166,11 @@ def _smallest(pairs: Iterable[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
     return heapq.nsmallest(SAMPLE, pairs, key=lambda pair: zlib.crc32(pair[1]))
 
 
-def _placed(uri: str) -> Iterator[tuple[str, bytes]]:
-    with storage.open_read(uri) as file:
-        for index, data in enumerate(read_tfrecord(file, uri)):
-            yield f"{uri}: record {index}", data
-
-
 def _parsed(data: bytes, place: str) -> Record:
     try:
-        record = parse(data)
+        record = parse_placed(data, place)
     except RecordError as error:
-        raise RecordError(f"{place}: {error}. python -m pipeline.verify lists all faults") from None
+        raise RecordError(str(error), "python -m pipeline.verify lists all faults") from None
     expect_finite(record, place)
     return record
 
@@ -198,7 +197,12 @@ def _failures(uri: str) -> dict[str, list[dict[str, str]]]:
     return found
 
 
-def _of_one_kind(sample: Sample) -> None:
-    kinds = {(record.layout, str(record.values.dtype)) for record in sample.records}
-    if len(kinds) > 1:
-        raise RecordError(f"{sample.name}: records of several kinds, {sorted(kinds)}: report on each apart")
+def _of_one_kind(pairs: Iterable[tuple[str, bytes]]) -> list[Record]:
+    """(place, record) pairs -> the records, which are of one layout and type."""
+    placed = [(place, _parsed(data, place)) for place, data in pairs]
+    kinds = [f"{record.layout} {record.values.dtype}" for _, record in placed]
+    for (place, record), kind in zip(placed, kinds, strict=True):
+        if kind != kinds[0]:
+            found = f"{place} ({record.id}) is {kind}, {placed[0][0]} ({placed[0][1].id}) is {kinds[0]}"
+            raise RecordError(found, "Report on files of each kind apart")
+    return [record for _, record in placed]

@@ -104,6 +104,18 @@ def match(pattern: str, closed: list[StorageError] | None = None) -> list[FileIn
     return sorted(found, key=lambda file: file.uri)
 
 
+def named_by(pattern: str) -> Callable[[str], bool]:
+    """A pattern -> whether it stands for a file, if there is one: a function of paths or URIs as `match` gives them."""
+    files, top, rest = _resolve(pattern)
+    if not rest:
+        if files.kind(top) != "folder":
+            return lambda uri: uri == top
+        rest = "**"
+    start = below(top) if not is_local(top) else top if not top or top.endswith("/") else f"{top}/"
+    glob = compile_glob(rest)
+    return lambda uri: uri.startswith(start) and glob.matches(uri[len(start) :])
+
+
 def fixed_part(pattern: str) -> str:
     """The folder below which a pattern's matches differ: ids of clips are paths below it. No slash at its end.
 

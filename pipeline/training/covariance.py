@@ -12,7 +12,9 @@ from dataclasses import dataclass
 import apache_beam as beam
 import numpy as np
 
-from pipeline.output.records import RecordError, expect_finite, placed_records
+from pipeline.output.matching import frames
+from pipeline.output.records import RecordError, expect_finite, parse_placed
+from pipeline.output.staged import ShardEntry
 
 WIDTH = 128
 ROWS_OF_A_BLOCK = 4096
@@ -88,20 +90,22 @@ class CombineMoments(beam.CombineFn):
         return accumulator
 
 
-def blocks(uri: str) -> Iterator[np.ndarray]:
+def blocks(uri: str, promised: ShardEntry | None = None) -> Iterator[np.ndarray]:
     """A TFRecord file of float embeddings -> float32 [k, 128], up to `ROWS_OF_A_BLOCK` rows each and a record's more.
 
     Raises:
       RecordError: a damaged record, or a quantized one.
+      IncompleteError: the file is another than `promised`.
     """
     waiting: list[np.ndarray] = []
     rows = 0
-    for place, record in placed_records(uri):
+    for place, data in frames(uri, promised):
+        record = parse_placed(data, place)
         if not len(record.values):
             continue
         expect_finite(record, place)
         if record.values.dtype != np.float32:
-            raise RecordError(f"{uri}: {record.id} holds quantized embeddings; a PCA is fitted to raw ones")
+            raise RecordError(f"{place} ({record.id}) holds quantized embeddings; a PCA is fitted to raw ones")
         waiting.append(record.values)
         rows += len(record.values)
         if rows >= ROWS_OF_A_BLOCK:

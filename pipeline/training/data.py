@@ -9,8 +9,9 @@ import numpy as np
 
 from pipeline.corpus import class_labels
 from pipeline.errors import UserError
-from pipeline.output.dataset import WIDTH, RecordError, dequantize, load_dataset
-from pipeline.output.records import expect_finite, placed_records
+from pipeline.output.dataset import WIDTH, RecordError, dataset_of, dequantize
+from pipeline.output.matching import Incomplete, Matched, matching
+from pipeline.output.records import expect_finite, records_of
 
 RECORDS_OF_A_READ = 1024
 
@@ -123,10 +124,13 @@ def read_classes(path: str) -> Classes:
     return Classes(indices, names, mids)
 
 
-def load_clips(pattern: str, classes: Classes) -> Clips:
+def load_clips(pattern: str, classes: Classes, incomplete: Incomplete = "refuse") -> Clips:
     """TFRecord files -> all their records in memory, with one label column a class, in the classes' order.
 
+    Files beside a manifest are compared with it first, their sha256 too, for which they are read once more.
+
     Raises:
+      IncompleteError: as `read_records`.
       RecordError: as `load_dataset`; also for a label that is none of the classes, for values that are not finite, and
         for damaged records.
     """
@@ -135,7 +139,9 @@ def load_clips(pattern: str, classes: Classes) -> Clips:
     tf = import_tensorflow()
     ids: list[bytes] = []
     starts, frames, lengths, labels = [], [], [], []
-    dataset = load_dataset(pattern, batch_size=RECORDS_OF_A_READ, dequantize=False, num_classes=classes.indices)
+    matched = matching(pattern, incomplete)
+    matched.expect_content()
+    dataset = dataset_of(matched, batch_size=RECORDS_OF_A_READ, dequantize=False, num_classes=classes.indices)
     try:
         for batch in dataset.as_numpy_iterator():
             ids.extend(batch.id.tolist())
@@ -144,10 +150,10 @@ def load_clips(pattern: str, classes: Classes) -> Clips:
             mask = np.arange(batch.embeddings.shape[1]) < batch.num_frames[:, np.newaxis]
             frames.append(batch.embeddings[mask])
             if frames[-1].dtype != np.uint8 and not np.isfinite(frames[-1]).all():
-                _name_fault(pattern, classes)
+                _name_fault(matched, classes)
             labels.append(batch.labels.astype(bool))
     except tf.errors.OpError as error:
-        _name_fault(pattern, classes)
+        _name_fault(matched, classes)
         raise RecordError(f"{pattern}: {error.message.splitlines()[0]}") from None
     return Clips(
         tuple(each.decode("utf-8", "surrogateescape") for each in ids),
@@ -158,11 +164,15 @@ def load_clips(pattern: str, classes: Classes) -> Clips:
     )
 
 
-def _name_fault(pattern: str, classes: Classes) -> None:
+def _name_fault(matched: Matched, classes: Classes) -> None:
     """Raise RecordError for the record that cannot be used, which TensorFlow does not name."""
-    known = set(classes.indices)
-    for place, record in placed_records(pattern):
+    known, first = set(classes.indices), ""
+    for place, record in records_of(matched):
         expect_finite(record, place)
+        kind = f"{record.layout} {record.values.dtype}"
+        first = first or kind
+        if kind != first:
+            raise RecordError(f"{place} ({record.id}) is {kind}, those before are {first}", "Give files of one kind")
         unknown = [label for label in record.labels if label not in known]
         if unknown:
             raise RecordError(

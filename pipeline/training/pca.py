@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +14,10 @@ from vggish_core import params
 from vggish_core.network.postprocess import PcaError, whitening
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pipeline.output.matching import Matched
+    from pipeline.output.staged import ShardEntry
     from pipeline.training.covariance import Moments
 
 SPAN = 1e8
@@ -55,11 +58,11 @@ def pca_params(moments: Moments, span: float = SPAN) -> tuple[np.ndarray, np.nda
     return vectors, moments.mean, np.maximum(values, 0.0)
 
 
-def fit(files: Sequence[str], beam_engine: runners.Engine, scratch: str) -> Moments:
+def fit(matched: Matched, beam_engine: runners.Engine, scratch: str) -> Moments:
     """TFRecord files of float embeddings -> their moments, by a Beam job.
 
     Args:
-      files: URIs.
+      matched: the files; the workers compare the sha256 of those that a manifest promises.
       beam_engine: where the job runs.
       scratch: URI of a file that the workers write the result to, and that is deleted afterwards.
     """
@@ -67,12 +70,15 @@ def fit(files: Sequence[str], beam_engine: runners.Engine, scratch: str) -> Mome
 
     from pipeline.training.covariance import CombineMoments, blocks
 
+    def read(file: tuple[bytes, ShardEntry | None]) -> Iterator[np.ndarray]:
+        return blocks(storage.from_bytes(file[0]), file[1])
+
     def construct(root: Any) -> None:
         (
             root
-            | "Files" >> beam.Create(list(map(storage.to_bytes, files)))
+            | "Files" >> beam.Create([(storage.to_bytes(uri), matched.promised.get(uri)) for uri in matched.files])
             | beam.Reshuffle()
-            | "Read" >> beam.FlatMap(lambda file: blocks(storage.from_bytes(file))).with_output_types(np.ndarray)
+            | "Read" >> beam.FlatMap(read).with_output_types(np.ndarray)
             | "Moments" >> beam.CombineGlobally(CombineMoments())
             | "Store" >> beam.Map(_store, scratch)
         )
