@@ -20,7 +20,10 @@ import soundfile
 
 from pipeline import fit_pca, parquet, predict, run, train
 from pipeline.cli import verify
+from pipeline.output import provenance
 from pipeline.output.lock import Lock
+from pipeline.training.data import Classes
+from pipeline.training.saved_model import Description
 from tests import command
 from tests.command import STANDIN, embed
 
@@ -285,6 +288,18 @@ MISTAKES = {
         "no file matches nothing/*.tfrecord",
         "Check the path, and quote patterns.",
     ),
+    "records of a run that was interrupted": Mistake(
+        "parquet --input 'begun/*.tfrecord' --output x.parquet",
+        "begun/manifest.json: the data set is not complete: 1 of 1 shards and 3 clips are there so far",
+        "Run the command that makes the data set again, which finishes it; to read what is there, --incomplete use "
+        '(in Python: incomplete="use").',
+    ),
+    "records that were cut": Mistake(
+        "predict --model model_of_all --input 'cut/*.tfrecord'",
+        "cut/embeddings-00000-of-00001.tfrecord has 10 bytes, 1,239 in manifest.json",
+        "Copy the data set again, or run the command that makes it again; to read what is there, --incomplete use "
+        '(in Python: incomplete="use").',
+    ),
 }
 
 
@@ -311,6 +326,14 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, standin_weights: Path) -
     (folder / "segments.csv").write_text(HEADER + 'a, 0.000, 2.000, "/m/zzz"\n')
     (folder / "others.csv").write_text(HEADER + 'xyz, 0.000, 2.000, "/m/09x0r"\n')
     assert run.main(["--output", f"{folder}/made", "--input", f"{folder}/audio", *STANDIN, "--report", "off"]) == 0
+    for name in ("begun", "cut"):
+        shutil.copytree(folder / "made", folder / name)
+    manifest = (folder / "made" / "manifest.json").read_text()
+    (folder / "begun" / "manifest.json").write_text(manifest.replace('"complete": true', '"complete": false'))
+    (folder / "cut" / "embeddings-00000-of-00001.tfrecord").write_bytes(bytes(10))
+    (folder / "model_of_all").mkdir()
+    made_by = provenance.of(f"{folder}/made/*.tfrecord")
+    Description("logistic", Classes((0,), ("Speech",), ("",)), made_by, 1, {}).save(folder / "model_of_all")
     before = Path.cwd()
     os.chdir(folder)
     yield folder

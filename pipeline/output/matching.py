@@ -109,24 +109,25 @@ def expect_whole(
     Raises:
       IncompleteError: the first difference.
     """
-    uri = join(folder, MANIFEST)
+    uri, here = join(folder, MANIFEST), folder or "this folder"
     if manifest.clearing:
         raise IncompleteError(f"{uri}: an overwrite of the data set was begun and has not ended", _FINISH)
     if manifest.pending:
         names = _listed([item.entry.name for item in manifest.pending])
         raise IncompleteError(f"{uri}: a commit was begun and has not ended: {names} pending", _FINISH)
     if not manifest.complete:
-        there = f"{len(manifest.shards)} of {manifest.num_shards} shards, {manifest.totals['clips_in']:,} clips"
-        raise IncompleteError(f"{uri}: the data set is not complete: there are {there}", _FINISH)
+        there = f"{len(manifest.shards)} of {manifest.num_shards} shards and {manifest.totals['clips_in']:,} clips"
+        raise IncompleteError(f"{uri}: the data set is not complete: {there} are there so far", _FINISH)
     promised = {entry.name: entry.bytes for entry in manifest.shards}
     if missing := [name for name in promised if name not in sizes and named(name)]:
-        raise IncompleteError(f"{folder or '.'}: missing of {len(promised)} shards: {_listed(missing)}", _RESTORE)
+        found = f"{here} lacks {len(missing)} of {len(promised)} shards: {_listed(missing)}"
+        raise IncompleteError(found, _RESTORE)
     for name, size in sizes.items():
         if name in promised and size != promised[name]:
             found = f"{join(folder, name)} has {size:,} bytes, {promised[name]:,} in {MANIFEST}"
             raise IncompleteError(found, _RESTORE)
     if extra := [name for name in sizes if name not in promised]:
-        found = f"{folder or '.'}: not in {MANIFEST}, left over from another data set: {_listed(extra)}"
+        found = f"{here} holds shards that are not in {MANIFEST}, left over from another data set: {_listed(extra)}"
         raise IncompleteError(found, f"Remove what does not belong there, or name the other files; {_USE}")
 
 
