@@ -13,9 +13,9 @@ import numpy as np
 from pipeline import storage
 from pipeline.corpus.plan import shard_of
 from pipeline.output import ledger
-from pipeline.output.hashed import HashedReader
 from pipeline.output.records import Record, RecordError, parse, read_tfrecord
 from pipeline.reasons import REASONS
+from pipeline.storage.hashed import HashedReader
 from pipeline.types import EmbeddingKind, RecordFormat
 
 FAULTS_SHOWN = 20

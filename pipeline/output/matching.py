@@ -17,12 +17,12 @@ from typing import BinaryIO, Literal, cast
 from pipeline import storage
 from pipeline.errors import UserError
 from pipeline.output import manifest as manifests
-from pipeline.output.hashed import HashedReader, sha256_of
 from pipeline.output.layout import ARRAY, MANIFEST, STAGED, STATE, OutputError, basename, is_draft, is_shard, join
 from pipeline.output.manifest import Manifest
 from pipeline.output.staged import ShardEntry
 from pipeline.output.tfrecord import RecordError, read_tfrecord
 from pipeline.storage.errors import raise_explained
+from pipeline.storage.hashed import HashedReader, sha256_of
 
 Incomplete = Literal["refuse", "use"]
 """What becomes of records that are not what the manifest beside them promises: an error, or read as they are."""

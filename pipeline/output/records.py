@@ -112,28 +112,33 @@ def parse(data: bytes, strict: bool = False) -> Record:
     except DecodeError:
         raise RecordError(f"{len(data)} bytes that are not a SequenceExample") from None
     context, lists = message.context.feature, message.feature_lists.feature_list
-    layout = _layout(lists, _any_id(context))
+    layout = _layout(context, lists)
     # YouTube-8M's releases of 2016 and 2017 say video_id
     id_key = "id" if layout == "youtube8m" and "id" in context else "video_id"
     clip_id = _one(context, id_key, "bytes_list").decode("utf-8", "surrogateescape")
     try:
-        return _parsed(clip_id, context, lists, layout, {id_key}, strict)
+        return _parsed(clip_id, context, lists, layout, strict)
     except RecordError as error:
         raise RecordError(f"{clip_id}: {error}") from None
 
 
-def _parsed(clip_id: str, context: Any, lists: Any, layout: RecordFormat, id_key: set[str], strict: bool) -> Record:
+def _parsed(clip_id: str, context: Any, lists: Any, layout: RecordFormat, strict: bool) -> Record:
     times: tuple[float | None, float | None] = (None, None)
-    allowed = AUDIOSET_KEYS if layout == "audioset" else {*id_key, "labels"}
     if layout == "audioset":
         times = (_one(context, "start_time_seconds", "float_list"), _one(context, "end_time_seconds", "float_list"))
     # YouTube-8M's records of segments, and of clips that nobody has labelled, have none; ours always have the list.
     labelled = strict or ("labels" in context and context["labels"].WhichOneof("kind") is not None)
     labels = tuple(_list(context, "labels", "int64_list")) if labelled else ()
-    extra = (set(context) - allowed) | (set(lists) - {FRAMES_KEY[layout], "rgb"})
-    if strict and (extra or (layout == "audioset" and "rgb" in lists)):
-        raise RecordError(f"unexpected keys {sorted(extra | (set(lists) - {FRAMES_KEY[layout]}))}")
+    if strict:
+        _expect_keys(context, lists, layout)
     return Record(clip_id, *times, labels, _frames(lists[FRAMES_KEY[layout]].feature), layout)
+
+
+def _expect_keys(context: Any, lists: Any, layout: RecordFormat) -> None:
+    allowed = AUDIOSET_KEYS if layout == "audioset" else {"id" if "id" in context else "video_id", "labels"}
+    extra = (set(context) - allowed) | (set(lists) - {FRAMES_KEY[layout], "rgb"})
+    if extra or (layout == "audioset" and "rgb" in lists):
+        raise RecordError(f"unexpected keys {sorted(extra | (set(lists) - {FRAMES_KEY[layout]}))}")
 
 
 def read_records(*patterns: str, incomplete: Incomplete = "refuse") -> Iterator[Record]:
@@ -183,11 +188,12 @@ def _any_id(context: Any) -> str:
     return next((f"{values[0].decode('utf-8', 'replace')}: " for values in found if values), "")
 
 
-def _layout(lists: Any, name: str) -> RecordFormat:
+def _layout(context: Any, lists: Any) -> RecordFormat:
     for layout, key in FRAMES_KEY.items():
         if key in lists:
             return layout
-    raise RecordError(f"{name}no feature list audio_embedding (AudioSet) or audio (YouTube-8M), only {sorted(lists)}")
+    found = f"no feature list audio_embedding (AudioSet) or audio (YouTube-8M), only {sorted(lists)}"
+    raise RecordError(f"{_any_id(context)}{found}")
 
 
 def _list(context: Any, key: str, kind: str) -> Any:
