@@ -75,6 +75,7 @@ def _groups(folder: Path, counts: Counts) -> dict[str, Callable[[], list[Row]]]:
     return {
         small.HELP: lambda: small.help_rows(rounds),
         small.RECORDS: lambda: small.record_rows(folder, rounds, counts.records),
+        small.JOURNAL: lambda: small.journal_rows(folder, rounds, counts.records, checkpoint()),
         loader.GROUP: lambda: loader.rows(folder, rounds, counts.records),
         front_end.GROUP: lambda: front_end.rows(folder, rounds, counts.front_end_clips),
         network.RATE: lambda: network.rate_rows(checkpoint(), rounds, counts.rate_examples),
@@ -93,6 +94,7 @@ def _groups(folder: Path, counts: Counts) -> dict[str, Callable[[], list[Row]]]:
 GROUPS = (
     "help",
     "records",
+    "journal",
     "loader",
     "front_end",
     "embedder",

@@ -1,4 +1,4 @@
-"""Rows that need no network: what --help costs, and how fast records are written."""
+"""Small rows: what --help costs, and how fast finished rows and records are written."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.measure import Row, interleaved, python, ratios, row, spent
+from pipeline import storage
 from pipeline.output import shards
+from pipeline.output.journal import rows
 from pipeline.settings import Output
 from pipeline.types import Clip, Embedding, Outcome, SegmentEnd
 
-HELP, RECORDS = "help", "records"
-HELP_BAR, RECORDS_BAR = 0.5, 0.5
+HELP, RECORDS, JOURNAL = "help", "records", "journal"
+HELP_BAR, RECORDS_BAR, JOURNAL_BAR = 0.5, 0.5, 0.03
 EXAMPLES = 10
 
 
@@ -26,10 +28,12 @@ def help_rows(rounds: int) -> list[Row]:
 def record_rows(folder: Path, rounds: int, clips: int) -> list[Row]:
     """From embeddings to a shard file: the shard writer, against TensorFlow's messages and writer in a loop."""
     values = np.random.RandomState(0).randint(0, 256, (clips, EXAMPLES, 128)).astype(np.uint8)
-    outcomes = _outcomes(values)
+    clips_rows = rows.gathered(_outcomes(values))
     output = Output(str(folder / "records"), 1)
+    storage.mkdirs(str(folder / "records" / rows.ROWS))
+    parts = rows.write(output.directory, "f" * 64, 1, clips_rows, {})
     measures = {
-        "ours": lambda: spent(lambda: shards.write_shard(output, 0, outcomes, "benchmark")).wall_s,
+        "ours": lambda: spent(lambda: shards.write_shard(output, 0, parts, "benchmark")).wall_s,
         "tensorflow": lambda: spent(lambda: write_with_tensorflow(values, folder / "records.tfrecord")).wall_s,
     }
     for measure in measures.values():
@@ -38,6 +42,33 @@ def record_rows(folder: Path, rounds: int, clips: int) -> list[Row]:
     detail = {f"{name}, records a second": round(clips / min(wall)) for name, wall in walls.items()}
     name = f"records written a second, {clips:,} of {EXAMPLES} examples, with ledger and checksums ÷ TFRecordWriter"
     return [row(RECORDS, name, ratios(walls["tensorflow"], walls["ours"]), RECORDS_BAR, True, detail=detail)]
+
+
+def journal_rows(folder: Path, rounds: int, clips: int, checkpoint: Path) -> list[Row]:
+    """The processor time of writing row files of 500 clips, divided by that of embedding their examples."""
+    from vggish_core.network.model import Embedder
+
+    values = np.random.RandomState(0).randint(0, 256, (clips, EXAMPLES, 128)).astype(np.uint8)
+    some = rows.gathered(_outcomes(values))
+    directory = folder / "journal"
+    storage.mkdirs(str(directory / rows.ROWS))
+    examples = np.random.RandomState(1).normal(size=(640, 96, 64)).astype(np.float32)
+    embedder = Embedder(checkpoint)
+
+    def write() -> None:
+        for at in range(0, clips, 500):
+            rows.write(str(directory), "f" * 64, 4, some[at : at + 500], {"round": at})
+
+    measures = {
+        "journal": lambda: spent(write).cpu_s / (clips * EXAMPLES),
+        "network": lambda: spent(lambda: embedder.embed(examples)).cpu_s / len(examples),
+    }
+    for measure in measures.values():
+        measure()
+    costs = interleaved(rounds, measures)
+    detail = {f"{name}, CPU µs an example": round(min(cost) * 1e6, 1) for name, cost in costs.items()}
+    name = f"row files of 500 clips of {EXAMPLES} examples, written \u00f7 their examples embedded, CPU time"
+    return [row(JOURNAL, name, ratios(costs["journal"], costs["network"]), JOURNAL_BAR, False, detail=detail)]
 
 
 def write_with_tensorflow(values: np.ndarray, path: Path) -> None:

@@ -18,7 +18,7 @@ class FlagError(UserError):
 
 
 class JobError(UserError):
-    """A job that stopped before its end; what was committed is kept."""
+    """A job that stopped before its end; what was finished is kept."""
 
 
 def exit_code(error: BaseException) -> int:

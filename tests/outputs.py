@@ -105,8 +105,8 @@ def merge(of: Job, manifest: Manifest, parts: Iterable[RowsRef], drops: Sequence
 def write(of: Job, clips: Iterable[Clip], drops: Sequence[Clip] = ()) -> Manifest:
     """A whole run: start or continue, stage, commit. Row files that are there already are used too."""
     opened = resume.start(of.output.directory, of)
-    there = {part for file in held.look(of.output.directory, of.fingerprint()).files.values() for part in file.parts}
-    staged = merge(of, opened.manifest, [*there, *leave(of, clips)], drops)
+    there = held.files_of(of.output.directory, of.fingerprint()).parts(range(of.output.num_shards))
+    staged = merge(of, opened.manifest, {*there, *leave(of, clips)}, drops)
     return commit.finish(of.output.directory, staged)
 
 

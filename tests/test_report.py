@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from html.parser import HTMLParser
 from itertools import product
 from pathlib import Path
@@ -61,10 +62,15 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small data set with failures, skips and labels, and its report."""
     directory = tmp_path_factory.mktemp("output")
     job = outputs.job(directory)
-    before = outputs.write(job, CLIPS).totals
-    log = history.Log(job, {"runner": "FnApiRunner", "workers": 1}, 0.0)
-    for at in (1.0, 2.0):
-        log.committed(dict.fromkeys(before, 0.0), before, at, at)
+    totals = outputs.write(job, CLIPS).totals
+    sums = {name: float(totals.get(name, totals["clips_in"])) for name in history.SUMS}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(history, "STRETCH_S", 0.0)
+        patch.setattr(history, "SHARE", 0.0)
+        log = history.Log(job, {"runner": "FnApiRunner", "workers": 1}, time.monotonic())
+        log.begin()
+        log.look({name: value / 2 for name, value in sums.items()})
+        log.end(sums, 0.0)
     report.write(str(directory))
     return directory
 

@@ -14,7 +14,7 @@ from pipeline.running.engines import runners
 @pytest.mark.parametrize("name", ["DirectRunner", "directrunner", "FnApiRunner"])
 def test_the_direct_runner_is_the_in_process_one(name: str) -> None:
     chosen = runners.choose(name, [])
-    assert (chosen.runner, chosen.local, chosen.workers) == ("FnApiRunner", 1)
+    assert (chosen.runner, chosen.local, chosen.workers) == ("FnApiRunner", True, 1)
     assert chosen.options().view_as(StandardOptions).runner == "FnApiRunner"
 
 

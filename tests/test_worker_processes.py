@@ -25,13 +25,10 @@ PROCESSES = ("--direct_running_mode", "multi_processing", "--direct_num_workers"
 
 
 class Process(beam.DoFn):
-    """Anything -> the process that has it, and how many elements that process has had."""
-
-    count = 0
+    """Anything -> the process that has it."""
 
     def process(self, element: int) -> Iterator[str]:
-        Process.count += 1
-        yield f"{os.getpid()} {Process.count}\n"
+        yield f"{os.getpid()} {element}\n"
 
 
 class Kill(beam.DoFn):
@@ -52,34 +49,22 @@ def pids(folder: Path) -> set[int]:
     return {int(path.name.partition("-")[0]) for path in folder.iterdir()}
 
 
-def counts(folder: Path, pid: int) -> list[int]:
-    return [int(path.name.partition("-")[2]) for path in folder.glob(f"{pid}-*")]
-
-
 @pytest.fixture
 def engine() -> runners.Engine:
     return runners.choose("DirectRunner", PROCESSES)
 
 
 @pytest.mark.ci
-def test_graphs_find_the_processes_of_the_one_before(tmp_path: Path, engine: runners.Engine) -> None:
-    folders = [tmp_path / name for name in "abc"]
-    with worker_processes.kept():
-        for folder in folders[:2]:
-            folder.mkdir()
-            runners.run(engine, lambda root, folder=folder: graph(root, folder, Process()))
-    folders[2].mkdir()
-    runners.run(engine, lambda root: graph(root, folders[2], Process()))
-    first, second, third = map(pids, folders)
+def test_every_graph_has_processes_of_its_own(tmp_path: Path, engine: runners.Engine) -> None:
+    folders = [tmp_path / name for name in "ab"]
+    for folder in folders:
+        folder.mkdir()
+        runners.run(engine, lambda root, folder=folder: graph(root, folder, Process()))
+    first, second = map(pids, folders)
     assert len(first) == 2
     assert os.getpid() not in first
-    assert first == second
-    assert not first & third
-    # What modules keep is kept: the second graph counts on.
-    for pid in first:
-        had, counted_on = (sorted(counts(folder, pid)) for folder in folders[:2])
-        assert had + counted_on == list(range(1, len(had) + len(counted_on) + 1))
-    assert not [pid for pid in first | third if psutil.pid_exists(pid)]
+    assert not first & second
+    assert not [pid for pid in first | second if psutil.pid_exists(pid)]
 
 
 def test_processes_work_where_the_user_is_and_find_this_software(
@@ -96,11 +81,10 @@ def test_processes_work_where_the_user_is_and_find_this_software(
 
 @pytest.mark.ci
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # Beam's
-def test_a_process_that_dies_ends_the_job_and_is_replaced(tmp_path: Path, engine: runners.Engine) -> None:
-    with worker_processes.kept():
-        with pytest.raises(runners.WorkerLostError, match="worker process of FnApiRunner ended"):
-            runners.run(engine, lambda root: graph(root, tmp_path, Kill()))
-        runners.run(engine, lambda root: graph(root, tmp_path, Process()))
+def test_a_process_that_dies_ends_the_job(tmp_path: Path, engine: runners.Engine) -> None:
+    with pytest.raises(runners.WorkerLostError, match="worker process of FnApiRunner ended"):
+        runners.run(engine, lambda root: graph(root, tmp_path, Kill()))
+    runners.run(engine, lambda root: graph(root, tmp_path, Process()))
     assert len(pids(tmp_path)) == 2
 
 
@@ -113,32 +97,30 @@ def test_a_process_that_does_not_even_start_ends_the_job(
 
 
 @pytest.mark.ci
-def test_a_failing_step_is_reported_and_the_processes_go_on(
+def test_a_failing_step_is_reported_and_its_processes_end(
     tmp_path: Path, engine: runners.Engine, capfd: pytest.CaptureFixture[str]
 ) -> None:
     class Fail(beam.DoFn):
         def process(self, element: int) -> Iterator[int]:
             raise ValueError("no good")
 
-    with worker_processes.kept():
-        runners.run(engine, lambda root: graph(root, tmp_path, Process()))
-        before = pids(tmp_path)
-        with pytest.raises(Exception, match="no good") as caught:
-            runners.run(engine, lambda root: graph(root, tmp_path, Fail()))
-        assert runners.message_of(caught.value) == "no good"
-        said = capfd.readouterr()
-        assert "Traceback" not in said.out + said.err  # the processes' own; the runner's logs are pytest's
-        for path in tmp_path.iterdir():
-            path.unlink()
-        runners.run(engine, lambda root: graph(root, tmp_path, Process()))
-        assert pids(tmp_path) == before
+    with pytest.raises(Exception, match="no good") as caught:
+        runners.run(engine, lambda root: graph(root, tmp_path, Fail()))
+    assert runners.message_of(caught.value) == "no good"
+    said = capfd.readouterr()
+    assert "Traceback" not in said.out + said.err  # the processes' own; the runner's logs are pytest's
+    assert not [child for child in psutil.Process().children() if worker_processes.COMMAND[-1] in child.cmdline()]
 
 
 def test_processes_end_with_the_one_that_started_them() -> None:
     code = (
-        "import sys, time\n"
+        "import json, time\n"
         "from pipeline.running.engines import worker_processes\n"
-        "print(worker_processes.pool().lend().pid, flush=True)\n"
+        "nobody = 'url: \"localhost:1\"'\n"
+        "names = ('CONTROL_API_SERVICE_DESCRIPTOR', 'LOGGING_API_SERVICE_DESCRIPTOR')\n"
+        "environment = {'WORKER_ID': '1', 'PIPELINE_OPTIONS': '{}', 'STORE_OPTIONS': '{}'}\n"
+        "environment |= dict.fromkeys(names, nobody)\n"
+        "print(worker_processes.WorkerProcess(environment, lambda status: None).pid, flush=True)\n"
         "time.sleep(60)\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)

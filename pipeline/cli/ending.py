@@ -48,7 +48,7 @@ def interruptible(verbose: bool) -> Iterator[list[int]]:
         came.append(number)
         if _owns_process:
             faulthandler.dump_traceback_later(LATEST_END_S, exit=True)
-        worker_processes.pool().kill()  # the engine would wait until they have done what they are at
+        worker_processes.kill_all()  # the engine would wait until they have done what they are at
         if not verbose:  # what an engine's threads say when they are stopped is no news
             logging.disable(logging.CRITICAL)
             threading.excepthook = lambda _: None

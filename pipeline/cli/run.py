@@ -151,10 +151,12 @@ def _check(flags: argparse.Namespace, found: Corpus, job: Job, engine: Engine, b
     """Prints what the run would do; changes nothing."""
     from pipeline.cli import streams, trial
     from pipeline.corpus.sample import draw
+    from pipeline.output.journal import held
     from pipeline.running import job as jobs
 
     with from_flags.about("--output"):
-        work = jobs.work_on(job, found, from_flags.update_of(flags), begun=before is not None)
+        there = held.files_of(job.output.directory, job.fingerprint()) if before else held.Files()
+        work = jobs.work_on(job, found, from_flags.update_of(flags), there, before)
     sample = draw(work.clips)  # takes memory, of millions of clips: before the network does
     from_flags.load(job.model)
     with from_flags.about("--output"):

@@ -38,6 +38,9 @@ def summary(
         f"  damaged    {totals['damaged']:,} of the written: what decodes of them was kept"
         if totals["damaged"]
         else "",
+        f"  unequal    {manifest.run['unequal_rows']:,} rows that two kinds of processors computed a step apart"
+        if manifest.run.get("unequal_rows")
+        else "",
         *_by_reason("failed", manifest.failures),
         *_by_reason("skipped", manifest.skips),
         f"  records    {storage.join(directory, f'embeddings-*-of-{manifest.num_shards:05d}.tfrecord')}",
@@ -70,8 +73,8 @@ def recovered(opened: OpenedOutput, work: Work) -> Iterator[str]:
     if work.from_rows or work.partly:
         partly = f", {len(work.partly):,} in part" if work.partly else ""
         yield f"The last run was stopped with {_clips(work.from_rows)} done{partly}, not yet committed: kept."
-    if work.held.unusable:
-        names = ", ".join(work.held.unusable[:3])
+    if work.damaged:
+        names = ", ".join(sorted({part.name for part in work.damaged})[:3])
         yield f"Damaged row files: {names}. What they held is computed again."
     if opened.lost:
         names = ", ".join(opened.lost[:3]) + (f" and {len(opened.lost) - 3} more" if len(opened.lost) > 3 else "")

@@ -8,8 +8,7 @@ plan travels.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, replace
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -78,28 +77,56 @@ _KINDS = {kind.__name__: kind for kind in (RowsRef, ShardEntry)}
 def _encode(item: Written) -> str:
     kind = type(item).__name__
     if isinstance(item, Unit):
-        return json.dumps({"kind": kind, "asks": item.asks, "requests": [asdict(each) for each in item.requests]})
-    return json.dumps({"kind": kind, **asdict(item)})
+        requests = [[request.uri, list(map(_segment_fields, request.segments))] for request in item.requests]
+        return json.dumps({"kind": kind, "asks": item.asks, "requests": requests})
+    if isinstance(item, Failure | Removal):
+        others = {name: getattr(item, name) for name in item.__dataclass_fields__ if name != "clip"}
+        return json.dumps({"kind": kind, **others, "clip": clip_fields(item.clip)})
+    return json.dumps({"kind": kind, **vars(item)})
 
 
 def _decode(fields: dict[str, Any]) -> Written:
     kind = fields.pop("kind")
     if kind == "Unit":
-        requests = (DecodeRequest(each["uri"], tuple(_segments(each))) for each in fields["requests"])
-        return Unit(tuple(requests), fields["asks"])
+        return Unit(tuple(_request(*each) for each in fields["requests"]), fields["asks"])
     if kind in _KINDS:
         return _KINDS[kind](**fields)
-    return (Failure if kind == "Failure" else Removal)(**{**fields, "clip": _clip(fields["clip"])})
+    return (Failure if kind == "Failure" else Removal)(**{**fields, "clip": clip_of(fields["clip"])})
 
 
-def _segments(request: dict[str, Any]) -> Iterator[Segment]:
-    uri = request["uri"]
-    for segment in request["segments"]:
-        clip = _clip(segment["clip"])
-        there = {name: tuple(map(tuple, segment[name])) for name in ("held", "ended")}
-        # The same string, not just an equal one, is pickled once: 64 clips of a long name fit into an element.
-        yield Segment(**{**segment, **there, "clip": replace(clip, uri=uri) if clip.uri == uri else clip})
+def _request(uri: str, segments: list[list[Any]]) -> DecodeRequest:
+    return DecodeRequest(uri, tuple(_segment(uri, *fields) for fields in segments))
 
 
-def _clip(fields: dict[str, Any]) -> Clip:
-    return Clip(**{**fields, "labels": tuple(fields["labels"])})
+def _segment_fields(segment: Segment) -> list[Any]:
+    return [
+        clip_fields(segment.clip),
+        segment.index,
+        segment.count,
+        segment.first_example,
+        segment.examples,
+        segment.held,
+        segment.ended,
+    ]
+
+
+def _segment(
+    uri: str, clip: list[Any], index: int, count: int, first: int, examples: int | None, *there: Any
+) -> Segment:
+    if clip[1] == uri:  # the same string, not just an equal one, is pickled once: 64 clips fit into an element
+        clip[1] = uri
+    held, ended = (tuple(map(tuple, pairs)) for pairs in there)
+    return Segment(clip_of(clip), index, count, first, examples, held, ended)
+
+
+def clip_fields(clip: Clip) -> list[Any]:
+    """A clip as a list, for JSON."""
+    return [
+        clip.id, clip.uri, clip.start_s, clip.end_s, clip.labels, clip.cut, clip.size_bytes, clip.version
+    ]  # fmt: skip
+
+
+def clip_of(fields: Sequence[Any]) -> Clip:
+    """The inverse of `clip_fields`."""
+    identity, uri, start_s, end_s, labels, cut, size_bytes, version = fields
+    return Clip(identity, uri, start_s, end_s, tuple(labels), cut, size_bytes, version)

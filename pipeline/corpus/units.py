@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from pipeline.corpus import plan
+from pipeline.corpus import buckets, plan
 from pipeline.types import Clip, ClipKey, DecodeRequest, Segment, Unit
 
 BYTES_OF_A_UNIT = 64_000_000
@@ -33,12 +33,16 @@ def units(
       segment_seconds, hop_frames: as in `plan.requests`.
       partly: by key, clips of which some rows are there: segments that say which.
     """
-    ordered = sorted(clips, key=lambda clip: plan.place_of(clip, num_shards))
-    most_bytes = min(BYTES_OF_A_UNIT, 1 + sum(map(plan.cost_bytes, ordered)) // UNITS_AT_LEAST)
+    most_bytes = min(BYTES_OF_A_UNIT, 1 + sum(map(plan.cost_bytes, clips)) // UNITS_AT_LEAST)
+    for ordered in buckets.in_order(clips, num_shards):
+        requests = plan.requests(ordered, None, segment_seconds, hop_frames)
+        yield from _units((_marked(request, partly or {}) for request in requests), most_bytes, segment_seconds)
+
+
+def _units(requests: Iterable[DecodeRequest], most_bytes: int, segment_seconds: float) -> Iterator[Unit]:
     batch: list[DecodeRequest] = []
     spent = count = 0
-    for request in plan.requests(ordered, None, segment_seconds, hop_frames):
-        request = _marked(request, partly or {})
+    for request in requests:
         if asks(request, segment_seconds):
             yield Unit((request,), asks=True)
             continue

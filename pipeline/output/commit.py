@@ -7,7 +7,6 @@ without `pending`. Killed anywhere, the next run finishes it (`pipeline.output.r
 
 from __future__ import annotations
 
-import hashlib
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -113,11 +112,27 @@ def commit(directory: str, manifest: Manifest, results: Iterable[StagedShard]) -
     return finish_pending(directory, manifest)
 
 
-def committed_ledger(directory: str) -> Iterator[ledger.LedgerEntry]:
-    """Every clip that the output accounts for, shard by shard; nothing where there is no output."""
-    found = manifests.read(directory)
-    for entry in found.shards if found else ():
-        yield from ledger.read(join(directory, ledger_name(entry.index, found.num_shards)))  # type: ignore[union-attr]
+def committed_ledger(
+    directory: str, manifest: Manifest | None = None, among: range | None = None
+) -> Iterator[ledger.LedgerEntry]:
+    """Every clip that the output accounts for, shard by shard; nothing where there is no output.
+
+    Args:
+      directory: the output.
+      manifest: its content; None: as it is there.
+      among: indices of the shards that are meant; None: all.
+    """
+    found = manifest or manifests.read(directory)
+    if found is None:
+        return
+    shards_ = [entry.index for entry in found.shards if among is None or entry.index in among]
+    if storage.is_local(directory):
+        for index in shards_:
+            yield from ledger.read(join(directory, ledger_name(index, found.num_shards)))
+        return
+    num_shards = found.num_shards
+    for entries in each(directory, lambda i: list(ledger.read(join(directory, ledger_name(i, num_shards)))), shards_):
+        yield from entries
 
 
 def _expect(directory: str) -> Manifest:
@@ -179,15 +194,3 @@ def write_failures(directory: str, manifest: Manifest) -> None:
             if entry.failed or entry.skipped:
                 for line in ledger.read_failures(shard_uris(directory, manifest, entry.index)[1]):
                     file.write(line)
-
-
-def sha256(uri: str) -> str:
-    """The SHA-256 of a file; "" if it is not there."""
-    digest = hashlib.sha256()
-    try:
-        with storage.open_read(uri) as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    except FileNotFoundError:
-        return ""
-    return digest.hexdigest()

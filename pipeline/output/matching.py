@@ -17,12 +17,12 @@ from typing import BinaryIO, Literal, cast
 from pipeline import storage
 from pipeline.errors import UserError
 from pipeline.output import manifest as manifests
-from pipeline.output.layout import ARRAY, MANIFEST, STAGED, STATE, OutputError, basename, is_draft, is_shard, join
+from pipeline.output.layout import MANIFEST, STAGED, STATE, OutputError, basename, is_draft, is_shard, join
 from pipeline.output.manifest import Manifest
-from pipeline.output.staged import ShardEntry
 from pipeline.output.tfrecord import RecordError, read_tfrecord
 from pipeline.storage.errors import raise_explained
 from pipeline.storage.hashed import HashedReader, sha256_of
+from pipeline.types import ShardEntry
 
 Incomplete = Literal["refuse", "use"]
 """What becomes of records that are not what the manifest beside them promises: an error, or read as they are."""
@@ -175,7 +175,7 @@ def _manifest(folder: str) -> Manifest | None:
 
 def _passed_over(uri: str, pattern: str) -> bool:
     """Whether a file is one that a run is about to write, which a pattern means only by naming it."""
-    staged = STATE not in pattern and any(f"/{place}/" in f"/{uri}" for place in (STAGED, ARRAY))
+    staged = STATE not in pattern and f"/{STAGED}/" in f"/{uri}"
     return staged or (is_draft(basename(uri)) and not pattern.endswith(".tmp"))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline import storage
 from pipeline.output import manifest as manifests
-from pipeline.output.commit import finish_pending, remove_staged, sha256, shard_uris, write_failures
+from pipeline.output.commit import finish_pending, remove_staged, shard_uris, write_failures
 from pipeline.output.journal import held, rows
 from pipeline.output.layout import (
     FAILURES,
@@ -30,6 +30,7 @@ from pipeline.output.layout import (
 )
 from pipeline.output.manifest import Manifest
 from pipeline.settings import Job
+from pipeline.storage.hashed import sha256_of
 from pipeline.types import ShardEntry
 
 
@@ -215,3 +216,11 @@ def _remove_unnamed(directory: str, manifest: Manifest, all_numbers: bool) -> No
 def _remove_drafts(place: str) -> None:
     """Removes what a killed run was about to write in a directory."""
     each(place, storage.delete, [join(place, name) for name in files_in(place) if is_draft(name)])
+
+
+def sha256(uri: str) -> str:
+    """A file's sha256; "" where there is none."""
+    try:
+        return sha256_of(uri)
+    except FileNotFoundError:
+        return ""

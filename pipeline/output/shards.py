@@ -17,6 +17,7 @@ from pipeline.output.journal import merged
 from pipeline.output.layout import STAGED, OutputError, explained, join, ledger_name, shard_name
 from pipeline.output.tfrecord import frame
 from pipeline.settings import Output
+from pipeline.storage.hashed import HashedReader
 from pipeline.types import ClipKey, Failure, Removal, RowsRef, ShardEntry, StagedShard
 
 Piece = RowsRef | Failure | Removal | ShardEntry
@@ -73,7 +74,7 @@ def _stage(
         storage.open_write(join(output.directory, f"{staged}.tfrecord")) as data_file,
         storage.open_write(join(output.directory, f"{staged}.jsonl")) as ledger_file,
     ):
-        data = _Hashed(data_file)
+        data = _HashedWriter(data_file)
         for entry, record in merge(_base_items(output, base) if base else (), new(), dropped):
             if record is not None:
                 data.write(frame(record))
@@ -125,7 +126,7 @@ def _base_items(output: Output, base: ShardEntry) -> Iterator[Item]:
     data_uri = join(output.directory, shard_name(base.index, output.num_shards))
     ledger_uri = join(output.directory, ledger_name(base.index, output.num_shards))
     with storage.open_read(data_uri) as data_file, storage.open_read(ledger_uri) as ledger_file:
-        data, lines = _Hashed(data_file), _Hashed(ledger_file)
+        data, lines = HashedReader(data_file), HashedReader(ledger_file)
         rest = records.read_tfrecord(cast(BinaryIO, data), data_uri)
         try:
             for line in lines:
@@ -149,8 +150,8 @@ def _damaged(uri: str, found: str) -> OutputError:
     return OutputError(f"{uri}: {found}", "Run the same command again: what this file held is computed again.")
 
 
-class _Hashed:
-    """A file that is hashed and measured while it is written or read."""
+class _HashedWriter:
+    """A file that is hashed and measured while it is written."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -159,15 +160,5 @@ class _Hashed:
 
     def write(self, data: bytes) -> None:
         self._file.write(data)
-        self._see(data)
-
-    def read(self, size: int = -1) -> bytes:
-        return self._see(self._file.read(size))
-
-    def __iter__(self) -> Iterator[bytes]:
-        return map(self._see, self._file)
-
-    def _see(self, data: bytes) -> bytes:
         self.sha256.update(data)
         self.size += len(data)
-        return data

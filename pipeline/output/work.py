@@ -9,12 +9,12 @@ from dataclasses import dataclass, field, replace
 from pipeline.corpus.packed import Packed
 from pipeline.output.journal.held import Held, HeldClip
 from pipeline.output.ledger import LedgerEntry
-from pipeline.types import Clip, ClipKey, Corpus, Failure
+from pipeline.types import Clip, ClipKey, Corpus, Failure, RowsRef
 
 
 @dataclass(frozen=True)
 class Work:
-    """The work of a run.
+    """The work of a run, or of some shards.
 
     Attributes:
       clips: to compute.
@@ -23,10 +23,10 @@ class Work:
       kept: clips that the output holds and keeps.
       clips_in: clips that the output will account for.
       gone: clips that the output holds and the inputs do not.
-      held: what row files hold.
       partly: of clips to compute, by key, what row files hold of them.
       from_rows: how many of the kept clips are in row files, not yet in shards.
       stale: names of row files -> clips in them that are of no use.
+      damaged: parts of row files that cannot be used.
     """
 
     clips: Sequence[Clip]
@@ -35,15 +35,35 @@ class Work:
     kept: int
     clips_in: int
     gone: int = 0
-    held: Held = field(default_factory=Held)
     partly: Mapping[ClipKey, HeldClip] = field(default_factory=dict)
     from_rows: int = 0
     stale: Mapping[str, set[Clip]] = field(default_factory=dict)
+    damaged: tuple[RowsRef, ...] = ()
 
     @property
     def done(self) -> bool:
         """Whether the committed shards hold all of it."""
         return not (self.clips or self.failures or self.drops or self.from_rows)
+
+
+def together(parts: Iterable[Work]) -> Work:
+    """The work of ranges of shards -> that of all."""
+    clips, failures, drops = Packed[Clip](), Packed[Failure](), Packed[Clip]()
+    numbers = dict.fromkeys(("kept", "clips_in", "gone", "from_rows"), 0)
+    partly: dict[ClipKey, HeldClip] = {}
+    stale: dict[str, set[Clip]] = defaultdict(set)
+    damaged: list[RowsRef] = []
+    for part in parts:
+        clips.extend(part.clips)
+        failures.extend(part.failures)
+        drops.extend(part.drops)
+        for name in numbers:
+            numbers[name] += getattr(part, name)
+        partly.update(part.partly)
+        for name, of_file in part.stale.items():
+            stale[name] |= of_file
+        damaged += part.damaged
+    return Work(clips, failures, drops, partly=partly, stale=stale, damaged=tuple(damaged), **numbers)
 
 
 @dataclass(frozen=True)
@@ -97,7 +117,7 @@ def without_held(work: Work, held: Held, retry_failed: bool = False) -> Work:
       retry_failed: clips that failed are tried again, though a row file says so.
     """
     if not held.clips:
-        return replace(work, held=held)
+        return replace(work, damaged=held.damaged)
     left, partly, used = Packed[Clip](), dict[ClipKey, HeldClip](), list[HeldClip]()
     for clip in work.clips:
         found = next((each for each in held.clips.get(clip.key, ()) if _is_of(each, clip, retry_failed)), None)
@@ -115,7 +135,9 @@ def without_held(work: Work, held: Held, retry_failed: bool = False) -> Work:
             if id(found) not in keep:
                 for name in found.files:
                     stale[name].add(found.clip)
-    return replace(work, clips=left, kept=work.kept + done, held=held, partly=partly, from_rows=done, stale=stale)
+    return replace(
+        work, clips=left, kept=work.kept + done, partly=partly, from_rows=done, stale=stale, damaged=held.damaged
+    )
 
 
 def _is_of(held: HeldClip, clip: Clip, retry_failed: bool) -> bool:

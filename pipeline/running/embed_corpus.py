@@ -15,9 +15,11 @@ from pipeline.output.resume import OpenedOutput
 from pipeline.output.work import Work
 from pipeline.running import job as jobs
 from pipeline.running import resolve
+from pipeline.running.counts import Counts
 from pipeline.running.engines import first_job, preflight, runners
+from pipeline.running.engines.watch import counts_of
 from pipeline.running.execution import Execution, begun
-from pipeline.running.progress import OnProgress
+from pipeline.running.progress import OnProgress, sums_of
 from pipeline.settings import PIECE_S, Job, Update
 from pipeline.storage import options, scratch
 from pipeline.types import Corpus
@@ -114,13 +116,25 @@ def run(
     with lock.Lock(directory) as held_lock:
         found = resume.start(directory, job, update.overwrite, execution.engine.describe())
         with begun():
-            work = jobs.work_on(job, corpus, update)
+            there = held.files_of(directory, job.fingerprint())
+            work = jobs.work_on(job, corpus, update, there, found.manifest)
             opened(found, work)
-            return finish(job, work, found.manifest, execution, held_lock)
+            return finish(job, work, there, found.manifest, execution, held_lock)
 
 
-def finish(job: Job, work: Work, before: Manifest, execution: Execution, held_lock: lock.Lock) -> Finished:
-    """Does what is left of the work and commits it, under a lock of the whole output; raises JobError, OutputError."""
+def finish(
+    job: Job, work: Work, there: held.Files, before: Manifest, execution: Execution, held_lock: lock.Lock
+) -> Finished:
+    """Does what is left of the work and commits it, under a lock of the whole output; raises JobError, OutputError.
+
+    Args:
+      job: the settings.
+      work: what is to be done.
+      there: the row files that were there when it was found.
+      before: the output's manifest.
+      execution: how the work is carried out.
+      held_lock: the lock.
+    """
     directory = job.output.directory
     if work.done:
         held_lock.confirm()
@@ -128,17 +142,16 @@ def finish(job: Job, work: Work, before: Manifest, execution: Execution, held_lo
     from pipeline.running.transforms import Commit
 
     attempt = commit.attempt_name(before)
-    parts = held.settle(directory, job.fingerprint(), job.output.num_shards, work.held, work.stale)
-    end = Commit(work.clips_in, held_lock.token, tuple(work.held.made_with))
+    parts = held.settle(directory, job.fingerprint(), job.output.num_shards, there, work.stale, work.damaged)
+    end = Commit(work.clips_in, held_lock.token, tuple(there.made_with))
     with execution.watched(work) as seen:
         plan_parts = jobs.write_plan(job, work, parts, before, attempt)
         result = execution.run(job, plan_parts, attempt, seen, end)
     after = manifests.read(directory)
     if after is None or not after.complete or after.totals["clips_in"] != work.clips_in:
         raise JobError("the engine ended without committing what it computed. Run the same command again.")
-    grown = {name: after.totals[name] - before.totals[name] for name in after.totals}
-    computed_s = max(0.0, grown["audio_seconds"] - jobs.held_seconds(work, job.front_end.hop_seconds))
+    done = counts_of(result)
+    done.add(Counts(len(work.failures), len(work.failures)))
     if execution.log:
-        sums = {**grown, "clips": grown["clips_in"], "audio_seconds": computed_s}
-        execution.log.end(sums, seen.idle_s(), result)
-    return Finished(after, computed_s, work.kept)
+        execution.log.end(sums_of(done), seen.idle_s(), result)
+    return Finished(after, done.audio_s, work.kept)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 from pipeline import storage
-from pipeline.corpus import plan, plan_file, units
+from pipeline.corpus import buckets, plan, plan_file, units
 from pipeline.decoding import decoders
 from pipeline.output import commit
 from pipeline.output.journal import held
@@ -14,31 +15,44 @@ from pipeline.output.journal.held import HeldClip
 from pipeline.output.journal.writer import RowPlace
 from pipeline.output.layout import PLAN, explained, join
 from pipeline.output.manifest import Manifest
-from pipeline.output.work import Work, compare, without_held
+from pipeline.output.work import Work, compare, together, without_held
 from pipeline.running.engines.runners import Engine
 from pipeline.settings import Job, Update
 from pipeline.types import Clip, Corpus, Removal, RowsRef, Segment
 
 
-def work_on(job: Job, corpus: Corpus, update: Update, retry_held: bool = True, begun: bool = True) -> Work:
-    """The corpus less what committed shards and row files hold.
+def work_on(
+    job: Job, corpus: Corpus, update: Update, there: held.Files, manifest: Manifest | None, retry_held: bool = True
+) -> Work:
+    """The corpus less what committed shards and row files hold; compared by ranges of shards, in little memory.
 
     Args:
       job, corpus, update: as `embed_corpus`.
+      there: the output's row files.
+      manifest: of the output; None: it is not begun.
       retry_held: failures in row files, too, are tried again if any are.
-      begun: the output is there, and is to be continued.
 
     Raises:
       OutputError: what is there cannot be read.
     """
-    if not begun:
+    directory, num_shards = job.output.directory, job.output.num_shards
+    if manifest is None:
         return compare(corpus, ())
-    directory = job.output.directory
-    there = held.look(directory, job.fingerprint())
+    number = buckets.number_of(len(corpus.clips) + len(corpus.failures), num_shards)
+    clips = buckets.by_shard(corpus.clips, lambda clip: clip, num_shards, number)
+    failures = buckets.by_shard(corpus.failures, lambda failure: failure.clip, num_shards, number)
+
+    def parts() -> Iterator[Work]:
+        for bucket in range(number):
+            among = buckets.shards_of(bucket, num_shards, number)
+            found = held.look(directory, there.parts(among))
+            entries = commit.committed_ledger(directory, manifest, among)
+            part = Corpus(clips[bucket], failures[bucket])
+            work = compare(part, entries, update.retry_failed, update.prune, found.succeeded())
+            yield without_held(work, found, update.retry_failed and retry_held)
+
     with explained(directory, "reading the ledgers"):
-        entries = commit.committed_ledger(directory)
-        work = compare(corpus, entries, update.retry_failed, update.prune, there.succeeded())
-    return without_held(work, there, update.retry_failed and retry_held)
+        return together(parts())
 
 
 def row_place(job: Job, engine: Engine, limit_s: float) -> RowPlace:
@@ -57,9 +71,9 @@ def write_plan(job: Job, work: Work, parts: Sequence[RowsRef], manifest: Manifes
     """
     touched = _touched(work, parts, job.output.num_shards)
     committed = (entry for entry in manifest.shards if entry.index in touched)
-    others: Iterable[plan_file.Written] = (*work.failures, *map(Removal, work.drops), *parts, *committed)
+    items = chain(units_of(job, work), work.failures, map(Removal, work.drops), parts, committed)
     with explained(job.output.directory, "writing the plan"):
-        return plan_file.write(join(job.output.directory, PLAN), [*units_of(job, work), *others], name=attempt)
+        return plan_file.write(join(job.output.directory, PLAN), items, name=attempt)
 
 
 def units_of(job: Job, work: Work) -> Iterator[plan_file.Written]:
@@ -116,13 +130,6 @@ def remove_plan(plan_parts: Iterable[str]) -> None:
         storage.delete(part)
 
 
-def held_seconds(work: Work, hop_seconds: float) -> float:
-    """Seconds of audio whose rows were there before the run."""
-    stale = {clip for clips in work.stale.values() for clip in clips}
-    every = (known for variants in work.held.clips.values() for known in variants)
-    return sum(known.seconds(hop_seconds) for known in every if known.clip not in stale)
-
-
 def _segment(known: HeldClip) -> Segment:
     """What row files hold of a clip -> a segment that says so."""
     return Segment(known.clip, held=tuple(known.filled()), ended=tuple(known.ended()))
@@ -131,13 +138,8 @@ def _segment(known: HeldClip) -> Segment:
 def _touched(work: Work, parts: Iterable[RowsRef], num_shards: int) -> set[int]:
     """The shards that change."""
     found = {part.shard for part in parts}
-    clips: Iterable[Clip] = (
-        *(failure.clip for failure in work.failures),
-        *work.drops,
-    )
+    clips: Iterable[Clip] = chain(work.clips, (failure.clip for failure in work.failures), work.drops)
     for clip in clips:
-        found.add(plan.shard_of(clip.id, num_shards))
-    for clip in work.clips:
         if len(found) == num_shards:  # long before the last of millions
             break
         found.add(plan.shard_of(clip.id, num_shards))

@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 
 from pipeline.corpus.packed import Packed
 from pipeline.output import commit, history, resume
+from pipeline.output import manifest as manifests
 from pipeline.output.holder import RUN
-from pipeline.output.journal.held import HeldClip
+from pipeline.output.journal.held import Files, files_of
 from pipeline.output.layout import OutputError
 from pipeline.output.lock import FINISHING, OPENING, Lock, OutputBusy
 from pipeline.output.manifest import Manifest
@@ -23,8 +24,11 @@ from pipeline.output.tasks import Task, share_of
 from pipeline.output.work import Work
 from pipeline.running import embed_corpus
 from pipeline.running import job as jobs
+from pipeline.running.counts import Counts
 from pipeline.running.embed_corpus import Finished
+from pipeline.running.engines.watch import counts_of
 from pipeline.running.execution import Execution, begun
+from pipeline.running.progress import sums_of
 from pipeline.settings import Job, Update
 from pipeline.types import Clip, Corpus
 
@@ -68,25 +72,24 @@ def compute(corpus: Corpus, job: Job, task: Task, execution: Execution, update: 
       SettingsDiffer: the output was begun with other settings.
       JobError, OutputError: if it cannot go on. What is finished stays.
     """
+    done = Counts()
     with _claim(job, task, execution) as found:
         with begun():
-            before = _work(corpus, job, update)
-            own = _own(before, task)
+            own = _own(_work(corpus, job, update)[0], task)
         if own.clips:
             attempt = commit.attempt_name(found)
             with execution.watched(own) as seen:
                 plan_parts = jobs.write_units(job, own, attempt)
                 result = execution.run(job, plan_parts, attempt, seen)
                 jobs.remove_plan(plan_parts)
-            idle_s = seen.idle_s()
+            done = counts_of(result)
+            if execution.log:
+                execution.log.end(sums_of(done), seen.idle_s(), result)
         with begun():
-            after = _work(corpus, job, update)
-        sums = _sums(_used(after, task), _used(before, task), job.front_end.hop_seconds)
-        if own.clips and execution.log:
-            execution.log.end(sums, idle_s, result)
-        missing = Counter(Task(share_of(clip.uri, task.count), task.count) for clip in after.clips)
+            left = _work(corpus, job, update)[0].clips
+        missing = Counter(Task(share_of(clip.uri, task.count), task.count) for clip in left)
     kept = sum(task.owns(clip.uri) for clip in corpus.clips) - len(own.clips)
-    return Part(int(sums["clips"]), int(sums["failed"]), sums["audio_seconds"], kept, dict(sorted(missing.items())))
+    return Part(done.clips, done.failed, done.audio_s, kept, dict(sorted(missing.items())))
 
 
 def finish(corpus: Corpus, job: Job, execution: Execution, update: Update, count: int = 0) -> Finished:
@@ -104,11 +107,11 @@ def finish(corpus: Corpus, job: Job, execution: Execution, update: Update, count
     directory = job.output.directory
     with Lock(directory, role=FINISHING) as lock:
         opened = resume.start(directory, job, engine=execution.engine.describe())
-        work = _work(corpus, job, update)
+        work, there = _work(corpus, job, update)
         if work.clips:
             raise TasksMissing(*_missing(work, count or _count(directory)))
         _expect_same_corpus(work, corpus)
-        return embed_corpus.finish(job, work, opened.manifest, replace(execution, log=None), lock)
+        return embed_corpus.finish(job, work, there, opened.manifest, replace(execution, log=None), lock)
 
 
 def finish_if_last(corpus: Corpus, job: Job, execution: Execution, update: Update, count: int) -> Finished | None:
@@ -159,9 +162,11 @@ def _lock(take: Callable[[], Lock], waits: Callable[[OutputBusy], bool]) -> Lock
         return None
 
 
-def _work(corpus: Corpus, job: Job, update: Update) -> Work:
-    """The work on the whole output; what a task has tried again is not tried once more."""
-    return jobs.work_on(job, corpus, update, retry_held=False)
+def _work(corpus: Corpus, job: Job, update: Update) -> tuple[Work, Files]:
+    """The work on the whole output, and its row files; what a task has tried again is not tried once more."""
+    there = files_of(job.output.directory, job.fingerprint())
+    found = manifests.read(job.output.directory)
+    return jobs.work_on(job, corpus, update, there, found, retry_held=False), there
 
 
 def _own(work: Work, task: Task) -> Work:
@@ -169,25 +174,6 @@ def _own(work: Work, task: Task) -> Work:
     clips = Packed(clip for clip in work.clips if task.owns(clip.uri))
     partly = {key: known for key, known in work.partly.items() if task.owns(known.clip.uri)}
     return replace(work, clips=clips, failures=(), drops=(), partly=partly)
-
-
-def _used(work: Work, task: Task) -> list[HeldClip]:
-    """What row files hold of a task's share."""
-    every = (held for variants in work.held.clips.values() for held in variants)
-    return [held for held in every if task.owns(held.clip.uri)]
-
-
-def _sums(after: list[HeldClip], before: list[HeldClip], hop_seconds: float) -> dict[str, float]:
-    """Row files after and before a task -> what it did, under the names of `history.SUMS`."""
-
-    def sums(held: list[HeldClip]) -> dict[str, float]:
-        rows = sum(stop - start for each in held for start, stop in each.filled())
-        clips, failed = sum(each.whole() for each in held), sum(each.failed for each in held)
-        audio_s = sum(each.seconds(hop_seconds) for each in held)
-        return {"clips": clips, "failed": failed, "examples": rows, "audio_seconds": audio_s}
-
-    now, then = sums(after), sums(before)
-    return {name: float(now[name] - then[name]) for name in history.SUMS}
 
 
 def _missing(work: Work, count: int) -> tuple[str, str]:

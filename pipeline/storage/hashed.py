@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from typing import BinaryIO
 
 from pipeline import storage
@@ -24,7 +25,15 @@ class HashedReader:
         self.sha256 = hashlib.sha256()
 
     def read(self, size: int = -1) -> bytes:
-        data = self._file.read(size)
+        return self._see(self._file.read(size))
+
+    def readline(self, size: int = -1) -> bytes:
+        return self._see(self._file.readline(size))
+
+    def __iter__(self) -> Iterator[bytes]:
+        return map(self._see, self._file)
+
+    def _see(self, data: bytes) -> bytes:
         self.sha256.update(data)
         self.size += len(data)
         return data

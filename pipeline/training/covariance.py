@@ -14,7 +14,7 @@ import numpy as np
 
 from pipeline.output.matching import frames
 from pipeline.output.records import RecordError, expect_finite, parse_placed
-from pipeline.output.staged import ShardEntry
+from pipeline.types import ShardEntry
 
 WIDTH = 128
 ROWS_OF_A_BLOCK = 4096

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pipeline.output.matching import Matched
-    from pipeline.output.staged import ShardEntry
     from pipeline.training.covariance import Moments
+    from pipeline.types import ShardEntry
 
 SPAN = 1e8
 """Largest over smallest eigenvalue that is taken for real. The released parameters span 7,500; embeddings are float32,

@@ -9,7 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -36,11 +36,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @dataclass(frozen=True)
 class Observed:
-    """Notes of `tests.engines.observed`: process -> count, type of element -> most bytes."""
+    """Notes of `tests.engines.observed`: process -> count, type of element -> most bytes, examples embedded."""
 
     models: Counter[int]
     batches: Counter[int]
     elements: dict[str, int]
+    rows: int = 0
 
 
 @dataclass(frozen=True)
@@ -71,14 +72,16 @@ class Running:
 
     def observed(self) -> Observed:
         """The notes so far."""
-        found = Observed(Counter(), Counter(), {})
+        found, rows = Observed(Counter(), Counter(), {}), 0
         for line in self.log.read_text().splitlines() if self.log.exists() else ():
             kind, number, *rest = line.split()
             if kind == "element":
                 found.elements[rest[0]] = max(int(number), found.elements.get(rest[0], 0))
+            elif kind == "rows":
+                rows += int(number)
             else:
                 (found.models if kind == "model" else found.batches)[int(number)] += 1
-        return found
+        return replace(found, rows=rows)
 
 
 def _direct(mode: str) -> Callable[[ExitStack, Path], Running]:

@@ -1,9 +1,9 @@
 """Python, run as it would be, with an eye on two things: models that are loaded, and elements that are encoded.
 
 `python -m tests.engines.observed LOG -m MODULE ARGUMENTS` or `… LOG -c CODE`, for the command and for engines' workers
-alike. LOG gets lines: `model PID` for each model that a process loads, `batch PID` for each call of it, and
-`element BYTES TYPE` for each element encoded that is larger than those of its type before, in that process. Not a test
-itself.
+alike. LOG gets lines: `model PID` for each model that a process loads, `batch PID` for each call of it, `rows N` when a
+call has embedded N examples, and `element BYTES TYPE` for each element encoded that is larger than those of its type
+before, in that process. Not a test itself.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ def observe(log: str) -> AbstractContextManager[Any]:
 
         def noted_embed(examples: Any) -> Any:
             note(f"batch {os.getpid()}")
-            return embed(examples)
+            result = embed(examples)
+            note(f"rows {len(examples)}")
+            return result
 
         return noted_embed
 

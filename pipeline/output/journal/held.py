@@ -28,7 +28,6 @@ class HeldClip:
       failed: it has failed.
       ranges: [start, stop) of examples whose embeddings are there, in the order of the files.
       endings: (segments, index) -> [start, stop) of the examples of segments that were read to their end.
-      audio_s: likewise their seconds.
     """
 
     clip: Clip
@@ -36,7 +35,6 @@ class HeldClip:
     failed: bool = False
     ranges: list[Range] = field(default_factory=list)
     endings: dict[tuple[int, int], Range] = field(default_factory=dict)
-    audio_s: dict[tuple[int, int], float] = field(default_factory=dict)
 
     def add(self, name: str, found: ClipRows) -> None:
         """Adds what one file holds."""
@@ -45,7 +43,6 @@ class HeldClip:
         self.ranges += [(piece.first_example, piece.first_example + len(piece.values)) for piece in found.embeddings]
         for end in found.endings:
             self.endings[end.segments, end.segment] = (end.first_example, end.first_example + end.examples)
-            self.audio_s[end.segments, end.segment] = end.audio_s
 
     def filled(self) -> list[Range]:
         """The ranges, ascending and joined."""
@@ -61,117 +58,143 @@ class HeldClip:
         """Whether nothing is left to do."""
         if self.failed:
             return True
-        return self._whole_cut() is not None
-
-    def seconds(self, hop_seconds: float) -> float:
-        """Seconds of audio whose embeddings are there; of a clip that is not whole, as many hops."""
-        if (cut := self._whole_cut()) is not None:
-            return sum(seconds for (count, _), seconds in self.audio_s.items() if count == cut)
-        return hop_seconds * sum(stop - start for start, stop in self.filled())
-
-    def _whole_cut(self) -> int | None:
-        """Into how many segments the clip was cut when all of them were done; None: they were not."""
         counts: dict[int, int] = defaultdict(int)
         for _, count in self.ended():
             counts[count] += 1
-        return next((count for count, found in counts.items() if found == count), None)
+        return any(found == count for count, found in counts.items())
 
 
 @dataclass(frozen=True)
-class Held:
-    """All that an output's row files hold.
+class Files:
+    """The row files of an output.
 
     Attributes:
-      files: their first lines, by name.
-      clips: by key; several where the corpus changed from one run to the next.
-      unusable: names of files that are damaged.
-      foreign: names of files of other settings, and of drafts of killed writers.
+      files: first lines of those that were written with its settings.
+      foreign: names of the others: of other settings, damaged in their first lines, or drafts of killed writers.
     """
 
-    files: Mapping[str, RowFile] = field(default_factory=dict)
-    clips: Mapping[ClipKey, Sequence[HeldClip]] = field(default_factory=dict)
-    unusable: tuple[str, ...] = ()
+    files: tuple[RowFile, ...] = ()
     foreign: tuple[str, ...] = ()
 
     @property
     def made_with(self) -> list[dict[str, Any]]:
         """Versions, processors and engines that took part."""
-        return [file.made_with for file in self.files.values()]
+        return [file.made_with for file in self.files]
+
+    def parts(self, shards: range) -> list[RowsRef]:
+        """What they hold of some shards."""
+        return [part for file in self.files for part in file.parts if part.shard in shards]
+
+
+@dataclass(frozen=True)
+class Held:
+    """What row files hold of some shards.
+
+    Attributes:
+      clips: by key; several where the corpus changed from one run to the next.
+      damaged: parts that are not what was written.
+    """
+
+    clips: Mapping[ClipKey, Sequence[HeldClip]] = field(default_factory=dict)
+    damaged: tuple[RowsRef, ...] = ()
 
     def succeeded(self) -> set[ClipKey]:
         """Clips of which all embeddings are there."""
         return {key for key, found in self.clips.items() if any(each.whole() and not each.failed for each in found)}
 
 
-def look(directory: str, fingerprint: str) -> Held:
-    """Reads the row files of an output that were written with these settings; others are only named.
+def files_of(directory: str, fingerprint: str) -> Files:
+    """Reads the first lines of the row files of an output.
 
     Raises:
       OutputError: storage fails.
     """
 
-    def read(name: str) -> tuple[RowFile, list[tuple[str, ClipRows]]] | None:
+    def read(name: str) -> RowFile | None:
         try:
-            file = rows.read_head(directory, name)
-            # Values are checked, not kept.
-            return file, [(name, found) for part in file.parts for found in map(_bare, rows.read(directory, part))]
-        except FileNotFoundError:  # another task's, which has just been used up
-            return None
-        except DamagedRowsError:
-            unusable.append(name)
+            return rows.read_head(directory, name)
+        except (DamagedRowsError, FileNotFoundError):  # or another task's, which has just been used up
             return None
 
-    unusable: list[str] = []
     with explained(directory, "reading finished rows"):
         names = rows.names(directory)
         ours = [name for name in names if (match := rows.NAME.fullmatch(name)) and match[1] == fingerprint[:12]]
-        read_files = [found for found in each(directory, read, ours) if found is not None]
+        found = tuple(file for file in each(directory, read, ours) if file is not None)
+    known = {file.name for file in found}
+    return Files(found, tuple(name for name in names if name not in known))
+
+
+def look(directory: str, parts: Sequence[RowsRef]) -> Held:
+    """Reads parts of row files -> what they hold; values are checked, not kept.
+
+    Raises:
+      OutputError: storage fails.
+    """
+
+    def read(part: RowsRef) -> list[ClipRows]:
+        try:
+            return list(map(_bare, rows.read(directory, part)))
+        except FileNotFoundError:
+            return []
+        except DamagedRowsError:
+            damaged.append(part)
+            return []
+
+    damaged: list[RowsRef] = []
+    with explained(directory, "reading finished rows"):
+        found = each(directory, read, parts)
     clips: dict[ClipKey, list[HeldClip]] = {}
-    for _, of_file in read_files:
-        for name, found in of_file:
-            variants = clips.setdefault(found.clip.key, [])
-            held = next((held for held in variants if held.clip == found.clip), None)
+    for part, of_part in zip(parts, found, strict=True):
+        for clip_rows in of_part:
+            variants = clips.setdefault(clip_rows.clip.key, [])
+            held = next((held for held in variants if held.clip == clip_rows.clip), None)
             if held is None:
-                held = HeldClip(found.clip)
+                held = HeldClip(clip_rows.clip)
                 variants.append(held)
-            held.add(name, found)
-    files = {file.name: file for file, _ in read_files}
-    return Held(files, clips, tuple(sorted(unusable)), tuple(name for name in names if name not in ours))
+            held.add(part.name, clip_rows)
+    return Held(clips, tuple(damaged))
 
 
 def _bare(found: ClipRows) -> ClipRows:
     """A clip's rows without what takes memory: values of no width."""
-    return replace(
-        found, embeddings=[replace(item, values=np.empty((len(item.values), 0))) for item in found.embeddings]
-    )
+    bare = [replace(item, values=np.empty((len(item.values), 0))) for item in found.embeddings]
+    return replace(found, embeddings=bare)
 
 
 def settle(
-    directory: str, fingerprint: str, num_shards: int, held: Held, stale: Mapping[str, Collection[Clip]]
+    directory: str,
+    fingerprint: str,
+    num_shards: int,
+    there: Files,
+    stale: Mapping[str, Collection[Clip]],
+    damaged: Collection[RowsRef] = (),
 ) -> list[RowsRef]:
     """Removes from the row files what is of no use -> parts of what stays. The output has to be locked.
 
     Args:
       directory, fingerprint, num_shards: of the output.
-      held: all that is there.
+      there: all that is there.
       stale: names of files -> clips that are not to be used.
+      damaged: parts that cannot be.
 
     Raises:
       OutputError: storage fails.
     """
+    broken = {part.name for part in damaged}
 
-    def keep(name: str) -> Iterable[RowsRef]:
-        file = held.files[name]
-        if name not in stale:
+    def keep(file: RowFile) -> Iterable[RowsRef]:
+        if file.name not in stale and file.name not in broken:
             return file.parts
-        found = [each for part in file.parts for each in rows.read(directory, part) if each.clip not in stale[name]]
+        good = [part for part in file.parts if part not in damaged]
+        unwanted = stale.get(file.name, ())
+        found = [clip for part in good for clip in rows.read(directory, part) if clip.clip not in unwanted]
         parts = rows.write(directory, fingerprint, num_shards, found, file.made_with) if found else ()
-        _remove(directory, [name])
+        _remove(directory, [file.name])
         return parts
 
     with explained(directory, "removing rows of no use"):
-        _remove(directory, [*held.unusable, *held.foreign])
-        return [part for parts in each(directory, keep, sorted(held.files)) for part in parts]
+        _remove(directory, there.foreign)
+        return [part for parts in each(directory, keep, there.files) for part in parts]
 
 
 def remove_all(directory: str) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.output import ledger
 from pipeline.output.assemble import AssemblyError, ClipResult, assemble
 from pipeline.output.journal import rows
 from pipeline.output.journal.rows import ClipRows, DamagedRowsError
@@ -82,6 +83,8 @@ def _unpickled(path: Path) -> Iterator[Named]:
 
 def _result(directory: str, found: Sequence[Named]) -> ClipResult:
     """What files hold of one clip -> its result."""
+    if len(found) == 1 and (result := _in_one_piece(found[0][1])):
+        return result
     pieces = list(chain.from_iterable(item.outcomes() for _, item in found))
     names = sorted({name for name, _ in found if name})
     try:
@@ -99,3 +102,13 @@ def _result(directory: str, found: Sequence[Named]) -> ClipResult:
                 "Remove one of them and run the same command again. If this persists, report it.",
             ) from None
     return result
+
+
+def _in_one_piece(found: ClipRows) -> ClipResult | None:
+    """The result of a clip of one segment, whose embeddings are together: of nearly all; None for others."""
+    if len(found.embeddings) != 1 or len(found.endings) != 1 or found.failures:
+        return None
+    (piece,), (end,) = found.embeddings, found.endings
+    if end.segments != 1 or piece.first_example or len(piece.values) != end.examples:
+        return None
+    return ClipResult(ledger.written(found.clip, [end]), piece.values)

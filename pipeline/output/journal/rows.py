@@ -16,14 +16,16 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 
 from pipeline import storage
 from pipeline.corpus import plan
+from pipeline.corpus.plan_file import clip_fields, clip_of
 from pipeline.output.layout import STATE, files_in, join
+from pipeline.storage.hashed import HashedReader
 from pipeline.types import Clip, ClipKey, Embedding, Failure, Outcome, RowsRef, SegmentEnd
 
 ROWS = f"{STATE}/rows"
@@ -145,34 +147,11 @@ def read(directory: str, part: RowsRef) -> Iterator[ClipRows]:
     """
     with storage.open_read(join(directory, f"{ROWS}/{part.name}")) as file:
         file.seek(part.offset_bytes)
-        source = _Hashed(file, part.size_bytes)
-        while source.left:
-            yield _decode(source, part.name)
+        source = HashedReader(file)
+        while source.size < part.size_bytes:
+            yield _decode(source, part)
     if source.sha256.hexdigest() != part.sha256:
         raise DamagedRowsError(f"{part.name} has changed since it was written")
-
-
-class _Hashed:
-    """So many bytes of a file, hashed while they are read."""
-
-    def __init__(self, file: BinaryIO, size_bytes: int) -> None:
-        self._file = file
-        self.left = size_bytes
-        self.sha256 = hashlib.sha256()
-
-    def line(self) -> bytes:
-        return self._seen(self._file.readline(min(self.left, MAX_LINE_BYTES)))
-
-    def read(self, size_bytes: int) -> bytes:
-        data = self._file.read(size_bytes)
-        if len(data) < size_bytes:
-            self.left = 0
-        return self._seen(data)
-
-    def _seen(self, data: bytes) -> bytes:
-        self.left = max(0, self.left - len(data)) if data else 0
-        self.sha256.update(data)
-        return data
 
 
 def _name(fingerprint: str, line: bytes) -> str:
@@ -184,48 +163,45 @@ def _parts(name: str, parts: Iterable[Any], start: int) -> tuple[RowsRef, ...]:
     return tuple(RowsRef(int(shard), name, start + offset, size, sha256) for shard, offset, size, sha256 in parts)
 
 
-_ENDING = ("segment", "segments", "examples", "audio_s", "sample_rate_hz", "channels", "format")
-_ENDING_RARE = ("silent", "damaged", "first_example")
+_ENDING = tuple(item.name for item in fields(SegmentEnd))[1:]
+"""All but the clip, in their order."""
 
 
 def _encode(rows: ClipRows) -> bytes:
     """A clip's pieces -> its line, and its embeddings."""
-    clip = rows.clip
     pieces = sorted(rows.embeddings, key=lambda piece: (piece.segment, piece.first_example))
     data = b"".join(np.ascontiguousarray(piece.values).tobytes() for piece in pieces)
-    head: dict[str, Any] = {
-        "clip": [clip.id, clip.uri, clip.start_s, clip.end_s, clip.labels, clip.cut, clip.size_bytes, clip.version]
-    }
+    head: dict[str, Any] = {"clip": clip_fields(rows.clip)}
     if pieces:
         head["rows"] = [(piece.segment, piece.first_example, len(piece.values)) for piece in pieces]
         head["dtype"], head["width"] = pieces[0].values.dtype.str, pieces[0].values.shape[1]
     if rows.endings:
         endings = sorted(rows.endings, key=lambda ending: (ending.segments, ending.segment))
-        head["endings"] = [[getattr(end, name) for name in (*_ENDING, *_ENDING_RARE)] for end in endings]
+        head["endings"] = [[getattr(end, name) for name in _ENDING] for end in endings]
     if rows.failures:
         failures = sorted((end.stage, end.reason, end.message, end.skipped) for end in rows.failures)
         head["failures"] = failures
     return json.dumps(head, separators=(",", ":")).encode() + b"\n" + data
 
 
-def _decode(source: _Hashed, name: str) -> ClipRows:
+def _decode(source: HashedReader, part: RowsRef) -> ClipRows:
     """The inverse of `_encode`."""
     try:
-        head = json.loads(source.line())
-        identity, uri, start_s, end_s, labels, cut, size_bytes, version = head["clip"]
-        clip = Clip(identity, uri, start_s, end_s, tuple(labels), cut, size_bytes, version)
+        head = json.loads(source.readline(part.size_bytes - source.size))
+        clip = clip_of(head["clip"])
         rows = ClipRows(clip)
         if pieces := head.get("rows"):
             dtype, width = np.dtype(head["dtype"]), int(head["width"])
             count = sum(count for _, _, count in pieces)
-            data = source.read(count * width * dtype.itemsize)
+            data = source.read(min(count * width * dtype.itemsize, part.size_bytes - source.size))
             values, at = np.frombuffer(data, dtype).reshape(count, width), 0
             for segment, first, count in pieces:
                 rows.embeddings.append(Embedding(clip, segment, first, values[at : at + count]))
                 at += count
-        fields = (*_ENDING, *_ENDING_RARE)
-        rows.endings = [SegmentEnd(clip, **dict(zip(fields, end, strict=True))) for end in head.get("endings", ())]
-        rows.failures = [Failure(clip, *failure) for failure in head.get("failures", ())]
+        for numbers in head.get("endings", ()):
+            rows.endings.append(SegmentEnd(clip, *numbers))
+        for failure in head.get("failures", ()):
+            rows.failures.append(Failure(clip, *failure))
     except (ValueError, KeyError, TypeError) as error:
-        raise DamagedRowsError(f"{name} is damaged: {error!r}") from None
+        raise DamagedRowsError(f"{part.name} is damaged: {error!r}") from None
     return rows

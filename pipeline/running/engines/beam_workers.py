@@ -1,4 +1,4 @@
-"""Beam's in-process runner with workers of `worker_processes`: it asks for a worker, and gets one that is there."""
+"""Beam's in-process runner with workers of `worker_processes`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,6 @@ class _Handler(worker_handlers.GrpcWorkerHandler):
         super().__init__(state, provision_info, grpc_server)
 
     def start_worker(self) -> None:
-        self._process = worker_processes.pool().lend()
         control = endpoints_pb2.ApiServiceDescriptor(url=self.control_address)
         environment = {
             "WORKER_ID": self.worker_id,
@@ -46,11 +45,10 @@ class _Handler(worker_handlers.GrpcWorkerHandler):
             "PIPELINE_OPTIONS": json_format.MessageToJson(self.provision_info.provision_info.pipeline_options),
             worker_processes.STORE_OPTIONS: json.dumps(options.current()),  # the runner hands on none of Beam's
         }
-        self._process.serve(environment, self._lost)
+        self._process = worker_processes.WorkerProcess(environment, self._lost)
 
     def stop_worker(self) -> None:
-        self._process.wait()
-        worker_processes.pool().give_back(self._process)
+        self._process.close()
 
     def _lost(self, status: int) -> None:
         # Else the runner would wait without end: for answers, to what it will ask as well, and for data.
@@ -70,5 +68,5 @@ worker_handlers.WorkerHandler.register_environment(URN, bytes)(_Handler)
 
 
 def runner() -> FnApiRunner:
-    """A runner whose workers are processes of `worker_processes.pool`."""
+    """A runner whose workers are processes of `worker_processes`."""
     return FnApiRunner(WorkerProcesses(capabilities=environments.python_sdk_capabilities(), artifacts=()))

@@ -11,7 +11,6 @@ from typing import Any
 
 from pipeline.errors import FlagError, JobError, UserError
 from pipeline.machine import cores
-from pipeline.running.engines import worker_processes
 from pipeline.running.engines.watch import Watch, page_of
 
 LOCAL_RUNNERS = ("directrunner", "fnapirunner")
@@ -204,13 +203,12 @@ def run(engine: Engine, construct: Callable[[Any], Any], resource_hints: Sequenc
     pipeline = beam.Pipeline(_runner(engine), engine.options(resource_hints))
     construct(pipeline)
     try:
-        with worker_processes.kept():
-            if engine.watch:
-                engine.watch.begin()
-            result = pipeline.run()
-            if engine.watch:
-                engine.watch.running(result, page_of(result, pipeline.options))
-            result.wait_until_finish()
+        if engine.watch:
+            engine.watch.begin()
+        result = pipeline.run()
+        if engine.watch:
+            engine.watch.running(result, page_of(result, pipeline.options))
+        result.wait_until_finish()
     except Exception as error:
         if lost := _LOST.search(str(error)):
             raise WorkerLostError(engine.runner, lost[0]) from error

@@ -52,11 +52,12 @@ def write(found: Corpus, job: Job, engine: Engine, update: Update) -> str:
     directory, location = job.output.directory, _google(engine).template_location
     with lock.Lock(directory) as held_lock:
         opened = resume.start(directory, job, update.overwrite, engine.describe())
-        work = jobs.work_on(job, found, update)
+        there = held.files_of(directory, job.fingerprint())
+        work = jobs.work_on(job, found, update, there, opened.manifest)
         if work.done:
             return f"{directory} holds all of the corpus: there is nothing to write a template for."
         attempt = commit.attempt_name(opened.manifest)
-        parts = held.settle(directory, job.fingerprint(), job.output.num_shards, work.held, work.stale)
+        parts = held.settle(directory, job.fingerprint(), job.output.num_shards, there, work.stale, work.damaged)
         plan_parts = jobs.write_plan(job, work, parts, opened.manifest, attempt)
         before = _version(location)
         try:

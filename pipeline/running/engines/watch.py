@@ -57,13 +57,18 @@ class Watch:
             return replace(self._counts)
 
     def _ask(self) -> None:
-        try:
-            # A portable engine's result keeps its first answer: a copy is asked.
-            counters = copy.copy(self._result).metrics().query()["counters"]
-        except Exception:  # engines without metrics, or not yet, raise what they like: what was known before stays
-            _log.debug("the engine gives no metrics", exc_info=True)
-            return
-        self._counts = counted(counters)
+        # A portable engine's result keeps its first answer: a copy is asked.
+        self._counts = counts_of(copy.copy(self._result)) or self._counts
+
+
+def counts_of(result: Any) -> Counts:
+    """A job's result -> what its engine has counted; nothing of what it does not report, or not yet."""
+    try:
+        counters = result.metrics().query()["counters"]
+    except Exception:  # engines raise what they like
+        _log.debug("the engine gives no metrics", exc_info=True)
+        return Counts()
+    return counted(counters)
 
 
 def counted(counters: Iterable[Any]) -> Counts:
