@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.output.journal import held, merged, rows
+from pipeline.output.journal import held, merged, rows, spilled
 from pipeline.output.journal import writer as writers
 from pipeline.output.journal.writer import RowPlace, RowWriter
 from pipeline.output.layout import OutputError
@@ -194,7 +194,7 @@ def test_ranges(spans: list[tuple[int, int]], start: int, stop: int) -> None:
 
 
 def test_more_files_than_may_be_open_are_merged(output: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(merged, "OPEN_FILES", 3)
+    monkeypatch.setattr(spilled, "OPEN_FILES", 3)
     clips = [outputs.clip(number) for number in range(40)]
     parts = [part for clip in clips for part in write(output, *outputs.outcomes_of(clip), shards=1)]
     listed = Failure(Clip("a", ""), "plan", "no_audio", "")

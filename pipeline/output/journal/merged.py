@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import pickle
 import tempfile
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from heapq import merge
 from itertools import chain, groupby
-from pathlib import Path
 
 import numpy as np
 
 from pipeline.output import ledger
 from pipeline.output.assemble import AssemblyError, ClipResult, assemble
-from pipeline.output.journal import rows
+from pipeline.output.journal import rows, spilled
 from pipeline.output.journal.rows import ClipRows, DamagedRowsError
 from pipeline.output.layout import OutputError
 from pipeline.types import ClipKey, Failure, RowsRef
 
-OPEN_FILES = 100
-"""At most, at a time; of more parts, so many at a time are merged into a temporary one first."""
 ONE_STEP = {np.dtype(np.uint8): 1.0, np.dtype(np.float32): 1e-3}
 """By which rows may differ that two kinds of processors made; see docs/records.md."""
 
@@ -43,10 +37,7 @@ def results(directory: str, refs: Sequence[RowsRef], failures: Iterable[Failure]
     known = [("", ClipRows(failure.clip, failures=[failure])) for failure in failures]
     with tempfile.TemporaryDirectory(prefix="vggish-rows-") as folder:
         streams = [_read(directory, ref) for ref in refs]
-        while len(streams) > OPEN_FILES:
-            groups = [streams[at : at + OPEN_FILES] for at in range(0, len(streams), OPEN_FILES)]
-            streams = [_kept(folder, merge(*group, key=_key)) for group in groups]
-        ordered = merge(*streams, sorted(known, key=_key), key=_key)
+        ordered = spilled.merged(folder, [*streams, sorted(known, key=_key)], _key)
         for _, found in groupby(ordered, key=_key):
             yield _result(directory, list(found))
 
@@ -64,21 +55,6 @@ def _read(directory: str, ref: RowsRef) -> Iterator[Named]:
             f"{directory}: the row file {ref.name} cannot be used: {error}",
             "Run the same command again: what it held is computed again.",
         ) from None
-
-
-def _kept(folder: str, items: Iterable[Named]) -> Iterator[Named]:
-    """Items -> the same, from a temporary file."""
-    path = Path(folder) / uuid.uuid4().hex
-    with path.open("wb") as file:
-        for item in items:
-            pickle.dump(item, file, pickle.HIGHEST_PROTOCOL)
-    return _unpickled(path)
-
-
-def _unpickled(path: Path) -> Iterator[Named]:
-    with path.open("rb") as file:
-        while file.peek(1):
-            yield pickle.load(file)
 
 
 def _result(directory: str, found: Sequence[Named]) -> ClipResult:
