@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, get_args
 
@@ -147,7 +147,7 @@ class Job:
 
     def fingerprint(self) -> str:
         """sha256 over `deciding()`."""
-        return hashlib.sha256(json.dumps(self.deciding(), sort_keys=True).encode()).hexdigest()
+        return fingerprint_of(self.deciding())
 
 
 @dataclass(frozen=True)
@@ -163,6 +163,11 @@ class Update:
     overwrite: bool = False
     retry_failed: bool = False
     prune: bool = False
+
+
+def fingerprint_of(deciding: Mapping[str, Any]) -> str:
+    """Deciding settings by name, in any order -> their sha256."""
+    return hashlib.sha256(json.dumps(dict(deciding), sort_keys=True).encode()).hexdigest()
 
 
 def checked_hop(seconds: float) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +24,7 @@ from pipeline.output.layout import (
     shard_name,
 )
 from pipeline.output.manifest import Manifest
+from pipeline.settings import fingerprint_of
 from pipeline.types import ShardEntry
 
 DAMAGED_SHOWN = 5
@@ -37,7 +37,7 @@ class Promise:
     Attributes:
       entries: by shard index: what a shard may be. Two where a commit was interrupted: the old and the new one.
       files: present shards and what to check them against.
-      settled: no commit or overwrite was interrupted.
+      settled: no commit, overwrite or change of the number of shards was interrupted.
     """
 
     directory: str
@@ -50,7 +50,7 @@ class Promise:
 
     @property
     def settled(self) -> bool:
-        return not self.manifest.pending and not self.manifest.clearing
+        return not (self.manifest.pending or self.manifest.clearing or self.manifest.resharding)
 
 
 def read(directory: str, manifest_uri: str = "") -> Promise:
@@ -90,8 +90,7 @@ def read_manifest(directory: str, manifest_uri: str = "") -> tuple[Manifest, byt
 def _manifest_faults(manifest: Manifest, content: dict[str, Any]) -> list[str]:
     """The manifest in itself: its fingerprint, its sums, its shards' names."""
     faults = []
-    fingerprint = hashlib.sha256(json.dumps(manifest.settings, sort_keys=True).encode()).hexdigest()
-    if fingerprint != manifest.fingerprint:
+    if fingerprint_of(manifest.settings) != manifest.fingerprint:
         faults.append(f"{MANIFEST}: the fingerprint is not that of its settings")
     expected = {"totals": manifest.totals, "failures": manifest.failures, "skips": manifest.skips}
     for name, value in expected.items():
@@ -117,6 +116,9 @@ def _note_state(promise: Promise) -> None:
     manifest = promise.manifest
     if manifest.clearing:
         promise.notes.append("note: an overwrite was interrupted; the next run finishes it")
+    if manifest.resharding:
+        what = f"a change of the number of shards, {manifest.num_shards} now, was interrupted"
+        promise.notes.append(f"note: {what}; the next run removes the other {manifest.resharding}")
     if manifest.pending:
         count = len(manifest.pending)
         promise.notes.append(f"note: a commit of {count} shards was interrupted; the next run finishes it")
@@ -165,7 +167,8 @@ def _list_files(promise: Promise) -> None:
         return
     names = {shard_name(index, manifest.num_shards) for index in promise.entries}
     left_over = [*sorted(present - names), *(f"{STATE}/{name}" for name in sorted(ledgers - expected_ledgers))]
-    promise.faults += [f"{name}: not in the manifest, a left-over" for name in left_over]
+    unexplained = [name for name in left_over if not manifest.leaves(name)]
+    promise.faults += [f"{name}: not in the manifest, a left-over" for name in unexplained]
 
 
 def _rules(manifest: Manifest, index: int, ledger_uri: str) -> Rules:

@@ -34,6 +34,7 @@ __all__ = [
     "is_staged",
     "join",
     "ledger_name",
+    "of_number",
     "shard_index",
     "shard_name",
 ]
@@ -93,6 +94,12 @@ def shard_index(name: str) -> int:
 def is_ledger(name: str) -> bool:
     """Whether a file's name (without its directory) is that of a ledger of any number of shards."""
     return _LEDGER.fullmatch(name) is not None
+
+
+def of_number(name: str, num_shards: int) -> bool:
+    """Whether a file's name, with its directory or without, is that of a shard or ledger of so many shards."""
+    found = _SHARD.fullmatch(basename(name)) or _LEDGER.fullmatch(basename(name))
+    return found is not None and int(found[2]) == num_shards
 
 
 def is_staged(name: str) -> bool:

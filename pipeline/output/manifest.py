@@ -15,7 +15,7 @@ from typing import Any
 
 from pipeline import storage
 from pipeline.extras import DISTRIBUTION
-from pipeline.output.layout import MANIFEST, STAGED, OutputError, is_shard, is_staged, join
+from pipeline.output.layout import MANIFEST, STAGED, OutputError, is_shard, is_staged, join, of_number
 from pipeline.settings import Job
 from pipeline.types import ShardEntry, StagedShard
 
@@ -57,6 +57,8 @@ class Manifest:
       complete: True when every clip of the last finished run is accounted for and every shard is there.
       pending: shards of a commit that was begun; each file is the old or the new one until the next run finishes it.
       clearing: an overwrite was begun: files that the manifest does not name are left-overs.
+      resharding: a change of the number of shards was begun (`pipeline.output.resharding`): shards of this other number
+        are left-overs, whether it was to be or has been; 0: none was.
       run: what changes no bytes: times, versions, processor, engine.
     """
 
@@ -67,6 +69,7 @@ class Manifest:
     complete: bool = False
     pending: tuple[Pending, ...] = ()
     clearing: bool = False
+    resharding: int = 0
     run: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -88,6 +91,10 @@ class Manifest:
         """Skipped clips by reason, most frequent first."""
         return _summed(entry.skips for entry in self.shards)
 
+    def leaves(self, name: str) -> bool:
+        """Whether a shard or ledger, by its name, is left over from a change of the number of shards."""
+        return bool(self.resharding) and of_number(name, self.resharding)
+
     def to_json(self) -> bytes:
         content = {
             "format_version": FORMAT_VERSION,
@@ -105,6 +112,8 @@ class Manifest:
             content["pending"] = [asdict(item) for item in self.pending]
         if self.clearing:
             content["clearing"] = True
+        if self.resharding:
+            content["resharding"] = self.resharding
         return json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n"
 
 
@@ -131,6 +140,7 @@ def from_json(data: bytes, name: str) -> Manifest:
             complete=content["complete"],
             pending=tuple(Pending(ShardEntry(**item["entry"]), item["staged"]) for item in content.get("pending", ())),
             clearing=content.get("clearing", False),
+            resharding=content.get("resharding", 0),
             run=content["run"],
         )
         _expect_own_names(found, name)
@@ -140,6 +150,9 @@ def from_json(data: bytes, name: str) -> Manifest:
 
 
 def _expect_own_names(manifest: Manifest, name: str) -> None:
+    other = manifest.resharding
+    if type(other) is not int or other < 0 or other == manifest.num_shards:
+        raise OutputError(f"{name} gives {other!r} as another number of shards than {manifest.num_shards}", _REMEDY)
     for entry in (*manifest.shards, *(item.entry for item in manifest.pending)):
         if not is_shard(entry.name):
             raise OutputError(f"{name} names a shard {entry.name!r}, which is no record file of an output", _REMEDY)

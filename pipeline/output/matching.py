@@ -85,6 +85,11 @@ def matching(pattern: str, incomplete: Incomplete = "refuse") -> Matched:
         manifest = _manifest(folder)
         if manifest is None or named is None:
             continue
+        for name in [name for name in sizes if manifest.leaves(name)]:
+            del sizes[name], found[join(folder, name)]
+        if not found:
+            what = f"{pattern}: these shards are left over from a change of their number that has not ended"
+            raise IncompleteError(what, f"Name those of {manifest.num_shards} shards; {_USE}")
         expect_whole(folder, manifest, sizes, lambda name, of=folder: named(join(of, name)))  # type: ignore[misc]
         promised.update({join(folder, entry.name): entry for entry in manifest.shards if entry.name in sizes})
     return Matched(pattern, tuple(sorted(found)), promised)
@@ -126,7 +131,7 @@ def expect_whole(
         if name in promised and size != promised[name]:
             found = f"{join(folder, name)} has {size:,} bytes, {promised[name]:,} in {MANIFEST}"
             raise IncompleteError(found, _RESTORE)
-    if extra := [name for name in sizes if name not in promised]:
+    if extra := [name for name in sizes if name not in promised and not manifest.leaves(name)]:
         found = f"{here} holds shards that are not in {MANIFEST}, left over from another data set: {_listed(extra)}"
         raise IncompleteError(found, f"Remove what does not belong there, or name the other files; {_USE}")
 

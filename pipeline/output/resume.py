@@ -27,6 +27,7 @@ from pipeline.output.layout import (
     is_ledger,
     is_shard,
     join,
+    of_number,
 )
 from pipeline.output.manifest import Manifest
 from pipeline.settings import Job
@@ -158,16 +159,28 @@ def recover(directory: str) -> OpenedOutput | None:
             possible = _without_unfinishable(directory, found)
             found = finish_pending(directory, possible, complete=len(possible.pending) == pending)
         found, lost = _without_lost(directory, found)
-        if lost or found.clearing:
-            clearing, found = found.clearing, replace(found, clearing=False)
-            if clearing:  # what is left is of the data set that was to be replaced
-                held.remove_all(directory)
-            _remove_unnamed(directory, found, all_numbers=clearing)
-            write_failures(directory, found)
-            manifests.write(directory, found)
-        _remove_unnamed(directory, found, all_numbers=False)
-        remove_staged(directory)
-        return OpenedOutput(found, pending, lost)
+        return OpenedOutput(tidied(directory, found, changed=bool(lost)), pending, lost)
+
+
+def tidied(directory: str, manifest: Manifest, changed: bool = False) -> Manifest:
+    """Removes what an overwrite or a change of the number of shards has left, drafts, plans and what is staged.
+
+    May be repeated from its start at any point. The output has to be locked.
+
+    Args:
+      directory: the output.
+      manifest: what it holds.
+      changed: it has to be written in any case.
+    """
+    done = replace(manifest, clearing=False, resharding=0)
+    if manifest.clearing:  # what is left is of the data set that was to be replaced
+        held.remove_all(directory)
+    _remove_unnamed(directory, manifest, all_numbers=manifest.clearing)
+    if changed or done != manifest:
+        write_failures(directory, done)
+        manifests.write(directory, done)
+    remove_staged(directory)
+    return done
 
 
 def _without_unfinishable(directory: str, manifest: Manifest) -> Manifest:
@@ -201,12 +214,13 @@ def _without_lost(directory: str, manifest: Manifest) -> tuple[Manifest, tuple[s
 
 
 def _remove_unnamed(directory: str, manifest: Manifest, all_numbers: bool) -> None:
-    """Removes record files and ledgers that the manifest does not name: of its number of shards, or of any."""
+    """Removes record files and ledgers that the manifest does not name: of its numbers of shards, or of any."""
     named = {name for e in manifest.shards for name in (e.name, basename(shard_uris("", manifest, e.index)[1]))}
-    ending = f"-of-{manifest.num_shards:05d}."
+    numbers = (manifest.num_shards, manifest.resharding)
     for place, ours in ((directory, is_shard), (join(directory, STATE), is_ledger)):
         found = [name for name in files_in(place) if ours(name) and name not in named]
-        each(directory, storage.delete, [join(place, name) for name in found if all_numbers or ending in name])
+        gone = [name for name in found if all_numbers or any(of_number(name, number) for number in numbers)]
+        each(directory, storage.delete, [join(place, name) for name in gone])
         _remove_drafts(place)
     if all_numbers:
         history = [join(STATE, name) for name in files_in(join(directory, STATE)) if is_history(name)]

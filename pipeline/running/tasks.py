@@ -137,7 +137,7 @@ def _claim(job: Job, task: Task, execution: Execution) -> Iterator[Manifest]:
     directory = job.output.directory
     while True:
         found = resume.inspect(directory, job)
-        if found is None or found.pending or found.clearing:
+        if found is None or found.pending or found.clearing or found.resharding:
             # Tasks that hold locks now are at their end, or others that have just begun the output.
             opening = _lock(lambda: Lock(directory, role=OPENING), waits=lambda busy: busy.role != RUN)
             if opening:
