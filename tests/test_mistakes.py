@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from pipeline import fit_pca, parquet, predict, run, train
+from pipeline import fit_pca, parquet, predict, reshard, run, train
 from pipeline.cli import verify
 from pipeline.output import provenance
 from pipeline.output.lock import Lock
@@ -34,6 +34,7 @@ PROGRAMS: dict[str, Callable[[list[str]], int]] = {
     "predict": predict.main,
     "fit_pca": fit_pca.main,
     "parquet": parquet.main,
+    "reshard": reshard.main,
 }
 
 HEADER = "# a\n# b\n# YTID, start_seconds, end_seconds, positive_labels\n"
@@ -293,6 +294,22 @@ MISTAKES = {
         "begun/manifest.json: the data set is not complete: 1 of 1 shards and 3 clips are there so far",
         "Run the command that makes the data set again, which finishes it; to read what is there, --incomplete use "
         '(in Python: incomplete="use").',
+    ),
+    "shards of a run that was interrupted": Mistake(
+        "reshard begun --num_shards 2",
+        "HERE/begun is not finished: 1 of 1 shards are there so far",
+        "Run the command that makes the data set to its end, then change the number of shards.",
+    ),
+    "shards of nothing": Mistake(
+        "reshard audio --num_shards 2",
+        "there is no HERE/audio/manifest.json",
+        "Name the folder of a data set.",
+    ),
+    "shards without a number": Mistake(
+        "reshard made --num_shards many",
+        "--num_shards: 'many' is not a whole number of 1 or more, nor auto",
+        "It is --num_shards N|auto: number of record files; auto: as for a new data set of its clips, 1,000 clips or "
+        "256 MB of audio each.",
     ),
     "records that were cut": Mistake(
         "predict --model model_of_all --input 'cut/*.tfrecord'",

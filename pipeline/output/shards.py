@@ -44,8 +44,8 @@ def write_shard(output: Output, index: int, pieces: Iterable[Piece], attempt: st
     with explained(output.directory, f"writing shard {index}"):
         storage.mkdirs(join(output.directory, STAGED))
         try:
-            new = merged.results(output.directory, refs, failures)
-            return _stage(output, index, base, new, dropped, staged)
+            results = merged.results(output.directory, refs, failures)
+            return _merged(output, index, base, results, dropped, staged)
         except Exception:
             for suffix in (".tfrecord", ".jsonl"):
                 with suppress(Exception):
@@ -53,7 +53,7 @@ def write_shard(output: Output, index: int, pieces: Iterable[Piece], attempt: st
             raise
 
 
-def _stage(
+def _merged(
     output: Output,
     index: int,
     base: ShardEntry | None,
@@ -69,17 +69,23 @@ def _stage(
             unequal += result.unequal_rows
             yield result.entry, _serialize(result, output)
 
+    entry = stage(output, index, staged, merge(committed(output, base) if base else (), new(), dropped))
+    return StagedShard(entry, staged, base.ledger_sha256 if base else "", unequal)
+
+
+def stage(output: Output, index: int, staged: str, items: Iterable[Item]) -> ShardEntry:
+    """A shard's clips by key -> its files, staged under a name, and what the manifest will say of them."""
     tally = ledger.LedgerSums()
     with (
         storage.open_write(join(output.directory, f"{staged}.tfrecord")) as data_file,
         storage.open_write(join(output.directory, f"{staged}.jsonl")) as ledger_file,
     ):
         data = _HashedWriter(data_file)
-        for entry, record in merge(_base_items(output, base) if base else (), new(), dropped):
+        for entry, record in items:
             if record is not None:
                 data.write(frame(record))
             ledger_file.write(tally.add(entry))
-    entry_of_shard = ShardEntry(
+    return ShardEntry(
         index=index,
         name=shard_name(index, output.num_shards),
         bytes=data.size,
@@ -87,7 +93,6 @@ def _stage(
         ledger_sha256=tally.sha256,
         **tally.sums(),
     )
-    return StagedShard(entry_of_shard, staged, base.ledger_sha256 if base else "", unequal)
 
 
 def merge(old: Iterable[Item], new: Iterable[Item], dropped: Collection[ClipKey] = ()) -> Iterator[Item]:
@@ -117,7 +122,7 @@ def _serialize(result: ClipResult, output: Output) -> bytes | None:
     )
 
 
-def _base_items(output: Output, base: ShardEntry) -> Iterator[Item]:
+def committed(output: Output, base: ShardEntry) -> Iterator[Item]:
     """A committed shard -> its clips, streamed from both its files, which have to be those of the manifest.
 
     Raises:
@@ -139,8 +144,10 @@ def _base_items(output: Output, base: ShardEntry) -> Iterator[Item]:
                 raise _damaged(data_uri, "holds more records than its ledger")
         except StopIteration:
             raise _damaged(data_uri, "holds fewer records than its ledger") from None
-        except (records.RecordError, ValueError) as error:
-            raise _damaged(data_uri, str(error)) from None
+        except records.RecordError as error:
+            raise _damaged(data_uri, str(error).removeprefix(f"{data_uri}: ")) from None
+        except ValueError as error:
+            raise _damaged(ledger_uri, str(error)) from None
     for uri, file, promised in ((data_uri, data, base.sha256), (ledger_uri, lines, base.ledger_sha256)):
         if file.sha256.hexdigest() != promised:
             raise _damaged(uri, "is not the file that the manifest names")

@@ -1,0 +1,7 @@
+"""`python -m pipeline.reshard`: a finished data set in another number of shards."""
+
+from pipeline.cli import ending
+from pipeline.cli.reshard import main
+
+if __name__ == "__main__":
+    ending.run(main)
