@@ -53,9 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(flags: argparse.Namespace, beam_flags: list[str]) -> int:
     # Heavy imports come after the flags were found to be sound.
-    from pipeline.cli import quiet
+    from pipeline.cli import quiet, summary
     from pipeline.output import resume
-    from pipeline.running import garbage
+    from pipeline.running import garbage, resolve
     from pipeline.running.engines import preflight, runners
 
     started = time.monotonic()
@@ -72,6 +72,8 @@ def _run(flags: argparse.Namespace, beam_flags: list[str]) -> int:
     job = from_flags.job_of(flags, found, engine)
     with from_flags.about("--output"):
         before = resume.inspect(job.output.directory, job, flags.overwrite)
+    if before and (fitting := resolve.fitting_num_shards(found, before.num_shards)):
+        print(summary.crowded(job.output.directory, before.num_shards, fitting), file=sys.stderr)
     if not engine.local:
         _announce(engine, job, found, flags.piece_seconds)
     if flags.task:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping
 
 from pipeline import storage
@@ -79,6 +80,15 @@ def recovered(opened: OpenedOutput, work: Work) -> Iterator[str]:
     if opened.lost:
         names = ", ".join(opened.lost[:3]) + (f" and {len(opened.lost) - 3} more" if len(opened.lost) > 3 else "")
         yield f"Missing or damaged in the output: {names}. Their clips are computed again."
+
+
+def crowded(directory: str, num_shards: int, fitting: int) -> str:
+    """An output whose shards hold ten times what they are meant to -> a line that says how to have more of them."""
+    change = f"python -m pipeline.reshard {shlex.quote(directory)} --num_shards auto"
+    return (
+        f"warning: {_shards(num_shards)} for so many clips: after this run, {change} makes {fitting:,} of them, "
+        "without embedding anything"
+    )
 
 
 def top_failures(directory: str, counts: Mapping[str, int], most: int = 3) -> Iterator[str]:

@@ -12,6 +12,9 @@ from pipeline.running.engines.runners import Engine, cores_a_worker
 from pipeline.settings import Decoding, Job, Model, Output
 from pipeline.types import Corpus
 
+CROWDED = 10
+"""Times the clips or bytes that a shard is meant to hold (`plan.default_num_shards`)."""
+
 
 def resolve_model(model: Model, engine: Engine) -> Model:
     """The model with its weights found and verified, and as many threads as a worker has cores, if that is open.
@@ -40,9 +43,23 @@ def resolve_output(output: Output, corpus: Corpus, overwrite: bool = False) -> O
     if output.num_shards:
         return replace(output, directory=directory)
     before = None if overwrite else manifest.read(directory)
+    return replace(output, directory=directory, num_shards=before.num_shards if before else default_num_shards(corpus))
+
+
+def default_num_shards(corpus: Corpus) -> int:
+    """The number of shards that a new output of a corpus has."""
     size = sum(map(plan.cost_bytes, corpus.clips))
-    shards = before.num_shards if before else plan.default_num_shards(len(corpus.clips) + len(corpus.failures), size)
-    return replace(output, directory=directory, num_shards=shards)
+    return plan.default_num_shards(len(corpus.clips) + len(corpus.failures), size)
+
+
+def fitting_num_shards(corpus: Corpus, num_shards: int) -> int:
+    """How many shards a corpus would rather have, where so many would each hold `CROWDED` times what is meant; else 0.
+
+    An output that began small has one shard, however far it grows: a changed clip then rewrites all of it, and one
+    process alone writes it.
+    """
+    wanted = default_num_shards(corpus)
+    return wanted if wanted >= CROWDED * num_shards else 0
 
 
 def resolve(job: Job, corpus: Corpus, engine: Engine, overwrite: bool = False) -> Job:
