@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import shutil
 import signal
 import time
 from contextlib import suppress
-from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from pipeline.cli.options import parse
 from pipeline.errors import FlagError
 from pipeline.output.lock import Lock
 from pipeline.output.tasks import Task
+from pipeline.output.tasks import share_of as task_of
 from pipeline.running import tasks
 from tests import outputs
 from tests.command import STANDIN, failures, manifest
@@ -39,9 +40,19 @@ def make(folder: Path, numbers: range, seed: int = 0) -> None:
         soundfile.write(folder / f"{number:03d}.wav", noise, 16000)
 
 
+def shared(folder: Path, numbers: range) -> Path:
+    """A folder by whose name each of two tasks, and of three, has some of the clips: shares go by a hash of paths."""
+    for attempt in itertools.count():
+        found = folder / f"audio{attempt}"
+        paths = [str(found / f"{number:03d}.wav") for number in numbers]
+        if all(len({task_of(path, count) for path in paths}) == count for count in (2, 3)):
+            return found
+    raise AssertionError
+
+
 @pytest.fixture(scope="module")
 def audio(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("audio")
+    folder = shared(tmp_path_factory.mktemp("audio"), range(CLIPS))
     make(folder, range(CLIPS))
     (folder / "broken.wav").write_bytes(b"no audio")
     return folder
@@ -84,7 +95,7 @@ def test_tasks_in_any_order_write_what_one_run_writes(
     audio: Path, tmp_path: Path, embed_here: Embed, full: bool
 ) -> None:
     whole = whole_run(embed_here, audio, tmp_path / "whole")
-    for order in permutations(range(3)) if full else [(2, 0, 1)]:
+    for order in itertools.permutations(range(3)) if full else [(2, 0, 1)]:
         output = tmp_path / "".join(map(str, order))
         for position, index in enumerate(order):
             done = embed_here(output, "--input", audio, *FLAGS, "--task", f"{index}/3")
@@ -152,7 +163,7 @@ def test_a_plain_run_takes_over_what_tasks_computed(audio: Path, tmp_path: Path,
 
 
 def test_growth_retry_and_prune(tmp_path: Path, embed_here: Embed) -> None:
-    audio, output = tmp_path / "audio", tmp_path / "out"
+    audio, output = shared(tmp_path, range(8)), tmp_path / "out"
     make(audio, range(8))
     (audio / "broken.wav").write_bytes(b"no audio")
     whole_run(embed_here, audio, output)
@@ -172,7 +183,7 @@ def test_growth_retry_and_prune(tmp_path: Path, embed_here: Embed) -> None:
 
 
 def test_a_task_that_found_less_commits_nothing(tmp_path: Path, embed_here: Embed) -> None:
-    audio, output = tmp_path / "audio", tmp_path / "out"
+    audio, output = shared(tmp_path, range(8)), tmp_path / "out"
     make(audio, range(8))
     for index in (0, 1):
         assert embed_here(output, "--input", audio, *FLAGS, "--task", f"{index}/3").status == 0
@@ -192,10 +203,12 @@ def test_a_task_that_found_less_commits_nothing(tmp_path: Path, embed_here: Embe
 
 
 def test_a_corpus_that_grows_during_an_array(tmp_path: Path, embed_here: Embed) -> None:
-    audio, output = tmp_path / "audio", tmp_path / "out"
+    audio, output = shared(tmp_path, range(8)), tmp_path / "out"
     make(audio, range(8))
     assert embed_here(output, "--input", audio, *FLAGS, "--task", "0/2").status == 0
-    make(audio, range(8, 14))
+    more = [number for number in range(8, 40) if Task(0, 2).owns(str(audio / f"{number:03d}.wav"))][:3]
+    for number in more:
+        make(audio, range(number, number + 1))
     done = embed_here(output, "--input", audio, *FLAGS, "--task", "1/2")
     assert done.status == 0
     assert not list(output.glob("embeddings-*"))  # there is more in task 0's share now
