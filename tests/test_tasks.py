@@ -21,8 +21,8 @@ from pipeline.cli.options import parse
 from pipeline.errors import FlagError
 from pipeline.output.lock import Lock
 from pipeline.output.tasks import Task
-from pipeline.output.tasks import share_of as task_of
 from pipeline.running import tasks
+from pipeline.types import Clip
 from tests import outputs
 from tests.command import STANDIN, failures, manifest
 from tests.faults import Faults, Killed
@@ -40,19 +40,9 @@ def make(folder: Path, numbers: range, seed: int = 0) -> None:
         soundfile.write(folder / f"{number:03d}.wav", noise, 16000)
 
 
-def shared(folder: Path, numbers: range) -> Path:
-    """A folder by whose name each of two tasks, and of three, has some of the clips: shares go by a hash of paths."""
-    for attempt in itertools.count():
-        found = folder / f"audio{attempt}"
-        paths = [str(found / f"{number:03d}.wav") for number in numbers]
-        if all(len({task_of(path, count) for path in paths}) == count for count in (2, 3)):
-            return found
-    raise AssertionError
-
-
 @pytest.fixture(scope="module")
 def audio(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = shared(tmp_path_factory.mktemp("audio"), range(CLIPS))
+    folder = tmp_path_factory.mktemp("audio")
     make(folder, range(CLIPS))
     (folder / "broken.wav").write_bytes(b"no audio")
     return folder
@@ -60,7 +50,7 @@ def audio(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def share_of(folder: Path, task: Task) -> list[str]:
     """Ids of the clips that a task computes."""
-    return [path.stem for path in sorted(folder.iterdir()) if task.owns(str(path))]
+    return [path.stem for path in sorted(folder.iterdir()) if task.owns(Clip(path.stem, str(path)))]
 
 
 def missing(folder: Path, *tasks: str) -> str:
@@ -163,7 +153,7 @@ def test_a_plain_run_takes_over_what_tasks_computed(audio: Path, tmp_path: Path,
 
 
 def test_growth_retry_and_prune(tmp_path: Path, embed_here: Embed) -> None:
-    audio, output = shared(tmp_path, range(8)), tmp_path / "out"
+    audio, output = tmp_path / "audio", tmp_path / "out"
     make(audio, range(8))
     (audio / "broken.wav").write_bytes(b"no audio")
     whole_run(embed_here, audio, output)
@@ -183,7 +173,7 @@ def test_growth_retry_and_prune(tmp_path: Path, embed_here: Embed) -> None:
 
 
 def test_a_task_that_found_less_commits_nothing(tmp_path: Path, embed_here: Embed) -> None:
-    audio, output = shared(tmp_path, range(8)), tmp_path / "out"
+    audio, output = tmp_path / "audio", tmp_path / "out"
     make(audio, range(8))
     for index in (0, 1):
         assert embed_here(output, "--input", audio, *FLAGS, "--task", f"{index}/3").status == 0
@@ -203,10 +193,10 @@ def test_a_task_that_found_less_commits_nothing(tmp_path: Path, embed_here: Embe
 
 
 def test_a_corpus_that_grows_during_an_array(tmp_path: Path, embed_here: Embed) -> None:
-    audio, output = shared(tmp_path, range(8)), tmp_path / "out"
+    audio, output = tmp_path / "audio", tmp_path / "out"
     make(audio, range(8))
     assert embed_here(output, "--input", audio, *FLAGS, "--task", "0/2").status == 0
-    more = [number for number in range(8, 40) if Task(0, 2).owns(str(audio / f"{number:03d}.wav"))][:3]
+    more = [number for number in range(8, 40) if Task(0, 2).owns(Clip(f"{number:03d}", ""))][:3]
     for number in more:
         make(audio, range(number, number + 1))
     done = embed_here(output, "--input", audio, *FLAGS, "--task", "1/2")

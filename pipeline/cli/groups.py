@@ -174,7 +174,7 @@ def add_running(group: Any) -> None:
         "--task",
         type=task,
         metavar="I/N",
-        help="compute share I (from 0) of N of the recordings, of an output that N commands share; the last one done "
+        help="compute share I (from 0) of N of the clips, of an output that N commands share; the last one done "
         "commits all, as does --task finish (default: the whole output)",
     )
     group.add_argument(

@@ -1,10 +1,12 @@
-"""`--task I/N`: which recordings one of N independent commands computes."""
+"""`--task I/N`: which clips one of N independent commands computes."""
 
 from __future__ import annotations
 
 import hashlib
 import math
 from dataclasses import dataclass
+
+from pipeline.types import Clip
 
 
 @dataclass(frozen=True, order=True)
@@ -22,12 +24,12 @@ class Task:
     def __str__(self) -> str:
         return f"{self.index}/{self.count}"
 
-    def owns(self, uri: str) -> bool:
-        """Whether the task computes the clips of a recording."""
-        return share_of(uri, self.count) == self.index
+    def owns(self, clip: Clip) -> bool:
+        """Whether the task computes a clip."""
+        return share_of(clip, self.count) == self.index
 
     def overlaps(self, other: Task) -> bool:
-        """Whether some recording would be both tasks'.
+        """Whether some clip would be both tasks'.
 
         >>> Task(0, 2).overlaps(Task(2, 4)), Task(0, 2).overlaps(Task(1, 4)), Task(0, 2).overlaps(Task(1, 3))
         (True, False, True)
@@ -35,11 +37,14 @@ class Task:
         return (self.index - other.index) % math.gcd(self.count, other.count) == 0
 
 
-def share_of(uri: str, count: int) -> int:
-    """A recording's path or URI -> the index of its task of `count`: by a hash, so that all clips of it are one task's.
+def share_of(clip: Clip, count: int) -> int:
+    """A clip -> the index of its task of `count`: by a hash of its id, or, if it is cut out of a file, of that.
 
-    >>> share_of("dog/1-100032-A.wav", 3)
-    0
+    So a recording is decoded by one task for all its clips, and where whole files are mounted does not matter.
+
+    >>> share_of(Clip("dog/1-100032-A", "esc10/dog/1-100032-A.wav"), 3)
+    1
     """
-    digest = hashlib.sha256(uri.encode("utf-8", "surrogatepass")).digest()
-    return int.from_bytes(digest[:8], "big") % count
+    name = clip.uri if clip.cut else clip.id
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[-8:], "big") % count

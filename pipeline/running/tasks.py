@@ -1,6 +1,6 @@
 """`--task I/N`: one of several commands that share an output without talking to each other.
 
-A task is a run over its share of the recordings that leaves row files and commits nothing. Whichever command finds that
+A task is a run over its share of the clips that leaves row files and commits nothing. Whichever command finds that
 nothing is left to compute makes the shards from all row files and commits them.
 """
 
@@ -87,8 +87,8 @@ def compute(corpus: Corpus, job: Job, task: Task, execution: Execution, update: 
                 execution.log.end(sums_of(done), seen.idle_s(), result)
         with begun():
             left = _work(corpus, job, update)[0].clips
-        missing = Counter(Task(share_of(clip.uri, task.count), task.count) for clip in left)
-    kept = sum(task.owns(clip.uri) for clip in corpus.clips) - len(own.clips)
+        missing = Counter(Task(share_of(clip, task.count), task.count) for clip in left)
+    kept = sum(task.owns(clip) for clip in corpus.clips) - len(own.clips)
     return Part(done.clips, done.failed, done.audio_s, kept, dict(sorted(missing.items())))
 
 
@@ -171,8 +171,8 @@ def _work(corpus: Corpus, job: Job, update: Update) -> tuple[Work, Files]:
 
 def _own(work: Work, task: Task) -> Work:
     """A task's share of the work."""
-    clips = Packed(clip for clip in work.clips if task.owns(clip.uri))
-    partly = {key: known for key, known in work.partly.items() if task.owns(known.clip.uri)}
+    clips = Packed(clip for clip in work.clips if task.owns(clip))
+    partly = {key: known for key, known in work.partly.items() if task.owns(known.clip)}
     return replace(work, clips=clips, failures=(), drops=(), partly=partly)
 
 
@@ -182,7 +182,7 @@ def _missing(work: Work, count: int) -> tuple[str, str]:
     clips = f"{number:,} clip{'s are' if number > 1 else ' is'} missing, such as {some.id}"
     if not count:
         return f"no task has begun: {clips}", "Run --task 0/N to N-1/N first, with N of your choice."
-    shares = sorted({share_of(clip.uri, count) for clip in work.clips})
+    shares = sorted({share_of(clip, count) for clip in work.clips})
     names = ", ".join(f"{share}/{count}" for share in shares[:8])
     names += f" and {len(shares) - 8} more" if len(shares) > 8 else ""
     tasks = f"task{'s' if len(shares) > 1 else ''} {names}"
