@@ -127,7 +127,16 @@ def test_without_flock_the_lock_is_read_back(tmp_path: Path, monkeypatch: pytest
     test_of_many_at_once_one_gets_it(tmp_path)
 
 
-def test_tasks_exclude_each_other_where_a_shard_would_be_both_s(tmp_path: Path) -> None:
+def test_a_job_that_outlives_its_command_commits_unless_somebody_is_at_work(tmp_path: Path) -> None:
+    with Lock(str(tmp_path)) as held:
+        lock.expect(str(tmp_path), held.token)
+    lock.expect(str(tmp_path), held.token)
+    for other in (None, Task(1, 3)):
+        with Lock(str(tmp_path), other), pytest.raises(OutputBusy):
+            lock.expect(str(tmp_path), held.token)
+
+
+def test_tasks_exclude_each_other_where_a_recording_would_be_both_s(tmp_path: Path) -> None:
     with Lock(str(tmp_path), Task(0, 3)), Lock(str(tmp_path), Task(1, 3)):
         for rival in (Task(1, 3), Task(4, 6), Task(0, 2)):
             with pytest.raises(OutputBusy, match=r"\(task [01]/3\)"):

@@ -1,7 +1,7 @@
 """One run at a time in an output: a lock file that says who holds it, and that dies with its holder.
 
-Tasks of an array (`--task I/N`) hold locks of their own: they exclude each other where a shard would be both's, and
-whole runs; a run excludes all.
+Tasks of an array (`--task I/N`) hold locks of their own: they exclude each other where a recording would be
+both's, and whole runs; a run excludes all.
 
 Exclusive on local file systems: taken, renewed and released under `flock` of the state directory. On object stores the
 lock is written on the condition that there is none, or, to renew it or take a dead holder's over, that it is still what
@@ -207,15 +207,18 @@ class Lock:
 
 
 def expect(directory: str, token: str) -> None:
-    """Raises OutputBusy if somebody holds the output by another lock than that one; to be called before a commit.
+    """Raises OutputBusy if somebody holds the output, or a task's share, by another lock than that one.
 
-    A job goes on after its command was killed, and may commit, unless another command has taken the output over.
+    To be called before a commit. A job goes on after its command was killed, and may commit, unless another command has
+    taken the output over, or tasks of an array are at work, whose rows and plans a commit would remove.
     """
-    uri = join(directory, f"{STATE}/lock.json")
+    state = join(directory, STATE)
     with explained(directory, "reading the lock"):
-        holder, _ = _read(uri)
-    if holder is not None and holder.token != token and holder.alive():
-        raise _busy(directory, holder, uri)
+        names = ["lock.json", *filter(_TASK_LOCK.fullmatch, files_in(state, "task-"))]
+        found = [(uri, _read(uri)[0]) for uri in (join(state, name) for name in names)]
+    for uri, holder in found:
+        if holder is not None and holder.token != token and holder.alive():
+            raise _busy(directory, holder, uri)
 
 
 def _read(uri: str) -> tuple[Holder | None, str | None]:
