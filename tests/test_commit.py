@@ -221,6 +221,16 @@ def test_a_result_that_does_not_build_on_the_output_is_refused(tmp_path: Path) -
         commit.finish(str(tmp_path), stale)
 
 
+def test_a_result_of_settings_that_were_replaced_is_refused(tmp_path: Path) -> None:
+    job, other = outputs.job(tmp_path), outputs.job(tmp_path, embeddings="raw")
+    before = resume.start(str(tmp_path), job).manifest
+    resume.start(str(tmp_path), other, overwrite=True)  # killed, and the first job's workers go on
+    late = outputs.stage(job, before, OLD)
+    with pytest.raises(OutputError, match="does not build on what the output holds now"):
+        commit.finish(str(tmp_path), late, len(OLD))
+    assert not list(tmp_path.glob("embeddings-*"))
+
+
 def test_a_commit_that_an_engine_tries_again_is_done_once(tmp_path: Path) -> None:
     job = outputs.job(tmp_path)
     manifest = outputs.write(job, OLD)

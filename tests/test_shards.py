@@ -96,7 +96,8 @@ def test_a_failed_clip_that_had_a_record_loses_it(tmp_path: Path) -> None:
     job = outputs.job(tmp_path, num_shards=1)
     manifest = outputs.write(job, CLIPS[:3])
     failure = Failure(CLIPS[1], "extract", "truncated", "ends at 0.3 s")
-    commit.finish(str(tmp_path), [shards.write_shard(job.output, 0, [failure, *manifest.shards], "attempt")])
+    attempt = commit.attempt_name(manifest)
+    commit.finish(str(tmp_path), [shards.write_shard(job.output, 0, [failure, *manifest.shards], attempt)])
     assert [record.id for record in read_records(str(tmp_path / "embeddings-*"))] == [CLIPS[0].id, CLIPS[2].id]
     assert '"reason":"truncated"' in (tmp_path / "failures.jsonl").read_text()
 

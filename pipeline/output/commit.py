@@ -143,11 +143,14 @@ def _expect(directory: str) -> Manifest:
 
 
 def _expect_to_fit(directory: str, manifest: Manifest, results: Iterable[StagedShard]) -> None:
-    """Raises OutputError for staged shards that are gone, or that do not build on what is committed now."""
+    """Raises OutputError for staged shards that are gone, of other settings, or not built on what is committed now."""
     committed = {entry.index: entry.ledger_sha256 for entry in manifest.shards}
+    ours = f"{STAGED}/{manifest.fingerprint[:12]}-"
 
     def fits(result: StagedShard) -> bool:
         staged = (join(directory, f"{result.staged}.{suffix}") for suffix in ("tfrecord", "jsonl"))
+        if not result.staged.startswith(ours):  # of a job that goes on though the output was begun again
+            return False
         return committed.get(result.entry.index, "") == result.base_ledger_sha256 and all(map(storage.exists, staged))
 
     every = list(results)
