@@ -9,7 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.corpus import buckets, plan, units
-from pipeline.types import Clip
+from pipeline.output import commit
+from pipeline.output.journal import held
+from pipeline.running import job as jobs
+from pipeline.settings import Update
+from pipeline.types import Clip, Corpus
+from tests import outputs
 from tests.in_process import Embed
 from tests.test_tasks import FLAGS, make, same
 
@@ -52,6 +57,21 @@ def test_requests_are_those_of_one_bucket(count: int, num_shards: int) -> None:
     assert sorted(r.uri + str(len(r.segments)) for unit in whole for r in unit.requests) == sorted(
         r.uri + str(len(r.segments)) for unit in parts for r in unit.requests
     )
+
+
+def test_a_small_corpus_is_compared_with_a_large_output_in_many_buckets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = outputs.job(tmp_path, num_shards=5)
+    manifest = outputs.write(job, map(outputs.clip, range(40)))
+    monkeypatch.setattr(buckets, "CLIPS_OF_A_BUCKET", 8)
+    looked: list[range] = []
+    monkeypatch.setattr("pipeline.running.job.held.look", lambda directory, parts: held.Held())
+    ledger = commit.committed_ledger
+    monkeypatch.setattr(commit, "committed_ledger", lambda *given: [looked.append(given[2]), *ledger(*given)][1:])
+    work = jobs.work_on(job, Corpus((outputs.clip(1), outputs.clip(50))), Update(), held.Files(), manifest)
+    assert (list(work.clips), work.kept, work.gone, work.clips_in) == ([outputs.clip(50)], 40, 39, 41)
+    assert [len(among) for among in looked] == [1] * 5
 
 
 def test_a_corpus_that_grows_in_many_buckets_is_that_of_one(

@@ -38,7 +38,8 @@ def work_on(
     directory, num_shards = job.output.directory, job.output.num_shards
     if manifest is None:
         return compare(corpus, ())
-    number = buckets.number_of(len(corpus.clips) + len(corpus.failures), num_shards)
+    most = max(len(corpus.clips) + len(corpus.failures), int(manifest.totals["clips_in"]))
+    number = buckets.number_of(most, num_shards)
     clips = buckets.by_shard(corpus.clips, lambda clip: clip, num_shards, number)
     failures = buckets.by_shard(corpus.failures, lambda failure: failure.clip, num_shards, number)
 
