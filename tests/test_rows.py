@@ -157,6 +157,12 @@ def test_what_is_of_no_use_goes_and_the_rest_of_its_file_stays(output: str) -> N
     assert rows.names(output) == [parts[0].name]
 
 
+def test_who_took_part_is_named_once(output: str) -> None:
+    for first in range(3):
+        write(output, stretch(first * 10, 10))
+    assert held.files_of(output, FINGERPRINT).made_with == [rows.read_head(output, rows.names(output)[0]).made_with]
+
+
 def test_a_failure_is_done_unless_it_is_to_be_tried_again(output: str) -> None:
     write(output, Failure(DAY, "extract", "timed_out", "slow"))
     work = Work([DAY], (), (), 0, 1)

@@ -78,8 +78,12 @@ class Files:
 
     @property
     def made_with(self) -> list[dict[str, Any]]:
-        """Versions, processors and engines that took part."""
-        return [file.made_with for file in self.files]
+        """Versions, processors and engines that took part, each once."""
+        found: list[dict[str, Any]] = []
+        for file in self.files:
+            if file.made_with not in found:
+                found.append(file.made_with)
+        return found
 
     def parts(self, shards: range) -> list[RowsRef]:
         """What they hold of some shards."""

@@ -59,9 +59,10 @@ def write(found: Corpus, job: Job, engine: Engine, update: Update) -> str:
         attempt = commit.attempt_name(opened.manifest)
         parts = held.settle(directory, job.fingerprint(), job.output.num_shards, there, work.stale, work.damaged)
         plan_parts = jobs.write_plan(job, work, parts, opened.manifest, attempt)
+        end = Commit(work.clips_in, held_lock.token, tuple(there.made_with))
         before = _version(location)
         try:
-            _construct(job, engine, plan_parts, attempt, Commit(work.clips_in, held_lock.token))
+            _construct(job, engine, plan_parts, attempt, end)
         except AttributeError:
             # Beam 2.77 writes the template, then asks for the id of the job that there is not.
             if _version(location) in ("", before):
