@@ -157,8 +157,10 @@ def test_what_a_dead_run_had_staged_is_removed(tmp_path: Path) -> None:
     job, fresh = outputs.job(tmp_path / "a"), outputs.job(tmp_path / "b")
     outputs.stage(job, outputs.write(job, CLIPS[:10]), CLIPS[10:])
     assert list((tmp_path / "a/_state/staged").iterdir())
+    (tmp_path / "a/_state/task-0-of-3.json.0123abcd.tmp").write_bytes(b"")
     resume.start(str(tmp_path / "a"), job)
     assert not list((tmp_path / "a/_state/staged").iterdir())
+    assert not list((tmp_path / "a/_state").glob("*.tmp"))
     outputs.write(job, ())  # from its row files
     outputs.write(fresh, CLIPS)
     assert outputs.content(tmp_path / "a") == outputs.content(tmp_path / "b")
