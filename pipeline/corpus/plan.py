@@ -15,7 +15,7 @@ from vggish_core import params
 
 CLIPS_OF_A_SHARD = 1000
 BYTES_OF_A_SHARD = 256_000_000
-"""A shard is what is rewritten when one of its clips changes, and what is lost with a killed process: it should be
+"""A shard is what is rewritten when one of its clips changes, and computed again when it is damaged: it should be
 minutes of work. 256 MB are 25 minutes of 16-bit stereo at 44.1 kHz or 4.5 hours of MP3 at 128 kbit/s, which two cores
 embed within two minutes."""
 

@@ -4,9 +4,9 @@ While a job runs, its workers leave what they have finished in `_state/rows/`, a
 endings of segments, failures. Whatever ends the job, the next run embeds only what is in no file. Once all of a corpus
 is there, shards are made from these files, and the commit removes them.
 
-A file's name is the job's fingerprint and a hash of the file's content, so a bundle that is tried again writes the same
-file, and foreign ones are never read. The first line is a JSON object: who made the file, and where each shard's clips
-are. Then follow the clips, by shard and key: a JSON line each, and its embeddings as bytes.
+A file's name is the job's fingerprint and a hash of the file's content, so foreign files are never read. A bundle that
+is tried again writes the same rows, in other files. The first line is a JSON object: who made the file, and where each
+shard's clips are. Then follow the clips, by shard and key: a JSON line each, and its embeddings as bytes.
 """
 
 from __future__ import annotations
