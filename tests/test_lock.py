@@ -136,7 +136,7 @@ def test_a_job_that_outlives_its_command_commits_unless_somebody_is_at_work(tmp_
             lock.expect(str(tmp_path), held.token)
 
 
-def test_tasks_exclude_each_other_where_a_recording_would_be_both_s(tmp_path: Path) -> None:
+def test_tasks_exclude_each_other_where_a_clip_would_be_both_s(tmp_path: Path) -> None:
     with Lock(str(tmp_path), Task(0, 3)), Lock(str(tmp_path), Task(1, 3)):
         for rival in (Task(1, 3), Task(4, 6), Task(0, 2)):
             with pytest.raises(OutputBusy, match=r"\(task [01]/3\)"):

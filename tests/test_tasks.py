@@ -19,6 +19,7 @@ from pipeline.checking import verify
 from pipeline.cli import verify as verify_command
 from pipeline.cli.options import parse
 from pipeline.errors import FlagError
+from pipeline.output.journal import held
 from pipeline.output.lock import Lock
 from pipeline.output.tasks import Task
 from pipeline.running import tasks
@@ -182,7 +183,7 @@ def test_a_task_that_found_less_commits_nothing(tmp_path: Path, embed_here: Embe
     for task in ("2/3", "finish"):
         done = embed_here(output, "--input", audio, *FLAGS, "--task", task)
         assert done.status == 2
-        assert f"computed 1 clips that are not among the 7 found now, such as {taken}" in done.err
+        assert f"computed 1 clip that is not among the 7 found now, such as {taken}" in done.err
         assert "run the command once without --task" in done.err.replace("\n", " ")
     done = embed_here(output, "--input", audio, "--num_shards", "4", "--task", "1/2")
     assert "num_shards is 5 in the output, 4 was asked for" in done.err
@@ -190,6 +191,21 @@ def test_a_task_that_found_less_commits_nothing(tmp_path: Path, embed_here: Embe
     (tmp_path / f"{taken}.wav").rename(audio / f"{taken}.wav")
     assert embed_here(output, "--input", audio, *FLAGS, "--task", "finish").status == 0
     same(output, whole_run(embed_here, audio, tmp_path / "fresh"))
+
+
+def test_rows_that_outlive_their_commit_are_no_other_corpus(
+    tmp_path: Path, embed_here: Embed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    audio, output = tmp_path / "audio", tmp_path / "out"
+    make(audio, range(4))
+    with monkeypatch.context() as patch:
+        patch.setattr(held, "remove_all", lambda directory: None)  # as if killed just before
+        whole_run(embed_here, audio, output)
+    (audio / "002.wav").unlink()
+    done = embed_here(output, "--input", audio, *FLAGS, "--task", "0/1")
+    assert done.status == 0, done.err
+    assert "4 clips: 4 written" in done.out
+    assert not list((output / "_state/rows").iterdir())
 
 
 def test_a_corpus_that_grows_during_an_array(tmp_path: Path, embed_here: Embed) -> None:

@@ -138,7 +138,9 @@ def _left(segment: Segment, known: Segment) -> Segment | None:
     """A segment, and what is known of its clip -> the same with what is there of it; None where all is."""
     if (segment.index, segment.count) in known.ended:
         return None
-    return replace(segment, held=known.held)
+    stop = math.inf if segment.examples is None else segment.first_example + segment.examples
+    held = tuple(span for span in known.held if span[0] < stop and segment.first_example < span[1])
+    return replace(segment, held=held)
 
 
 def segments_of(clip: Clip, examples_total: int, segment_examples: int) -> tuple[Segment, ...]:

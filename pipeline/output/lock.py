@@ -1,6 +1,6 @@
 """One run at a time in an output: a lock file that says who holds it, and that dies with its holder.
 
-Tasks of an array (`--task I/N`) hold locks of their own: they exclude each other where a recording would be
+Tasks of an array (`--task I/N`) hold locks of their own: they exclude each other where a clip would be
 both's, and whole runs; a run excludes all.
 
 Exclusive on local file systems: taken, renewed and released under `flock` of the state directory. On object stores the

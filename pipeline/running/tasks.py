@@ -30,7 +30,7 @@ from pipeline.running.engines.watch import counts_of
 from pipeline.running.execution import Execution, begun
 from pipeline.running.progress import sums_of
 from pipeline.settings import Job, Update
-from pipeline.types import Clip, Corpus
+from pipeline.types import Corpus
 
 POLL_S = 0.5
 """Seconds between two looks at what somebody else holds."""
@@ -110,7 +110,7 @@ def finish(corpus: Corpus, job: Job, execution: Execution, update: Update, count
         work, there = _work(corpus, job, update)
         if work.clips:
             raise TasksMissing(*_missing(work, count or _count(directory)))
-        _expect_same_corpus(work, corpus)
+        _expect_same_corpus(directory, work, corpus)
         return embed_corpus.finish(job, work, there, opened.manifest, replace(execution, log=None), lock)
 
 
@@ -198,16 +198,18 @@ def _count(directory: str) -> int:
     return int(numbers[-1]) if numbers else 0
 
 
-def _expect_same_corpus(work: Work, corpus: Corpus) -> None:
-    """Raises CorpusDiffers if row files hold clips that the corpus does not: committing would lose them."""
-    if not work.stale:
-        return
-    strangers: set[Clip] = {clip for clips in work.stale.values() for clip in clips}
-    keys = {clip.key for clip in strangers} - {clip.key for clip in corpus.clips}
+def _expect_same_corpus(directory: str, work: Work, corpus: Corpus) -> None:
+    """Raises CorpusDiffers if row files hold clips that neither the corpus nor a shard does: committing loses them."""
+    keys = {clip.key for clips in work.stale.values() for clip in clips}
     if keys:
+        keys -= {clip.key for clip in corpus.clips}
+    if keys:  # a commit that was killed before it removed them has left the others
+        keys -= {entry.key for entry in commit.committed_ledger(directory) if entry.key in keys}
+    if keys:
+        count = f"{len(keys):,} clip" + ("s that are" if len(keys) > 1 else " that is")
         raise CorpusDiffers(
-            f"tasks of this output computed {len(keys):,} clips that are not among the {len(corpus.clips):,} found "
-            f"now, such as {min(keys)[0]}",
+            f"tasks of this output computed {count} not among the {len(corpus.clips):,} found now, such as "
+            f"{min(keys)[0]}",
             "All tasks need the same inputs and the same flags. To go on with what there is now, run the command once "
             "without --task.",
         )
