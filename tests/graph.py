@@ -24,7 +24,7 @@ from apache_beam.transforms import core, util
 from apache_beam.typehints import typehints
 
 from pipeline.decoding.extract import ExtractDoFn
-from pipeline.running.transforms import EmbedDoFn
+from pipeline.running.steps import EmbedDoFn
 from pipeline.types import DecodeRequest, Failure, Removal, RowsRef, ShardEntry, StagedShard, UnitRef
 
 MAX_ELEMENT_BYTES = 64_000

@@ -90,7 +90,7 @@ def stage(of: Job, manifest: Manifest, clips: Iterable[Clip], drops: Sequence[Cl
 
 def merge(of: Job, manifest: Manifest, parts: Iterable[RowsRef], drops: Sequence[Clip] = ()) -> list[StagedShard]:
     """Parts of row files -> staged shards."""
-    by_shard: dict[int, list[shards.Piece]] = {}
+    by_shard: dict[int, list[shards.ShardInput]] = {}
     for part in parts:
         by_shard.setdefault(part.shard, []).append(part)
     for item in map(Removal, drops):

@@ -33,6 +33,7 @@ from pipeline.embedding import embed, models
 from pipeline.output import shards
 from pipeline.output.layout import OutputError
 from pipeline.output.records import read_records
+from pipeline.running.counts import Counts
 from tests.command import shard_bytes
 from tests.in_process import CHEAP_NETWORK, Embed
 
@@ -167,3 +168,14 @@ def test_the_bytes_stay(audio: Path, tmp_path: Path) -> None:
         for path in sorted((tmp_path / "out").glob("*.tfrecord"))
     }
     assert found == GOLDEN
+
+
+def test_what_an_engine_without_counters_did_is_seen_in_its_output(
+    audio: Path, tmp_path: Path, embed_here: Embed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.running.embed_corpus.counts_of", lambda result: Counts())
+    done = embed_here(tmp_path / "out", "--input", audio, "--max_failures", "100%")
+    assert done.status == 0, done.err
+    assert " embedded in " in done.out
+    assert "nothing to compute" not in done.out
+    assert "nothing to compute" in embed_here(tmp_path / "out", "--input", audio, "--max_failures", "100%").out

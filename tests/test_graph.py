@@ -16,9 +16,10 @@ from pipeline.corpus import plan, plan_file, units
 from pipeline.embedding import embed, models
 from pipeline.output import commit, resume
 from pipeline.output.journal.writer import RowPlace
-from pipeline.output.shards import Piece
+from pipeline.output.shards import ShardInput
 from pipeline.running import transforms
 from pipeline.running.engines import runners
+from pipeline.running.steps import WriteRowsDoFn
 from pipeline.settings import Job
 from pipeline.types import Clip, DecodeRequest, ExampleBlock, Failure, Removal, RowsRef, StagedShard, UnitRef
 from tests import graph, outputs
@@ -90,7 +91,7 @@ def shuffled_examples(root: Any, parts: Any, job: Job, attempt: str, rows: RowPl
         | "Extract" >> beam.ParDo(transforms.ExtractDoFn(job.front_end, job.decoding))
         | "Shuffle" >> beam.Reshuffle()
         | transforms.EmbedExamples(job.model)
-        | "Write rows" >> beam.ParDo(transforms.WriteRowsDoFn(rows)).with_output_types(Piece)
+        | "Write rows" >> beam.ParDo(WriteRowsDoFn(rows)).with_output_types(ShardInput)
         | transforms.WriteShards(job.output, attempt)
         | transforms.CommitShards(job.output, end)
     )
@@ -105,7 +106,7 @@ def hinted_network(root: Any, parts: Any, job: Job, attempt: str, rows: RowPlace
         | beam.FlatMap(plan_file.read).with_output_types(plan_file.Item)
         | transforms.ExtractExamples(job.front_end, job.decoding)
         | embed_examples
-        | "Write rows" >> beam.ParDo(transforms.WriteRowsDoFn(rows)).with_output_types(Piece)
+        | "Write rows" >> beam.ParDo(WriteRowsDoFn(rows)).with_output_types(ShardInput)
         | transforms.WriteShards(job.output, attempt)
     )
 

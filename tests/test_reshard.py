@@ -251,7 +251,6 @@ def test_storage_that_fails_at_any_operation_is_a_clear_error_and_changes_nothin
 
 SCRIPT = """
 import sys
-from pipeline.output.records import to_sequence_example, write_tfrecord
 from pipeline.output.resharding import change
 for number in range(10_000):
     change.reshard(sys.argv[1], number % 2 + 2)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.checking import verify
-from pipeline.output import commit, manifest, resume
+from pipeline.output import commit, made_with, manifest, resume
 from pipeline.output.layout import OutputError
 from pipeline.settings import FrontEnd
 from tests import outputs
@@ -184,7 +184,7 @@ def test_versions_that_changed_between_runs_are_all_named(tmp_path: Path, monkey
     job = outputs.job(tmp_path)
     outputs.write(job, CLIPS[:5])
     first = json.loads((tmp_path / "manifest.json").read_text())["run"]
-    monkeypatch.setattr(manifest, "versions", lambda: {"python": "9.9"})
+    monkeypatch.setattr(made_with, "versions", lambda: {"python": "9.9"})
     for _ in range(2):
         outputs.write(job, CLIPS[5:10])
     run = json.loads((tmp_path / "manifest.json").read_text())["run"]

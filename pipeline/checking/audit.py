@@ -22,7 +22,8 @@ from pipeline.machine import cores
 from pipeline.output import assemble, ledger, records
 from pipeline.output.layout import OutputError, join, ledger_name, shard_name
 from pipeline.output.ledger import LedgerEntry
-from pipeline.output.manifest import Manifest, arithmetic, processor
+from pipeline.output.made_with import arithmetic, processor
+from pipeline.output.manifest import Manifest
 from pipeline.settings import FEATURES_VERSION, Decoding, FrontEnd, Model
 from pipeline.types import DecodeRequest, Outcome, Probe, Segment
 from vggish_core import params, weights

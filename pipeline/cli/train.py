@@ -31,7 +31,7 @@ from pipeline.cli.flags import positive_float, positive_int
 from pipeline.errors import FlagError
 from pipeline.extras import needs
 from pipeline.output import provenance
-from pipeline.output.manifest import versions
+from pipeline.output.made_with import versions
 from pipeline.training.data import Classes, Clips, load_clips, read_classes
 from pipeline.training.metrics import Ranking, rank
 from pipeline.training.report import METRICS, PLOT, write_metrics, write_plot

@@ -3,38 +3,20 @@
 from __future__ import annotations
 
 import json
-import platform
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
-from importlib import metadata
 from math import fsum
-from pathlib import Path
 from typing import Any
 
 from pipeline import storage
-from pipeline.extras import DISTRIBUTION
 from pipeline.output.layout import MANIFEST, STAGED, OutputError, is_shard, is_staged, join, of_number
+from pipeline.output.made_with import made_with
 from pipeline.settings import Job
 from pipeline.types import ShardEntry, StagedShard
 
 FORMAT_VERSION = 1
-PACKAGES = (
-    DISTRIBUTION,
-    "apache-beam",
-    "tensorflow-cpu",
-    "tensorflow",
-    "tf_slim",
-    "numpy",
-    "scipy",
-    "resampy",
-    "numba",
-    "soundfile",
-    "av",
-    "protobuf",
-)
-"""Their versions are written down: what takes part in making the bytes."""
 _REMEDY = "Restore it from a copy, or run with --overwrite to start over."
 
 
@@ -187,18 +169,9 @@ def new(job: Job, engine: Mapping[str, Any] | None = None) -> Manifest:
     run = {
         "created": _now(),
         "updated": _now(),
-        "versions": versions(),
-        "processor": processor(),
-        "arithmetic": arithmetic(),
-        "engine": dict(engine or {}),
+        **made_with(engine),
     }
     return Manifest(job.fingerprint(), job.deciding(), models, run=run)
-
-
-def made_with(engine: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """This process' versions, processor and engine, as the manifest tells them."""
-    made = {"versions": versions(), "processor": processor(), "arithmetic": arithmetic()}
-    return {**made, "engine": dict(engine or {})}
 
 
 def continued(manifest: Manifest, engine: Mapping[str, Any] | None = None) -> Manifest:
@@ -229,33 +202,6 @@ def with_results(manifest: Manifest, results: Iterable[StagedShard | Pending]) -
     shards = {entry.index: entry for entry in manifest.shards}
     shards.update({result.entry.index: result.entry for result in results})
     return replace(manifest, shards=tuple(shards[index] for index in sorted(shards)))
-
-
-def versions() -> dict[str, str]:
-    """Name -> version of Python and of the installed packages that take part in making the bytes."""
-    found = {"python": platform.python_version(), "platform": platform.platform()}
-    for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def processor() -> str:
-    """The processor's name, as the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
-def arithmetic() -> str:
-    """The processor features that decide how results are rounded here; see docs/records.md."""
-    from vggish_core.codegen.vector_code import fuses  # loads LLVM, which readers of records do without
-
-    return f"{platform.machine()} {'with' if fuses() else 'without'} fused multiply-add"
 
 
 def totals(shards: Iterable[ShardEntry]) -> dict[str, int | float]:

@@ -20,13 +20,13 @@ from pipeline.settings import Output
 from pipeline.storage.hashed import HashedReader
 from pipeline.types import ClipKey, Failure, Removal, RowsRef, ShardEntry, StagedShard
 
-Piece = RowsRef | Failure | Removal | ShardEntry
+ShardInput = RowsRef | Failure | Removal | ShardEntry
 """What a shard is made of: rows, failures found while planning, clips to leave out, the committed shard."""
 Item = tuple[ledger.LedgerEntry, "bytes | None"]
 """A clip's ledger entry and, if it is written, its record."""
 
 
-def write_shard(output: Output, index: int, pieces: Iterable[Piece], attempt: str) -> StagedShard:
+def write_shard(output: Output, index: int, pieces: Iterable[ShardInput], attempt: str) -> StagedShard:
     """All that there is on the clips of a shard -> the staged shard: old ∪ new, new first, `Removal`s left out.
 
     One clip at a time is held in memory, besides failures and removals.

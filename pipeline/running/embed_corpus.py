@@ -151,7 +151,19 @@ def finish(
     if after is None or not after.complete or after.totals["clips_in"] != work.clips_in:
         raise JobError("the engine ended without committing what it computed. Run the same command again.")
     done = counts_of(result)
+    if done == Counts():  # an engine without counters: by the output, rows of earlier runs among it
+        done = _grown(before, after, len(work.clips))
     done.add(Counts(len(work.failures), len(work.failures)))
     if execution.log:
         execution.log.end(sums_of(done), seen.idle_s(), result)
     return Finished(after, done.audio_s, work.kept)
+
+
+def _grown(before: Manifest, after: Manifest, clips: int) -> Counts:
+    """What an output has grown by, where so many clips were to be computed; nothing where none were."""
+    if not clips:
+        return Counts()
+    failed, examples, audio_s = (
+        after.totals[name] - before.totals[name] for name in ("failed", "examples", "audio_seconds")
+    )
+    return Counts(clips, max(0, int(failed)), max(0, int(examples)), max(0.0, audio_s))

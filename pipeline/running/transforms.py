@@ -2,36 +2,25 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.metrics import Metrics
-from apache_beam.transforms.window import GlobalWindow
-from apache_beam.utils.timestamp import MIN_TIMESTAMP
-from apache_beam.utils.windowed_value import WindowedValue
 
 from pipeline import settings, storage
 from pipeline.corpus import plan, plan_file
 from pipeline.decoding.extract import ExtractDoFn
 from pipeline.decoding.split import SplitDoFn
-from pipeline.embedding import embed
-from pipeline.output import commit, lock, manifest, shards
-from pipeline.output.journal.held import within
-from pipeline.output.journal.writer import RowPlace, RowWriter
-from pipeline.output.shards import Piece
-from pipeline.running import counts
+from pipeline.output import commit, lock, shards
+from pipeline.output.journal.writer import RowPlace
+from pipeline.output.shards import ShardInput
+from pipeline.running.steps import EmbedDoFn, WriteRowsDoFn
 from pipeline.types import (
     DecodeRequest,
-    Embedding,
-    ExampleBlock,
     Extracted,
-    Failure,
     Outcome,
     RowsRef,
-    SegmentEnd,
     ShardEntry,
     StagedShard,
     UnitRef,
@@ -42,9 +31,6 @@ RESOURCE_HINTS = ("min_ram=4GB",)
 
 The network needs it, but the whole graph says it: steps that ask for different things run in different processes, and
 examples would cross from one to the other."""
-
-FOUND = ("find", "plan")
-"""Stages of failures that the plan holds: they go to their shards as they are."""
 
 
 class ExtractExamples(beam.PTransform):
@@ -59,84 +45,18 @@ class ExtractExamples(beam.PTransform):
         self.decoding = decoding
 
     def expand(self, units: beam.PCollection) -> beam.PCollection:
+        extract = beam.ParDo(ExtractDoFn(self.front_end, self.decoding))
         return (
             units
             | "Shuffle headers" >> beam.Reshuffle()
             | "Split long" >> beam.ParDo(SplitDoFn(self.front_end, self.decoding)).with_output_types(Planned)
             | "Shuffle units" >> beam.Reshuffle()
-            | "Extract" >> beam.ParDo(ExtractDoFn(self.front_end, self.decoding)).with_output_types(Extracted | Piece)
+            | "Extract" >> extract.with_output_types(Extracted | ShardInput)
         )
 
 
-Planned = UnitRef | DecodeRequest | Piece
+Planned = UnitRef | DecodeRequest | ShardInput
 """What crosses the shuffle before the decoders."""
-
-
-class EmbedDoFn(beam.DoFn):
-    """Extracted items -> outcomes; batches are filled across the clips of a bundle; anything else passes.
-
-    Args:
-      model, hop_seconds: of the job.
-      progress_dir: where tallies are left; None: nowhere.
-    """
-
-    def __init__(self, model: settings.Model, hop_seconds: float, progress_dir: str | None) -> None:
-        self._model = model
-        self._hop_seconds = hop_seconds
-        self._progress_dir = progress_dir
-        self._batches = Metrics.counter("embed", "batches")
-        self._examples = Metrics.counter("embed", "examples")
-        self._fill = Metrics.distribution("embed", "batch_fill")
-        self._milliseconds = Metrics.distribution("embed", "inference_ms")
-
-    def setup(self) -> None:
-        self._worker = embed.shared_worker(self._model)
-        self._tally = counts.WorkerTally(self._progress_dir)
-
-    def start_bundle(self) -> None:
-        self._session = embed.EmbeddingStream(self._worker, self._count)
-
-    def process(self, item: Extracted | Piece) -> Iterator[Outcome | Piece]:
-        self._note(item)
-        if isinstance(item, ExampleBlock):
-            for block in missing(item):
-                yield from self._session.push(block)
-        elif isinstance(item, SegmentEnd | Failure):
-            yield from self._session.push(item)
-        else:
-            yield item
-
-    def finish_bundle(self) -> Iterator[WindowedValue]:
-        for outcome in self._session.finish():
-            yield WindowedValue(outcome, MIN_TIMESTAMP, [GlobalWindow()])
-        self._tally.flush()
-
-    def _note(self, item: Extracted | Piece) -> None:
-        if isinstance(item, Failure):
-            self._tally.add(clips=1, failed=0 if item.skipped else 1)
-        elif isinstance(item, SegmentEnd):
-            self._tally.add(clips=int(item.segment == item.segments - 1))
-
-    def _count(self, rows: int, seconds: float) -> None:
-        self._tally.add(examples=rows, audio_s=rows * self._hop_seconds)
-        self._batches.inc()
-        self._examples.inc(rows)
-        self._fill.update(rows)
-        self._milliseconds.update(round(seconds * 1000))
-
-
-def missing(block: ExampleBlock) -> Iterator[ExampleBlock]:
-    """A block -> what of it is not in row files."""
-    first, stop = block.first_example, block.first_example + len(block.examples)
-    begin = first
-    for start, end in within(block.segment.held, first, stop):
-        if begin < start:
-            yield replace(block, first_example=begin, examples=block.examples[begin - first : start - first])
-        begin = end
-    if begin == first:
-        yield block
-    elif begin < stop:
-        yield replace(block, first_example=begin, examples=block.examples[begin - first :])
 
 
 class EmbedExamples(beam.PTransform):
@@ -155,54 +75,7 @@ class EmbedExamples(beam.PTransform):
 
     def expand(self, items: beam.PCollection) -> beam.PCollection:
         step = beam.ParDo(EmbedDoFn(self.model, self.hop_seconds, self.progress_dir))
-        return items | "Embed" >> step.with_output_types(Outcome | Piece)
-
-
-class WriteRowsDoFn(beam.DoFn):
-    """Outcomes -> parts of row files that hold them; what else a shard is made of passes.
-
-    Args:
-      place: where they go.
-    """
-
-    def __init__(self, place: RowPlace) -> None:
-        self._place = place
-        self._writer: RowWriter | None = None
-        self._files = Metrics.counter("rows", "parts")
-
-    def setup(self) -> None:
-        self._made_with = manifest.made_with(self._place.engine)
-        self._began = time.monotonic()
-
-    def teardown(self) -> None:
-        self._give_up()
-
-    def start_bundle(self) -> None:
-        self._give_up()  # of a bundle that failed, if any
-        self._writer = RowWriter(self._place, self._made_with, self._began)
-
-    def process(self, item: Outcome | Piece) -> Iterator[Piece]:
-        assert self._writer is not None
-        if isinstance(item, Embedding | SegmentEnd) or (isinstance(item, Failure) and item.stage not in FOUND):
-            yield from self._counted(self._writer.add(item))
-        else:
-            yield item
-
-    def finish_bundle(self) -> Iterator[WindowedValue]:
-        assert self._writer is not None
-        for part in self._counted(self._writer.close()):
-            yield WindowedValue(part, MIN_TIMESTAMP, [GlobalWindow()])
-        self._writer = None
-
-    def _counted(self, parts: Iterator[RowsRef]) -> Iterator[RowsRef]:
-        for part in parts:
-            self._files.inc()
-            yield part
-
-    def _give_up(self) -> None:
-        if self._writer is not None:
-            self._writer.give_up()
-            self._writer = None
+        return items | "Embed" >> step.with_output_types(Outcome | ShardInput)
 
 
 class WriteShards(beam.PTransform):
@@ -216,13 +89,13 @@ class WriteShards(beam.PTransform):
     def expand(self, pieces: beam.PCollection) -> beam.PCollection:
         return (
             pieces
-            | "Key by shard" >> beam.Map(with_shard, self.output.num_shards).with_output_types(tuple[int, Piece])
+            | "Key by shard" >> beam.Map(with_shard, self.output.num_shards).with_output_types(tuple[int, ShardInput])
             | "Group by shard" >> beam.GroupByKey()
             | "Write shard" >> beam.Map(write_shard, self.output, self.attempt).with_output_types(StagedShard)
         )
 
 
-def with_shard(piece: Piece, num_shards: int) -> tuple[int, Piece]:
+def with_shard(piece: ShardInput, num_shards: int) -> tuple[int, ShardInput]:
     """A piece -> (index of its shard, the piece)."""
     if isinstance(piece, RowsRef):
         return piece.shard, piece
@@ -231,7 +104,7 @@ def with_shard(piece: Piece, num_shards: int) -> tuple[int, Piece]:
     return plan.shard_of(piece.clip.id, num_shards), piece
 
 
-def write_shard(group: tuple[int, Iterable[Piece]], output: settings.Output, attempt: str) -> StagedShard:
+def write_shard(group: tuple[int, Iterable[ShardInput]], output: settings.Output, attempt: str) -> StagedShard:
     """All pieces of a shard -> what was staged of it."""
     shard, pieces = group
     return shards.write_shard(output, shard, pieces, attempt)
@@ -310,7 +183,7 @@ def build(
         | "Read the plan" >> beam.FlatMap(read_part).with_output_types(plan_file.Item)
         | ExtractExamples(job.front_end, job.decoding)
         | EmbedExamples(job.model, job.front_end.hop_seconds, progress_dir)
-        | "Write rows" >> beam.ParDo(WriteRowsDoFn(rows)).with_output_types(Piece)
+        | "Write rows" >> beam.ParDo(WriteRowsDoFn(rows)).with_output_types(ShardInput)
     )
     if end is None:
         return pieces

@@ -22,8 +22,8 @@ from pipeline.decoding.extract import ExtractDoFn
 from pipeline.embedding import embed
 from pipeline.machine import cores
 from pipeline.output import assemble
-from pipeline.output.shards import Piece
-from pipeline.running.transforms import EmbedDoFn
+from pipeline.output.shards import ShardInput
+from pipeline.running.steps import EmbedDoFn
 from pipeline.settings import Decoding, FrontEnd, Model
 from pipeline.types import Clip, DecodeRequest, Embedding, Failure, Outcome, Segment, SegmentEnd
 
@@ -112,7 +112,7 @@ class EmbedAudioDoFn(beam.DoFn):
             pending = next(iter(self._clips.values()))
             raise assemble.AssemblyError(f"{len(self._clips)} clips without an outcome, {pending.clip} is one")
 
-    def _take(self, outcome: Outcome | Piece) -> Iterator[WindowedValue | beam.pvalue.TaggedOutput]:
+    def _take(self, outcome: Outcome | ShardInput) -> Iterator[WindowedValue | beam.pvalue.TaggedOutput]:
         """A piece of a clip -> its whole, if it was the last one."""
         assert isinstance(outcome, Embedding | SegmentEnd | Failure)
         number = outcome.clip.id

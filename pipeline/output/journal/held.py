@@ -51,8 +51,7 @@ class HeldClip:
     def ended(self) -> list[tuple[int, int]]:
         """(index, count) of segments of which all is there."""
         filled = self.filled()
-        whole = [(index, count) for (count, index), span in sorted(self.endings.items()) if covers(filled, span)]
-        return whole
+        return [(index, count) for (count, index), span in sorted(self.endings.items()) if covers(filled, span)]
 
     def whole(self) -> bool:
         """Whether nothing is left to do."""
@@ -104,7 +103,7 @@ class Held:
 
     def succeeded(self) -> set[ClipKey]:
         """Clips of which all embeddings are there."""
-        return {key for key, found in self.clips.items() if any(each.whole() and not each.failed for each in found)}
+        return {key for key, found in self.clips.items() if any(one.whole() and not one.failed for one in found)}
 
 
 def files_of(directory: str, fingerprint: str) -> Files:

@@ -13,8 +13,9 @@ from typing import Any
 
 from pipeline import storage
 from pipeline.errors import FlagError
+from pipeline.extras import DISTRIBUTION
 from pipeline.output.layout import STATE, join
-from pipeline.output.manifest import DISTRIBUTION, versions
+from pipeline.output.made_with import versions
 from pipeline.running.engines import runners
 from pipeline.running.engines.runners import Engine
 from pipeline.settings import Job

@@ -16,12 +16,13 @@ from typing import Any
 
 from pipeline import storage
 from pipeline.embedding import models
+from pipeline.extras import DISTRIBUTION
 from pipeline.machine import cores
-from pipeline.output import manifest
+from pipeline.output.made_with import versions
 from pipeline.settings import Model
 from vggish_core.subprocesses import PACKAGES
 
-DECIDING = (manifest.DISTRIBUTION, "apache-beam")
+DECIDING = (DISTRIBUTION, "apache-beam")
 """Packages whose versions have to be the same on workers and where the job was started."""
 
 
@@ -32,7 +33,7 @@ class UnfitWorkerError(Exception):
 def asked(model: Model, inputs: list[str]) -> dict[str, Any]:
     """The submitter's model and some inputs' URIs -> what workers are asked."""
     return {
-        "versions": manifest.versions(),
+        "versions": versions(),
         "code": code_sha256(),
         "model": {
             name: getattr(model, name)
@@ -56,7 +57,7 @@ def answer(_: bytes, question: Mapping[str, Any], uri: str) -> None:
         "pid": os.getpid(),
         "python": sys.executable,
         "cores": cores(),
-        "versions": manifest.versions(),
+        "versions": versions(),
     }
     storage.mkdirs(uri.rpartition("/")[0])
     storage.write_atomic(uri, json.dumps(found).encode())
@@ -64,7 +65,7 @@ def answer(_: bytes, question: Mapping[str, Any], uri: str) -> None:
 
 def unfit(question: Mapping[str, Any]) -> str:
     """A submitter's question -> why this process cannot do the job, and what to do; "" if it can."""
-    theirs, ours = question["versions"], manifest.versions()
+    theirs, ours = question["versions"], versions()
     install = "Install the submitter's version there."
     if (python := _minor(theirs["python"])) != _minor(ours["python"]):
         return f"Python {ours['python']}, the submitter's is {theirs['python']}. Use Python {python} on both."
@@ -112,7 +113,7 @@ def _minor(version: str) -> str:
 
 def described(found: Mapping[str, Any]) -> str:
     """A worker's answer -> a line for the user; names packages whose versions differ from this process's."""
-    ours = manifest.versions()
+    ours = versions()
     theirs = found["versions"]
     differing = [
         f"{name} {theirs.get(name, 'absent')}, not {ours[name]}"
