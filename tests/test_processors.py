@@ -13,7 +13,7 @@ import pytest
 from examples import make_audio
 from tests.command import REPOSITORY
 from tests.reference_data import FOLDER
-from vggish_core.codegen.vector_code import AVX512, fuses, register_tile
+from vggish_core.codegen.registers import AVX512, fuses, register_tile
 
 PROGRAM = """
 import hashlib, sys

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pytest
 
-from vggish_core.codegen.vector_code import AVX2, AVX512, NEON, SSE, RegisterTile, fuses, register_tile
+from vggish_core.codegen.registers import AVX2, AVX512, NEON, SSE, RegisterTile, fuses, register_tile
 from vggish_core.features import products
 from vggish_core.features.front_end_loops import compiled_for
 from vggish_core.features.mel_features import spectrogram_to_mel_matrix

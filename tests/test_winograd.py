@@ -4,23 +4,24 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numba
 import numpy as np
 import pytest
+from llvmlite import ir
 
 from benchmarks.reference_model import float64_embeddings
 from tests.test_model import ANY, OURS, relative_rms
-from vggish_core.codegen import compilation
-from vggish_core.codegen.intrinsics import multiply_tile
-from vggish_core.codegen.tile_products import SHORT_SUM
-from vggish_core.codegen.vector_code import AVX2, AVX512, NEON, SSE, RegisterTile, register_tile
+from vggish_core.codegen import machine_code
+from vggish_core.codegen.arrays import addresses
+from vggish_core.codegen.registers import AVX2, AVX512, NEON, SSE, RegisterTile, register_tile
+from vggish_core.codegen.tile_products import SHORT_SUM, Rows, multiply_rows
+from vggish_core.codegen.vector_code import FLOAT, INDEX, VectorCode, index
 from vggish_core.features.synthetic import synthetic_examples
 from vggish_core.network import winograd_transforms
 from vggish_core.network.checkpoints import VARIABLE_SHAPES, read_variables
 from vggish_core.network.model import Embedder
 from vggish_core.network.postprocess import Postprocessor
 from vggish_core.network.winograd import WinogradNetwork
-from vggish_core.network.winograd_kernels import panels
+from vggish_core.network.winograd_layers import panels
 
 Network = Callable[[np.ndarray], np.ndarray]
 
@@ -87,14 +88,22 @@ def test_filters_are_transformed_in_float64() -> None:
 
 @pytest.mark.parametrize("tile", [AVX512, AVX2, NEON, SSE], ids=["avx512", "avx2", "neon", "sse"])
 @pytest.mark.parametrize("depth", [64, 2 * SHORT_SUM])
-def test_product_of_a_tile(tile: RegisterTile, depth: int) -> None:
-    lanes, rows, vectors = tile.lanes, tile.rows, tile.vectors
+def test_product_of_a_tile(tile: RegisterTile, depth: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VGGISH_CACHE", str(tmp_path))
+    rows = tile.rows
     a_stride, c_stride = depth + 16, tile.columns + 3
 
-    @numba.njit
-    def multiply(a, b, c, adds):  # type: ignore[no-untyped-def]
-        multiply_tile(a, 5, a_stride, b, 0, depth, c, 7, c_stride, depth, adds, lanes, rows, vectors, 1)
+    def build() -> ir.Module:
+        module, floats = ir.Module("test"), FLOAT.as_pointer()
+        builder, (a, b, c, adds) = machine_code.function(module, "multiply", [floats, floats, floats, INDEX])
+        left, target = Rows(a, index(a_stride)), Rows(c, index(c_stride))
+        code, right = VectorCode(builder, tile.lanes), Rows(b, index(tile.columns))
+        added = builder.trunc(adds, ir.IntType(1))
+        multiply_rows(code, (rows, tile.vectors), left, right, target, depth, added, ahead=b)
+        builder.ret_void()
+        return module
 
+    multiply = machine_code.compiled(build, f"test {tile} {depth}")["multiply"]
     random = np.random.RandomState(1)
     a = random.standard_normal(5 + rows * a_stride).astype(np.float32)
     b = random.standard_normal((depth, tile.columns)).astype(np.float32)
@@ -102,7 +111,7 @@ def test_product_of_a_tile(tile: RegisterTile, depth: int) -> None:
     expected = a[5:].reshape(rows, a_stride)[:, :depth].astype(np.float64) @ b
     for adds in (False, True):
         before, found = c.copy(), c.copy()
-        multiply(a, b.reshape(-1), found, adds)
+        multiply(*addresses(a[5:], b, found[7:]), int(adds))
         inside, outside = np.split(found[7:].reshape(rows, c_stride), [tile.columns], axis=1)
         start = before[7:].reshape(rows, c_stride)
         np.testing.assert_allclose(inside, expected + adds * start[:, : tile.columns], atol=2e-5)
@@ -192,22 +201,52 @@ def test_no_threads(variables: dict[str, np.ndarray]) -> None:
 # Compiled code on disk.
 
 
-def _double(values):  # type: ignore[no-untyped-def]
-    return 2 * values[0]
+def _doubling() -> ir.Module:
+    module = ir.Module("test")
+    builder, (values, count) = machine_code.function(module, "double", [FLOAT.as_pointer(), INDEX])
+    code = VectorCode(builder, 4)
+    vector = code.load(values, count)
+    code.store(vector + vector, values, count)
+    builder.ret_void()
+    return module
 
 
-_SIGNATURE = numba.float32(numba.float32[::1])
+def _doubled(build: Callable[[], ir.Module] = _doubling) -> list[float]:
+    values = np.arange(6, dtype=np.float32)
+    machine_code.compiled(build, "test")["double"](*addresses(values), 2)
+    return values.tolist()
+
+
+def _not_again() -> ir.Module:
+    raise AssertionError("it was compiled again")
 
 
 def test_compiled_code_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VGGISH_CACHE", str(tmp_path))
-    before = numba.config.CACHE_DIR
-    first = compilation.compiled(_double, _SIGNATURE)
-    assert first(np.array([3], np.float32)) == 6
-    assert not first.stats.cache_hits  # type: ignore[attr-defined]
-    assert [path.suffix for path in sorted((tmp_path / "kernels").rglob("*.nb?"))] == [".nbc", ".nbi"]
-    assert compilation.compiled(_double, _SIGNATURE).stats.cache_hits  # type: ignore[attr-defined]
-    assert before == numba.config.CACHE_DIR
+    assert _doubled() == [0, 1, 4, 6, 8, 10]
+    assert [path.suffix for path in (tmp_path / "kernels").iterdir()] == [".o"]
+    assert _doubled(_not_again) == [0, 1, 4, 6, 8, 10]
+
+
+@pytest.mark.parametrize("damage", [lambda code: code[:-9], lambda code: b"", lambda code: code[:-1] + b"?"])
+def test_damaged_code_is_compiled_again(
+    damage: Callable[[bytes], bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VGGISH_CACHE", str(tmp_path))
+    _doubled()
+    (place,) = (tmp_path / "kernels").iterdir()
+    whole = place.read_bytes()
+    place.write_bytes(damage(whole))
+    assert _doubled() == [0, 1, 4, 6, 8, 10]
+    assert place.read_bytes() == whole
+
+
+def test_code_of_another_processor_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VGGISH_CACHE", str(tmp_path))
+    _doubled()
+    monkeypatch.setenv("NUMBA_CPU_NAME", "x86-64")
+    with pytest.raises(AssertionError, match="compiled again"):
+        _doubled(_not_again)
 
 
 def test_a_cache_that_cannot_be_written_is_said_and_done_without(
@@ -215,5 +254,5 @@ def test_a_cache_that_cannot_be_written_is_said_and_done_without(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("VGGISH_CACHE", str(tmp_path / "file" / "folder"))
-    assert compilation.compiled(_double, _SIGNATURE)(np.array([3], np.float32)) == 6
+    assert _doubled() == [0, 1, 4, 6, 8, 10]
     assert "VGGISH_CACHE" in caplog.text

@@ -19,7 +19,7 @@ PACKAGES = (
     "numpy",
     "scipy",
     "resampy",
-    "numba",
+    "llvmlite",
     "soundfile",
     "av",
     "protobuf",
@@ -55,6 +55,6 @@ def processor() -> str:
 
 def arithmetic() -> str:
     """The processor features that decide how results are rounded here; see docs/records.md."""
-    from vggish_core.codegen.vector_code import fuses  # loads LLVM, which readers of records do without
+    from vggish_core.codegen.registers import fuses  # loads LLVM, which readers of records do without
 
     return f"{platform.machine()} {'with' if fuses() else 'without'} fused multiply-add"

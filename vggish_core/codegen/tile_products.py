@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
-from vggish_core.codegen.vector_code import LINE, Vector, VectorCode, index
+from vggish_core.codegen.registers import LINE
+from vggish_core.codegen.vector_code import Vector, VectorCode, index
 
 SHORT_SUM = 128
 """Products that are summed before they are added to the rest: the error of a sum grows with its length."""

@@ -2,8 +2,7 @@
 
 No compiler's own vectoriser keeps a tile of a matrix product in registers, so the few loops that matter are spelled out
 here as LLVM vectors. What generates code is written as Python over `Vector` values; it runs once and leaves
-straight-line machine code behind. `machine_code` compiles it for the front end, `intrinsics` hands it to Numba for the
-network.
+straight-line machine code behind, which `machine_code` compiles.
 
 Every sum is taken in one order, by fused multiply-adds, on any processor that has them: how wide vectors are and how
 many fit in registers (`RegisterTile`) decides speed, not bits.
@@ -11,59 +10,14 @@ many fit in registers (`RegisterTile`) decides speed, not bits.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from llvmlite import binding, ir
+from llvmlite import ir
 
 FLOAT, DOUBLE = ir.FloatType(), ir.DoubleType()
 INDEX = ir.IntType(64)
 _LANE = ir.IntType(32)
-
-LINE = 16
-"""float32 values in a cache line. Strides are one longer than need be, or all rows would share a few of them."""
-
-
-@dataclass(frozen=True)
-class RegisterTile:
-    """The part of a product that registers hold: `rows` x (`vectors` * `lanes`) sums.
-
-    Attributes:
-      lanes: float32 values in a register.
-      rows: rows of the left factor taken together.
-      vectors: registers a row.
-    """
-
-    lanes: int
-    rows: int
-    vectors: int
-
-    @property
-    def columns(self) -> int:
-        return self.vectors * self.lanes
-
-    @property
-    def lines(self) -> int:
-        """Cache lines of the right factor that a step takes."""
-        return max(1, self.columns // LINE)
-
-    @property
-    def few_rows(self) -> int:
-        """Rows of the smaller tile for what does not fill whole ones."""
-        return self.rows // 3
-
-
-# Sums, the right factor's vectors and one value of the left factor fill 27 of 32, or 15 of 16, registers.
-AVX512 = RegisterTile(lanes=16, rows=12, vectors=2)
-AVX2 = RegisterTile(lanes=8, rows=6, vectors=2)
-NEON = RegisterTile(lanes=4, rows=6, vectors=4)
-SSE = RegisterTile(lanes=4, rows=6, vectors=2)
-
-
-CPU_NAME_VARIABLE = "NUMBA_CPU_NAME"
-"""Numba's variable: the processor to generate code for, where it is not this one."""
-_LEVELS = {"generic": SSE, "x86-64": SSE, "x86-64-v2": SSE, "x86-64-v3": AVX2, "x86-64-v4": AVX512}
 
 
 def index(value: int) -> ir.Constant:
@@ -79,31 +33,6 @@ def lane(position: int) -> ir.Constant:
 def lanes_in_order(positions: Sequence[int]) -> ir.Constant:
     """Which lanes of two vectors make up a new one."""
     return ir.Constant(ir.VectorType(_LANE, len(positions)), list(positions))
-
-
-def register_tile() -> RegisterTile:
-    """The vector kind of the processor that code is generated for: this one, or a level that `NUMBA_CPU_NAME` names."""
-    if (level := _named_level()) is not None:
-        return level
-    features = binding.get_host_cpu_features()
-    if features.get("avx512f"):
-        return AVX512
-    if features.get("avx"):
-        return AVX2
-    return NEON if features.get("neon") else SSE
-
-
-def _named_level() -> RegisterTile | None:
-    """The level that `NUMBA_CPU_NAME` names, if it names one."""
-    return _LEVELS.get(os.environ.get(CPU_NAME_VARIABLE, "").lower())
-
-
-def fuses() -> bool:
-    """Whether that processor multiplies and adds in one step, which rounds once."""
-    if (level := _named_level()) is not None:
-        return level in (AVX2, AVX512)
-    features = binding.get_host_cpu_features()
-    return bool(features.get("fma") or features.get("neon"))
 
 
 @dataclass(frozen=True)
@@ -176,6 +105,20 @@ class VectorCode:
             start = self.builder.add(start, self.builder.mul(index(count), stride))
         return start
 
+    def at(self, pointer: ir.Value, *steps: tuple[int, ir.Value]) -> ir.Value:
+        """A pointer, moved by the sum of count * stride over steps."""
+        return self.builder.gep(pointer, [self.position(index(0), *steps)])
+
+    def smaller(self, first: ir.Value, second: ir.Value) -> ir.Value:
+        return self.builder.select(self.builder.icmp_signed("<", first, second), first, second)
+
+    def ratio_up(self, count: ir.Value, size: int) -> ir.Value:
+        """count / size, rounded up."""
+        return self.builder.udiv(self.builder.add(count, index(size - 1)), index(size))
+
+    def boolean(self, value: bool) -> ir.Constant:
+        return ir.Constant(ir.IntType(1), int(value))
+
     def load(self, pointer: ir.Value, position: ir.Value) -> Vector:
         value = self.builder.load(self._vector_at(pointer, position))
         value.align = self._size
@@ -201,6 +144,15 @@ class VectorCode:
 
     def zero(self) -> Vector:
         return Vector(self.builder, ir.Constant(self._type, [0.0] * self.lanes))
+
+    def each(self, count: ir.Value, body: Callable[[ir.Value], None]) -> None:
+        """`body(i)` for i in range(count)."""
+
+        def step(number: ir.Value, _: Sequence[Vector]) -> Sequence[Vector]:
+            body(number)
+            return []
+
+        self.loop(count, step)
 
     def loop(
         self,

@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Sequence
 
 from llvmlite import ir
 
 from vggish_core.codegen import machine_code
+from vggish_core.codegen.machine_code import Functions
+from vggish_core.codegen.registers import RegisterTile
 from vggish_core.codegen.tile_products import Rows, multiply_rows
-from vggish_core.codegen.vector_code import (
-    DOUBLE,
-    FLOAT,
-    INDEX,
-    RegisterTile,
-    Vector,
-    VectorCode,
-    index,
-    lane,
-    lanes_in_order,
-)
+from vggish_core.codegen.vector_code import DOUBLE, FLOAT, INDEX, Vector, VectorCode, index, lane, lanes_in_order
+from vggish_core.features import tiling
 from vggish_core.features.tiling import CACHE_LINE, FRAMES
 
 
-def compiled_for(tile: RegisterTile) -> Mapping[str, Callable[..., None]]:
+def compiled_for(tile: RegisterTile) -> Functions:
     """The loops as registers of this kind are used best; the bits of their results are the same for all kinds."""
+    version = machine_code.version_of([sys.modules[__name__], tiling], tile)
+    return machine_code.compiled(lambda: _module(tile), version)
+
+
+def _module(tile: RegisterTile) -> ir.Module:
     module = ir.Module("front_end")
     _write_multiply_windows(module, "multiply_windows_float32", tile, FLOAT)
     _write_multiply_windows(module, "multiply_windows_float64", tile, DOUBLE)
     _write_mel_bands(module, tile)
-    return machine_code.compile_module(module)
+    return module
 
 
 def _write_multiply_windows(module: ir.Module, name: str, tile: RegisterTile, element: ir.Type) -> None:

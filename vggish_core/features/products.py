@@ -7,12 +7,16 @@ that promises.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vggish_core.codegen.arrays import addresses
 from vggish_core.features.tiling import CACHE_LINE, FRAMES
+
+if TYPE_CHECKING:
+    from vggish_core.codegen.machine_code import Functions
 
 MOST_LANES = 8
 """float64 values in the widest vectors."""
@@ -48,7 +52,7 @@ def multiply_windows(samples: np.ndarray, starts: np.ndarray, apart: int, factor
     if not rows:
         return
     multiply = loops()[f"multiply_windows_{samples.dtype}"]
-    pointers = _addresses(samples, starts, factors, out)
+    pointers = addresses(samples, starts, factors, out)
     multiply(*pointers, groups, rows, apart, count, depth)
 
 
@@ -93,20 +97,14 @@ class MelBands:
             fits = fits and array.dtype == np.float32 and array.shape == (height, FRAMES)
         if not fits or not all(array.flags.c_contiguous for array in (spectra, magnitudes, sums)):
             raise ValueError(f"{spectra.dtype} {spectra.shape} to {magnitudes.shape} and {sums.shape}")
-        where = _addresses(spectra[:, self._first :], magnitudes, self._table, self._weights, sums)
+        where = addresses(spectra[:, self._first :], magnitudes, self._table, self._weights, sums)
         self._compute(*where, rows, 2 * bins, self.bins, self.bands)
 
 
 @lru_cache(maxsize=1)
-def loops() -> Mapping[str, Callable[..., None]]:
-    """The compiled loops by name; the first call compiles them, in a tenth of a second."""
-    from vggish_core.codegen.vector_code import register_tile
+def loops() -> Functions:
+    """The compiled loops by name; the first call ever compiles them, in a tenth of a second."""
+    from vggish_core.codegen.registers import register_tile
     from vggish_core.features.front_end_loops import compiled_for
 
     return compiled_for(register_tile())
-
-
-def _addresses(*arrays: np.ndarray) -> list[int]:
-    """Where the values of arrays lie. The caller keeps the arrays as long as a call takes."""
-    # `array.ctypes` says the same in Python, and takes ten times as long.
-    return [array.__array_interface__["data"][0] for array in arrays]

@@ -17,7 +17,6 @@ import sys
 import tempfile
 import zlib
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -46,13 +45,11 @@ class RefusedError(PreparationError):
 
 def directory(sha256: str) -> Path:
     """The folder of the cache for a checkpoint with this sha256, on this processor, for this version of the kernel."""
-    from llvmlite import binding
+    from vggish_core.codegen import machine_code
+    from vggish_core.codegen.registers import register_tile
+    from vggish_core.network import winograd_kernels
 
-    from vggish_core.codegen.compilation import code_version
-    from vggish_core.codegen.vector_code import register_tile
-
-    features = sorted(name for name, has in binding.get_host_cpu_features().items() if has)
-    parts = [binding.get_host_cpu_name(), *features, asdict(register_tile()), code_version(), sha256]
+    parts = [*machine_code.processor(), winograd_kernels.version(register_tile()), sha256]
     for module in ("winograd", "prepared"):
         parts.append(hashlib.sha256(Path(__file__).with_name(f"{module}.py").read_bytes()).hexdigest())
     key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]

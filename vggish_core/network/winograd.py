@@ -17,17 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from vggish_core import params
-from vggish_core.codegen.vector_code import LINE, RegisterTile, register_tile
-from vggish_core.network.winograd_kernels import (
-    CONVOLUTIONS,
-    DENSE,
-    FIRST,
-    Convolution,
-    Dense,
-    dense_panels,
-    kernels,
-    panels,
-)
+from vggish_core.codegen.arrays import addresses
+from vggish_core.codegen.registers import LINE, RegisterTile, register_tile
+from vggish_core.network.winograd_kernels import kernels
+from vggish_core.network.winograd_layers import CONVOLUTIONS, DENSE, FIRST, Convolution, Dense, dense_panels, panels
 from vggish_core.network.winograd_transforms import PRODUCTS, transform_filters
 
 DENSE_ROWS = 240
@@ -123,8 +116,10 @@ class WinogradNetwork:
             for start in range(0, len(examples), EARLY_EXAMPLES):
                 part = examples[start : start + EARLY_EXAMPLES]
                 space.examples[: len(part), 1:-1, 1:-1] = part
-                weights, biases, target = self._weights[FIRST], self._biases[FIRST], maps[EARLY[0].name]
-                self._kernels[FIRST](space.examples.reshape(-1), len(part), weights, biases, target.reshape(-1))
+                source, *others = addresses(
+                    space.examples, self._weights[FIRST], self._biases[FIRST], maps[EARLY[0].name]
+                )
+                self._kernels[FIRST](source, len(part), *others)
                 self._run(EARLY, len(part), space, maps[LATE[0].name][start:])
             self._run(LATE, len(examples), space, rows)
 
@@ -132,15 +127,15 @@ class WinogradNetwork:
         """Runs layers one after another, from the first one's maps in the workspace to the target."""
         targets = [*(space.maps[layer.name] for layer in layers[1:]), target]
         for layer, output in zip(layers, targets, strict=True):
-            self._kernels[layer.name](
-                space.maps[layer.name].reshape(-1),
-                examples * layer.tiles_per_example,
+            source, *others = addresses(
+                space.maps[layer.name],
                 self._weights[layer.name],
                 self._biases[layer.name],
                 space.transformed,
                 space.products,
-                output.reshape(-1),
+                output,
             )
+            self._kernels[layer.name](source, examples * layer.tiles_per_example, *others)
 
     def _multiply(self, layer: Dense, inputs: np.ndarray) -> np.ndarray:
         """Rows of `layer.inputs` + LINE values -> rows of `layer.outputs` + LINE values, without activation."""
@@ -150,8 +145,8 @@ class WinogradNetwork:
 
         def multiply(first: int) -> None:
             end = min(first + step, count)
-            weights = self._weights[layer.name]
-            self._kernels[layer.name](inputs.reshape(-1), len(inputs), weights, outputs.reshape(-1), first, end)
+            source, weights, target = addresses(inputs, self._weights[layer.name], outputs)
+            self._kernels[layer.name](source, len(inputs), weights, target, first, end)
 
         self._each(multiply, range(0, count, step))
         outputs[:, : layer.outputs] += self._biases[layer.name]

@@ -1,4 +1,4 @@
-"""The network's layers as compiled loops over flat float32 arrays; each runs in its caller's thread, without the GIL.
+"""The network's layers as LLVM loops over flat float32 arrays; each runs in its caller's thread, without the GIL.
 
 A pass of a convolution takes a few tiles through transform, products and inverse while they are in the cache; bias,
 ReLU and pooling belong to the inverse. Feature maps are [examples, height + 2, width + 2, channels] with zeros around,
@@ -7,227 +7,270 @@ so that no tile needs a case of its own. Strides are constants of the compiled c
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import sys
 from functools import lru_cache
-from typing import Any
 
-import numpy as np
-from numba.core import types
+from llvmlite import ir
 
-from vggish_core import params
-from vggish_core.codegen.compilation import compiled
-from vggish_core.codegen.intrinsics import multiply_tile
-from vggish_core.codegen.vector_code import LINE, RegisterTile
-from vggish_core.network.winograd_transforms import OUTPUTS, PRODUCTS, finish_tile, first_convolution, transform_tile
-
-
-@dataclass(frozen=True)
-class Convolution:
-    """A 3x3 convolution with ReLU: [height, width, channels] -> [height, width, filters], halved if pooled.
-
-    Attributes:
-      name: of its variables.
-      tiles: tiles in a pass.
-    """
-
-    name: str
-    height: int
-    width: int
-    channels: int
-    filters: int
-    pooled: bool
-    tiles: int
-
-    @property
-    def tiles_per_example(self) -> int:
-        return self.height * self.width // OUTPUTS**2
-
-    @property
-    def streams(self) -> bool:
-        """Whether the transformed filters are too large to stay in the cache from pass to pass: fetched ahead, then."""
-        return PRODUCTS * self.channels * self.filters > CACHED_FILTERS
-
-    @property
-    def transformed_plane(self) -> int:
-        """Values from one of the 36 planes of transformed inputs to the next: not a power of two, see `LINE`."""
-        return self.tiles * self.channels + LINE
-
-    @property
-    def product_plane(self) -> int:
-        """Values from one of the 36 planes of products to the next."""
-        return self.tiles * self.filters + LINE
-
-
-@dataclass(frozen=True)
-class Dense:
-    """A dense layer without its activation: rows [inputs] -> rows [outputs]."""
-
-    name: str
-    inputs: int
-    outputs: int
-
-
-FIRST = "conv1"
-FIRST_FILTERS = 64
-CONVOLUTIONS = (
-    Convolution("conv2", 48, 32, 64, 128, True, tiles=24),
-    Convolution("conv3/conv3_1", 24, 16, 128, 256, False, tiles=24),
-    Convolution("conv3/conv3_2", 24, 16, 256, 256, True, tiles=24),
-    Convolution("conv4/conv4_1", 12, 8, 256, 512, False, tiles=96),
-    Convolution("conv4/conv4_2", 12, 8, 512, 512, True, tiles=96),
+from vggish_core.codegen import machine_code
+from vggish_core.codegen.machine_code import Functions
+from vggish_core.codegen.registers import LINE, RegisterTile
+from vggish_core.codegen.tile_products import Rows, multiply_rows
+from vggish_core.codegen.vector_code import FLOAT, INDEX, VectorCode, index
+from vggish_core.network import winograd_layers, winograd_transforms
+from vggish_core.network.winograd_layers import (
+    CONVOLUTIONS,
+    DENSE,
+    DEPTH,
+    FIRST,
+    FIRST_FILTERS,
+    Convolution,
+    Dense,
 )
-DENSE = (
-    Dense("fc1/fc1_1", 6 * 4 * 512, 4096),
-    Dense("fc1/fc1_2", 4096, 4096),
-    Dense("fc2", 4096, params.EMBEDDING_SIZE),
+from vggish_core.network.winograd_transforms import (
+    INPUTS,
+    OUTPUTS,
+    PRODUCTS,
+    Plane,
+    finish_tile,
+    first_convolution,
+    transform_tile,
 )
-CACHED_FILTERS = 2**21
-"""float32 values, 8 MB: filters of a layer that stay in the cache; fetching those ahead costs more than it gains."""
-DEPTH = 256
-"""Inputs of a dense layer that products take together: their part of the rows stays in the cache for all outputs."""
 
-_FLAT = types.Array(types.float32, 1, "C")
+_FLOATS = FLOAT.as_pointer()
 
 
 @lru_cache
-def kernels(tile: RegisterTile) -> dict[str, Callable[..., None]]:
-    """The compiled loops, by the name of the layer."""
-    last = CONVOLUTIONS[-1]
-    return {
-        FIRST: _first_kernel(tile.lanes),
-        **{layer.name: _convolution_kernel(layer, layer is last, tile) for layer in CONVOLUTIONS},
-        **{layer.name: _dense_kernel(layer, tile) for layer in DENSE},
-    }
+def kernels(tile: RegisterTile) -> Functions:
+    """The compiled loops by the name of the layer; arrays are passed as addresses."""
+    return machine_code.compiled(lambda: _module(tile), version(tile))
 
 
-def panels(matrix: np.ndarray, tile: RegisterTile) -> np.ndarray:
-    """Right factors [..., depth, columns] -> [..., columns / tile.columns, depth, tile.columns], as they are read."""
-    *outer, depth, columns = matrix.shape
-    return np.moveaxis(matrix.reshape(*outer, depth, columns // tile.columns, tile.columns), -2, -3)
+def version(tile: RegisterTile) -> str:
+    """Stands for the code of the loops."""
+    return machine_code.version_of([sys.modules[__name__], winograd_layers, winograd_transforms], tile)
 
 
-def dense_panels(weights: np.ndarray, tile: RegisterTile) -> np.ndarray:
-    """Weights [inputs, outputs] -> [inputs / DEPTH, outputs / tile.columns, DEPTH, tile.columns]."""
-    return panels(weights.reshape(-1, DEPTH, weights.shape[1]), tile)
+def _module(tile: RegisterTile) -> ir.Module:
+    module = ir.Module("network")
+    _write_first(module, tile.lanes)
+    for layer in CONVOLUTIONS:
+        _write_convolution(module, layer, layer is CONVOLUTIONS[-1], tile)
+    for dense in DENSE:
+        _write_dense(module, dense, tile)
+    return module
 
 
-def _first_kernel(lanes: int) -> Callable[..., None]:
+def _write_first(module: ir.Module, lanes: int) -> None:
     """(padded examples [k, 98, 66], k, weights, biases, padded and pooled maps)."""
     height, width, filters = CONVOLUTIONS[0].height, CONVOLUTIONS[0].width, FIRST_FILTERS
     source_row = 2 * width + 2
     source_example = (2 * height + 2) * source_row
     target_row = (width + 2) * filters
     target_example = (height + 2) * target_row
+    builder, arguments = machine_code.function(module, FIRST, [_FLOATS, INDEX, _FLOATS, _FLOATS, _FLOATS])
+    source, examples, weights, biases, target = arguments
+    code = VectorCode(builder, lanes)
 
-    def convolve(source: Any, examples: int, weights: Any, biases: Any, target: Any) -> None:
-        for example in range(examples):
-            for y in range(height):
-                for x in range(width):
-                    corner = example * source_example + 2 * y * source_row + 2 * x
-                    place = example * target_example + (y + 1) * target_row + (x + 1) * filters
-                    for i in range(0, filters, lanes):
-                        first_convolution(
-                            source, corner, source_row, weights, biases, i, target, place + i, filters, lanes
-                        )
+    def of_example(example: ir.Value) -> None:
+        def of_row(y: ir.Value) -> None:
+            def of_pixel(x: ir.Value) -> None:
+                corner = code.at(source, (source_example, example), (2 * source_row, y), (2, x))
+                place = code.at(target, (target_example, example), (target_row, y), (filters, x))
 
-    return compiled(convolve, types.void(_FLAT, types.intp, _FLAT, _FLAT, _FLAT))
+                def of_channels(number: ir.Value) -> None:
+                    first = builder.mul(number, index(lanes))
+                    output = builder.gep(place, [builder.add(first, index(target_row + filters))])
+                    of_first = [builder.gep(values, [first]) for values in (weights, biases)]
+                    first_convolution(code, Plane(corner, source_row, 1), of_first[0], filters, of_first[1], output)
+
+                code.each(index(filters // lanes), of_channels)
+
+            code.each(index(width), of_pixel)
+
+        code.each(index(height), of_row)
+
+    code.each(examples, of_example)
+    builder.ret_void()
 
 
-def _convolution_kernel(layer: Convolution, last: bool, tile: RegisterTile) -> Callable[..., None]:
+def _write_convolution(module: ir.Module, layer: Convolution, last: bool, tile: RegisterTile) -> None:
     """(padded maps, number of their tiles, transformed filters, biases, scratch, scratch, target).
 
     The target is padded maps for the next convolution, or, of the last one, rows of flattened maps + `LINE` values.
     """
-    channels, filters, pass_tiles = layer.channels, layer.filters, layer.tiles
+    builder, arguments = machine_code.function(module, layer.name, [_FLOATS, INDEX, *[_FLOATS] * 5])
+    source, tiles, weights, biases, transformed, products, target = arguments
+    code = VectorCode(builder, tile.lanes)
+
+    def of_pass(number: ir.Value) -> None:
+        first = builder.mul(number, index(layer.tiles))
+        count = code.smaller(builder.sub(tiles, first), index(layer.tiles))
+        _write_transforms(code, layer, source, first, count, transformed)
+        _write_products(code, layer, tile, weights, count, transformed, products)
+        _write_inverses(code, layer, last, products, biases, first, count, target)
+
+    code.each(code.ratio_up(tiles, layer.tiles), of_pass)
+    builder.ret_void()
+
+
+def _place(code: VectorCode, layer: Convolution, number: ir.Value) -> tuple[ir.Value, ir.Value, ir.Value]:
+    """A tile's number -> its example, and where it lies in it: down and across."""
     down, across = layer.height // OUTPUTS, layer.width // OUTPUTS
-    lanes, rows, vectors, columns = tile.lanes, tile.rows, tile.vectors, tile.columns
-    panel_count = filters // columns
-    panel_size = channels * columns
-    lines, prefetches = tile.lines, int(layer.streams)
-    source_row = (layer.width + 2) * channels
-    source_example = (layer.height + 2) * source_row
-    transformed_plane, product_plane = layer.transformed_plane, layer.product_plane
-    pooled = int(layer.pooled)
-    side = OUTPUTS // 2 if pooled else OUTPUTS
+    within = code.builder.urem(number, index(down * across))
+    return (
+        code.builder.udiv(number, index(down * across)),
+        code.builder.udiv(within, index(across)),
+        code.builder.urem(within, index(across)),
+    )
+
+
+def _write_transforms(
+    code: VectorCode, layer: Convolution, source: ir.Value, first: ir.Value, count: ir.Value, transformed: ir.Value
+) -> None:
+    builder, channels = code.builder, layer.channels
+    row = (layer.width + 2) * channels
+    example_size = (layer.height + 2) * row
+
+    def of_tile(number: ir.Value) -> None:
+        example, y, x = _place(code, layer, builder.add(first, number))
+        corner = code.at(source, (example_size, example), (OUTPUTS * row, y), (OUTPUTS * channels, x))
+        place = code.at(transformed, (channels, number))
+
+        def of_channels(part: ir.Value) -> None:
+            start = builder.mul(part, index(code.lanes))
+            planes = Plane(builder.gep(place, [start]), INPUTS * layer.transformed_plane, layer.transformed_plane)
+            transform_tile(code, Plane(builder.gep(corner, [start]), row, channels), planes)
+
+        code.each(index(channels // code.lanes), of_channels)
+
+    code.each(count, of_tile)
+
+
+def _write_products(
+    code: VectorCode,
+    layer: Convolution,
+    tile: RegisterTile,
+    weights: ir.Value,
+    count: ir.Value,
+    transformed: ir.Value,
+    products: ir.Value,
+) -> None:
+    builder, channels, filters = code.builder, layer.channels, layer.filters
+    panel_count, panel_size = filters // tile.columns, channels * tile.columns
+
+    def of_product(product: ir.Value) -> None:
+        left = code.at(transformed, (layer.transformed_plane, product))
+        outputs = code.at(products, (layer.product_plane, product))
+
+        def of_panel(panel: ir.Value) -> None:
+            right = code.at(weights, (panel_count * panel_size, product), (panel_size, panel))
+            output = code.at(outputs, (tile.columns, panel))
+
+            def of_rows(number: ir.Value) -> None:
+                row = builder.mul(number, index(tile.rows))
+                multiply_rows(
+                    code,
+                    (tile.rows, tile.vectors),
+                    Rows(code.at(left, (channels, row)), index(channels)),
+                    Rows(right, index(tile.columns)),
+                    Rows(code.at(output, (filters, row)), index(filters)),
+                    channels,
+                    code.boolean(False),
+                    _ahead(code, tile, right, number, channels) if layer.streams else None,
+                )
+
+            code.each(code.ratio_up(count, tile.rows), of_rows)
+
+        code.each(index(panel_count), of_panel)
+
+    code.each(index(PRODUCTS), of_product)
+
+
+def _ahead(code: VectorCode, tile: RegisterTile, right: ir.Value, number: ir.Value, depth: int) -> ir.Value:
+    """Where the next panel's lines lie that the rows of this number fetch: all of a panel's rows share the work."""
+    line = code.builder.urem(number, index(tile.lines))
+    return code.at(right, (depth * LINE, line), (depth, index(tile.columns)))
+
+
+def _write_inverses(
+    code: VectorCode,
+    layer: Convolution,
+    last: bool,
+    products: ir.Value,
+    biases: ir.Value,
+    first: ir.Value,
+    count: ir.Value,
+    target: ir.Value,
+) -> None:
+    builder, filters, plane = code.builder, layer.filters, layer.product_plane
+    side = OUTPUTS // 2 if layer.pooled else OUTPUTS
     margin = 0 if last else 1
-    target_row = (across * side + 2 * margin) * filters
-    target_example = (down * side + 2 * margin) * target_row + (LINE if last else 0)
+    row = (layer.width // OUTPUTS * side + 2 * margin) * filters
+    example_size = (layer.height // OUTPUTS * side + 2 * margin) * row + (LINE if last else 0)
 
-    def convolve(
-        source: Any, tiles: int, weights: Any, biases: Any, transformed: Any, products: Any, target: Any
-    ) -> None:
-        for first in range(0, tiles, pass_tiles):
-            count = min(pass_tiles, tiles - first)
-            for t in range(count):
-                example, place = divmod(first + t, down * across)
-                y, x = divmod(place, across)
-                corner = example * source_example + OUTPUTS * (y * source_row + x * channels)
-                v = t * channels
-                for i in range(0, channels, lanes):
-                    transform_tile(
-                        source, corner + i, source_row, channels, transformed, v + i, transformed_plane, lanes
-                    )
-            for product in range(PRODUCTS):
-                for panel in range(panel_count):
-                    u = (product * panel_count + panel) * panel_size
-                    for t in range(0, count, rows):
-                        v = product * transformed_plane + t * channels
-                        m = product * product_plane + t * filters + panel * columns
-                        ahead = u + (columns + t // rows % lines * LINE) * channels
-                        multiply_tile(
-                            transformed, v, channels, weights, u, ahead,
-                            products, m, filters, channels, False, lanes, rows, vectors, prefetches,
-                        )  # fmt: skip
-            for t in range(count):
-                example, place = divmod(first + t, down * across)
-                y, x = divmod(place, across)
-                corner = example * target_example + (side * y + margin) * target_row + (side * x + margin) * filters
-                m = t * filters
-                for i in range(0, filters, lanes):
-                    finish_tile(
-                        products,
-                        m + i,
-                        product_plane,
-                        biases,
-                        i,
-                        target,
-                        corner + i,
-                        target_row,
-                        filters,
-                        lanes,
-                        pooled,
-                    )
+    def of_tile(number: ir.Value) -> None:
+        example, y, x = _place(code, layer, builder.add(first, number))
+        corner = code.at(target, (example_size, example), (side * row, y), (side * filters, x))
+        place = code.at(products, (filters, number))
 
-    return compiled(convolve, types.void(_FLAT, types.intp, *[_FLAT] * 5))
+        def of_channels(part: ir.Value) -> None:
+            start = builder.mul(part, index(code.lanes))
+            output = builder.gep(corner, [builder.add(start, index(margin * (row + filters)))])
+            bias = builder.gep(biases, [start])
+            source = Plane(builder.gep(place, [start]), INPUTS * plane, plane)
+            finish_tile(code, source, bias, Plane(output, row, filters), layer.pooled)
+
+        code.each(index(filters // code.lanes), of_channels)
+
+    code.each(count, of_tile)
 
 
-def _dense_kernel(layer: Dense, tile: RegisterTile) -> Callable[..., None]:
+def _write_dense(module: ir.Module, layer: Dense, tile: RegisterTile) -> None:
     """(rows of inputs + `LINE` values, number of rows, weights, rows of outputs + `LINE` values, first and end panel).
 
     The number of rows is a multiple of `tile.few_rows`.
     """
-    depth_blocks, panel_count = layer.inputs // DEPTH, layer.outputs // tile.columns
+    panel_count, panel_size = layer.outputs // tile.columns, DEPTH * tile.columns
     input_row, output_row = layer.inputs + LINE, layer.outputs + LINE
-    lanes, rows, few_rows, vectors, columns = tile.lanes, tile.rows, tile.few_rows, tile.vectors, tile.columns
-    lines = tile.lines
+    builder, arguments = machine_code.function(module, layer.name, [_FLOATS, INDEX, _FLOATS, _FLOATS, INDEX, INDEX])
+    inputs, height, weights, outputs, first_panel, end_panel = arguments
+    code = VectorCode(builder, tile.lanes)
+    tiles = builder.udiv(height, index(tile.rows))
+    whole = builder.mul(tiles, index(tile.rows))
 
-    def multiply(inputs: Any, height: int, weights: Any, outputs: Any, first_panel: int, end_panel: int) -> None:
-        whole = height // rows * rows
-        for block in range(depth_blocks):
-            for panel in range(first_panel, end_panel):
-                b = (block * panel_count + panel) * DEPTH * columns
-                a, c = block * DEPTH, panel * columns
-                for row in range(0, whole, rows):
-                    ahead = b + (columns + row // rows % lines * LINE) * DEPTH
-                    multiply_tile(
-                        inputs, row * input_row + a, input_row, weights, b, ahead,
-                        outputs, row * output_row + c, output_row, DEPTH, block > 0, lanes, rows, vectors, 1,
-                    )  # fmt: skip
-                for row in range(whole, height, few_rows):
-                    multiply_tile(
-                        inputs, row * input_row + a, input_row, weights, b, 0,
-                        outputs, row * output_row + c, output_row, DEPTH, block > 0, lanes, few_rows, vectors, 0,
-                    )  # fmt: skip
+    def of_block(block: ir.Value) -> None:
+        left = code.at(inputs, (DEPTH, block))
+        adds = builder.icmp_signed(">", block, index(0))
 
-    return compiled(multiply, types.void(_FLAT, types.intp, _FLAT, _FLAT, types.intp, types.intp))
+        def of_panel(number: ir.Value) -> None:
+            panel = builder.add(first_panel, number)
+            right = code.at(weights, (panel_count * panel_size, block), (panel_size, panel))
+            output = code.at(outputs, (tile.columns, panel))
+
+            def multiply(row: ir.Value, rows: int, ahead: ir.Value | None = None) -> None:
+                multiply_rows(
+                    code,
+                    (rows, tile.vectors),
+                    Rows(code.at(left, (input_row, row)), index(input_row)),
+                    Rows(right, index(tile.columns)),
+                    Rows(code.at(output, (output_row, row)), index(output_row)),
+                    DEPTH,
+                    adds,
+                    ahead,
+                )
+
+            def of_tile(number: ir.Value) -> None:
+                ahead = _ahead(code, tile, right, number, DEPTH)
+                multiply(builder.mul(number, index(tile.rows)), tile.rows, ahead)
+
+            def of_few(number: ir.Value) -> None:
+                multiply(builder.add(whole, builder.mul(number, index(tile.few_rows))), tile.few_rows)
+
+            code.each(tiles, of_tile)
+            code.each(builder.udiv(builder.sub(height, whole), index(tile.few_rows)), of_few)
+
+        code.each(builder.sub(end_panel, first_panel), of_panel)
+
+    code.each(index(layer.inputs // DEPTH), of_block)
+    builder.ret_void()

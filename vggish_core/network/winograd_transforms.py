@@ -13,15 +13,13 @@ replaced by 45/32: then every coefficient of the transforms of tiles is a float3
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba.core import types
-from numba.extending import intrinsic
 
-from vggish_core.codegen.intrinsics import pointer
-from vggish_core.codegen.vector_code import Vector, VectorCode, weighted_sum
+from vggish_core.codegen.vector_code import Vector, VectorCode, index, weighted_sum
 
 OUTPUTS = 4
 """Height and width of the outputs of a tile."""
@@ -79,96 +77,66 @@ def _in_both_directions(transform: Any, grid: Sequence[Sequence[Vector]]) -> lis
     return [transform(row) for row in zip(*columns, strict=True)]
 
 
-@intrinsic(prefer_literal=True)
-def transform_tile(  # type: ignore[no-untyped-def]
-    typing, source, corner, row_stride, column_stride, target, position, plane_stride, lanes
-):
-    """Bt d B of the 6x6 tile at `corner`, `lanes` channels of it, to 36 planes."""
-    del typing
-    index = types.intp
-    signature = types.void(source, index, index, index, target, index, index, lanes)
+@dataclass(frozen=True)
+class Plane:
+    """Where vectors of a grid lie: a pointer to the first, and the values from one row, and one column, to the next."""
 
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Sequence[ir.Value]) -> ir.Value:
-        code = VectorCode(builder, lanes.literal_value)
-        source, corner, row_stride, column_stride, target, position, plane_stride, _ = arguments
-        source, target = (pointer(context, builder, signature.args[i], arguments[i]) for i in (0, 4))
-        tile = [
-            [code.load(source, code.position(corner, (i, row_stride), (j, column_stride))) for j in range(INPUTS)]
-            for i in range(INPUTS)
-        ]
-        for i, row in enumerate(_in_both_directions(transformed_inputs, tile)):
-            for j, vector in enumerate(row):
-                code.store(vector, target, code.position(position, (INPUTS * i + j, plane_stride)))
-        return context.get_dummy_value()
+    first: ir.Value
+    row: int
+    column: int
 
-    return signature, generate
+    def at(self, code: VectorCode, i: int, j: int) -> ir.Value:
+        """A pointer to the vector at [i, j]."""
+        return code.builder.gep(self.first, [index(i * self.row + j * self.column)])
 
 
-@intrinsic(prefer_literal=True)
-def finish_tile(  # type: ignore[no-untyped-def]
-    typing, source, position, plane_stride, biases, channel, target, corner, row_stride, column_stride, lanes, pooled
-):
-    """At m A of 36 planes, then the largest of 2x2 if `pooled`, bias and ReLU: `lanes` channels of the outputs."""
-    del typing
-    index = types.intp
-    signature = types.void(source, index, index, biases, index, target, index, index, index, lanes, pooled)
-
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Sequence[ir.Value]) -> ir.Value:
-        code = VectorCode(builder, lanes.literal_value)
-        source, position, plane_stride, biases, channel, target, corner, row_stride, column_stride, *_ = arguments
-        source, biases, target = (pointer(context, builder, signature.args[i], arguments[i]) for i in (0, 3, 5))
-        products = [
-            [code.load(source, code.position(position, (INPUTS * i + j, plane_stride))) for j in range(INPUTS)]
-            for i in range(INPUTS)
-        ]
-        outputs = _in_both_directions(transformed_outputs, products)
-        if pooled.literal_value:
-            outputs = [[largest(outputs, 2 * i, 2 * j) for j in range(OUTPUTS // 2)] for i in range(OUTPUTS // 2)]
-        bias = code.load(biases, channel)
-        for i, row in enumerate(outputs):
-            for j, vector in enumerate(row):
-                place = code.position(corner, (i, row_stride), (j, column_stride))
-                code.store(code.zero().maximum(vector + bias), target, place)
-        return context.get_dummy_value()
-
-    return signature, generate
+def _load(code: VectorCode, plane: Plane) -> list[list[Vector]]:
+    return [[code.load(plane.at(code, i, j), index(0)) for j in range(INPUTS)] for i in range(INPUTS)]
 
 
-def largest(grid: Sequence[Sequence[Vector]], i: int, j: int) -> Vector:
+def _store(code: VectorCode, grid: Sequence[Sequence[Vector]], plane: Plane) -> None:
+    for i, row in enumerate(grid):
+        for j, vector in enumerate(row):
+            code.store(vector, plane.at(code, i, j), index(0))
+
+
+def transform_tile(code: VectorCode, source: Plane, target: Plane) -> None:
+    """Bt d B of a 6x6 tile, some channels of it, to 36 planes."""
+    _store(code, _in_both_directions(transformed_inputs, _load(code, source)), target)
+
+
+def finish_tile(code: VectorCode, source: Plane, bias: ir.Value, target: Plane, pooled: bool) -> None:
+    """At m A of 36 planes, then the largest of 2x2 if `pooled`, bias and ReLU: some channels of the outputs.
+
+    `bias` points to the channels' own.
+    """
+    outputs = _in_both_directions(transformed_outputs, _load(code, source))
+    if pooled:
+        outputs = [[_largest(outputs, 2 * i, 2 * j) for j in range(OUTPUTS // 2)] for i in range(OUTPUTS // 2)]
+    biases = code.load(bias, index(0))
+    _store(code, [[code.zero().maximum(vector + biases) for vector in row] for row in outputs], target)
+
+
+def _largest(grid: Sequence[Sequence[Vector]], i: int, j: int) -> Vector:
     """The largest of the 2x2 vectors at [i, j]. Adding a bias or taking the ReLU afterwards gives the same bits."""
     upper, lower = grid[i], grid[i + 1]
     return upper[j].maximum(upper[j + 1]).maximum(lower[j].maximum(lower[j + 1]))
 
 
-@intrinsic(prefer_literal=True)
-def first_convolution(  # type: ignore[no-untyped-def]
-    typing, source, corner, row_stride, weights, biases, channel, target, position, channels, lanes
-):
-    """A 3x3 convolution of one channel, the largest of 2x2, bias and ReLU: `lanes` of `channels` of a pooled pixel."""
-    del typing
-    index = types.intp
-    signature = types.void(source, index, index, weights, biases, index, target, index, index, lanes)
+def first_convolution(
+    code: VectorCode, source: Plane, weights: ir.Value, channels: int, bias: ir.Value, target: ir.Value
+) -> None:
+    """A 3x3 convolution of one channel, the largest of 2x2, bias and ReLU: some channels of a pooled pixel.
 
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Sequence[ir.Value]) -> ir.Value:
-        code = VectorCode(builder, lanes.literal_value)
-        source, corner, row_stride, weights, biases, channel, target, position, channels, _ = arguments
-        source, weights, biases, target = (
-            pointer(context, builder, signature.args[i], arguments[i]) for i in (0, 3, 4, 6)
-        )
-        one = ir.Constant(row_stride.type, 1)
-        pixels = [
-            [code.broadcast(source, code.position(corner, (i, row_stride), (j, one))) for j in range(4)]
-            for i in range(4)
-        ]
-        taps = [code.load(weights, code.position(channel, (tap, channels))) for tap in range(9)]
-        outputs = [[code.zero() for _ in range(2)] for _ in range(2)]
-        for tap in range(9):
-            for i in range(2):
-                for j in range(2):
-                    pixel = pixels[i + tap // 3][j + tap % 3]
-                    outputs[i][j] = outputs[i][j].plus_product(pixel, taps[tap])
-        vector = largest(outputs, 0, 0) + code.load(biases, channel)
-        code.store(code.zero().maximum(vector), target, position)
-        return context.get_dummy_value()
-
-    return signature, generate
+    Pointers lead to the first of these channels; from a weight to its neighbour's are `channels` values.
+    """
+    pixels = [[code.broadcast(source.at(code, i, j), index(0)) for j in range(4)] for i in range(4)]
+    taps = [code.load(weights, index(tap * channels)) for tap in range(9)]
+    outputs = [[code.zero() for _ in range(2)] for _ in range(2)]
+    for tap in range(9):
+        for i in range(2):
+            for j in range(2):
+                pixel = pixels[i + tap // 3][j + tap % 3]
+                outputs[i][j] = outputs[i][j].plus_product(pixel, taps[tap])
+    vector = _largest(outputs, 0, 0) + code.load(bias, index(0))
+    code.store(code.zero().maximum(vector), target, index(0))
