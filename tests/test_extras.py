@@ -42,7 +42,7 @@ def _shown(scheme: str) -> str:
 PROGRAMS = {
     "gs": (program, "--input gs://bucket/audio --output OUT", "--input: reading gs://", _shown("gs"), "gcp"),
     "s3": (program, "--input s3://bucket/audio --output OUT", "--input: reading s3://", _shown("s3"), "s3"),
-    "report": (report, "OUT", "report.html", "jinja2, matplotlib", "report"),
+    "report": (report, "OUT", "report.html", "jinja2", "report"),
     "train": (train, "--train a --eval b --classes c --model OUT", "pipeline.train", "matplotlib", "train"),
     "plots": (predict, "--model OUT --input a --plots b", "--plots", "matplotlib", "train"),
     "fit_pca": (fit_pca, "--input a --output b.npz", "the plot, which --no_plot leaves out,", "matplotlib", "train"),

@@ -6,6 +6,8 @@ import json
 import os
 import random
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -228,3 +230,29 @@ def bad_files(standin_weights: Path, tmp_path_factory: pytest.TempPathFactory) -
     del variables["vggish/fc2/biases"]
     write_checkpoint(folder / "lacking.ckpt", variables)
     return folder
+
+
+def test_a_rerun_with_nothing_to_do_loads_neither_beam_nor_the_network(corpus: Path, tmp_path: Path) -> None:
+    """Nor is its report drawn again, unless something has changed."""
+    program = (
+        "import sys\n"
+        "from pipeline.cli import run\n"
+        "status = run.main(sys.argv[1:])\n"
+        "heavy = {'apache_beam', 'tensorflow', 'matplotlib', 'jinja2', 'av', 'soundfile', 'google.cloud.storage'}\n"
+        "print(sorted(heavy & set(sys.modules)))\n"
+        "sys.exit(status)"
+    )
+    output, audio = tmp_path / "out", corpus / "001 - some kind"
+    report = output / "report.html"
+    assert embed(output, "--input", audio, "--report", "on").status == 0
+    before = report.stat().st_mtime_ns
+    command = [sys.executable, "-c", program, "--input", str(audio), "--output", str(output), *STANDIN]
+    again = subprocess.run(command, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.splitlines()[-1] == "[]"
+    assert report.stat().st_mtime_ns == before
+    assert embed(output, "--input", f"{corpus}/00[12]*/**", "--report", "on").status == 0
+    assert report.stat().st_mtime_ns > before
+    report.unlink()
+    assert embed(output, "--input", f"{corpus}/00[12]*/**", "--report", "on").status == 0
+    assert report.exists()

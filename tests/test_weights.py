@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import pytest
 
 from vggish_core import weights
 from vggish_core.network.postprocess import write_pca_params
-from vggish_core.weights import WeightsError, resolve, standin
+from vggish_core.weights import WeightsError, digests, resolve, standin
 
 NO_SERVER = "http://127.0.0.1:9"
 
@@ -307,3 +308,55 @@ def test_processes_of_one_machine_copy_a_uri_once(cache: Path, tmp_path: Path) -
     assert asked == ["/pca.npz"]
     assert paths == {str(cache / "fetched" / sha256(content) / "pca.npz")}
     assert Path(paths.pop()).read_bytes() == content
+
+
+# Digests that are kept.
+
+
+@pytest.fixture
+def large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file of weights' size that was written a while ago, and an empty cache."""
+    monkeypatch.setenv("VGGISH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(digests, "SETTLED_S", -1.0)
+    file = tmp_path / "weights"
+    file.write_bytes(bytes(digests.LARGE_BYTES))
+    return file
+
+
+def _at_the_next_start(file: Path) -> digests.Digests:
+    digests._digests.cache_clear()
+    return digests.digests(file)
+
+
+def _of(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def test_digests_of_large_files_are_kept(large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = _at_the_next_start(large)
+    assert first.sha256 == _of(large)
+    monkeypatch.setattr(hashlib, "md5", None)  # it is not read again
+    assert _at_the_next_start(large) == first
+
+
+def test_a_changed_file_is_read_again(large: Path) -> None:
+    _at_the_next_start(large)
+    before = large.stat()
+    with large.open("r+b") as file:
+        file.write(b"changed")
+    os.utime(large, ns=(before.st_atime_ns, before.st_mtime_ns))  # as a copy that keeps times leaves it
+    assert _at_the_next_start(large).sha256 == _of(large)
+
+
+def test_a_file_that_was_just_written_is_read_again(large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(digests, "SETTLED_S", 3600.0)
+    _at_the_next_start(large)
+    assert not (large.parent / "cache").exists()
+
+
+@pytest.mark.parametrize("damage", [b"", b"[]", b"{", b'{"md5": "0"}'])
+def test_damaged_digests_are_taken_again(large: Path, damage: bytes) -> None:
+    first = _at_the_next_start(large)
+    (kept,) = (large.parent / "cache" / "digests").iterdir()
+    kept.write_bytes(damage)
+    assert _at_the_next_start(large) == first

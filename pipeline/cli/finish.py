@@ -11,8 +11,9 @@ from pipeline.cli.flags import failures_allowed
 from pipeline.errors import FAILED, OK
 from pipeline.extras import MissingPackagesError
 from pipeline.output import history
+from pipeline.output.layout import REPORT, join
 from pipeline.output.manifest import Manifest
-from pipeline.reporting import report
+from pipeline.reporting import report, source
 from pipeline.running.embed_corpus import Finished
 
 
@@ -44,6 +45,8 @@ def _report(flags: argparse.Namespace, names: Mapping[int, str], directory: str)
     """The path or URI of the report; "" without one. The data set is done: errors here are only reported."""
     if flags.report == "off":
         return ""
+    if source.is_current(directory, names):
+        return join(directory, REPORT)
     try:
         return report.write(directory, names)
     except MissingPackagesError as error:

@@ -73,6 +73,8 @@ def check_beam_flags(rest: Sequence[str], ours: Sequence[str] = ()) -> None:
       rest: what the command's own parser left over.
       ours: the command's flags, to suggest the nearest one.
     """
+    if not rest:
+        return  # and Beam, a second and a half of a processor, is not loaded yet
     from apache_beam.options.pipeline_options import PipelineOptions
 
     parser = Parser(prog="pipeline.run", add_help=False, allow_abbrev=False)

@@ -80,8 +80,10 @@ def _run(flags: argparse.Namespace, beam_flags: list[str]) -> int:
         return _task(flags, found, job, engine, started)
     if flags.check:
         return _check(flags, found, job, engine, before)
-    from_flags.load(job.model)
+    if not (before and before.complete):
+        from_flags.load(job.model)  # its errors show before anything is written
     if template.asked(engine):
+        from_flags.load(job.model)
         print(template.write(found, job, engine, from_flags.update_of(flags)))
         return OK
     return _whole(flags, found, job, engine, started)
@@ -93,8 +95,13 @@ def _whole(flags: argparse.Namespace, found: Corpus, job: Job, engine: Engine, s
     from pipeline.cli.finish import finish_run
     from pipeline.output import history
     from pipeline.running import embed_corpus
+    from pipeline.running.engines import light_import
 
     def opened(output: OpenedOutput, work: Work) -> None:
+        if not work.done:
+            from_flags.load(job.model)
+            if engine.local:
+                light_import.beam()
         for line in summary.recovered(output, work):
             print(line, file=sys.stderr)
 

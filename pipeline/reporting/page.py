@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from importlib import resources
 from itertools import takewhile
 from typing import Any
 
@@ -19,9 +18,9 @@ from pipeline.output.layout import basename
 from pipeline.reasons import REASONS
 from pipeline.reporting import embeddings, plots, reference, spectrograms
 from pipeline.reporting.sample import Sample
+from pipeline.reporting.source import META, template
 from vggish_core.weights import standin
 
-TEMPLATE = "page.html"
 FILTERS = {
     "count": formatting.count,
     "percent": formatting.percent,
@@ -52,15 +51,21 @@ class Bar:
     share: float
 
 
-def page(sample: Sample, names: Mapping[int, str]) -> str:
-    """A sample, and names of class indices as far as they are known -> the HTML of the whole report."""
+def page(sample: Sample, names: Mapping[int, str], source: str = "") -> str:
+    """The HTML of the whole report.
+
+    Args:
+      sample: what it shows.
+      names: of class indices, as far as they are known.
+      source: digest of what the sample is of (`pipeline.reporting.source`).
+    """
     import jinja2
 
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.filters.update(FILTERS)
-    source = resources.files("pipeline.reporting").joinpath(TEMPLATE).read_text(encoding="utf-8")
-    template = environment.from_string(source)
-    return template.render(
+    return environment.from_string(template()).render(
+        source=source,
+        source_name=META,
         sample=sample,
         manifest=sample.manifest,
         totals=sample.totals,
@@ -216,11 +221,11 @@ def _pictures(sample: Sample) -> list[dict[str, Any]]:
     return [
         {
             "entry": found.entry,
-            "svg": plots.log_mel(found.frames, f"log-mel-{n}") if found.frames is not None else "",
+            "svg": plots.log_mel(found.frames) if found.frames is not None else "",
             "missing": found.missing,
             "changed": found.changed,
         }
-        for n, found in enumerate(spectrograms.of(chosen, pad) if chosen else ())
+        for found in (spectrograms.of(chosen, pad) if chosen else ())
     ]
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from pipeline import extras, storage
 from pipeline.output.layout import REPORT, explained, join
 from pipeline.output.matching import Incomplete
+
+if TYPE_CHECKING:
+    from pipeline.reporting.sample import Sample
 
 
 def write(
@@ -32,9 +36,12 @@ def write(
     """
     expect_packages()
     from pipeline.reporting import sample as report_sample
+    from pipeline.reporting import source
 
+    names = _names(class_labels)
+    digest = "" if manifest_uri else source.digest(directory, names)  # first: what changes meanwhile makes it old
     sample = report_sample.of_output(directory, manifest_uri, incomplete)
-    return _write(sample, class_labels, to or join(directory, REPORT))
+    return _write(sample, names, to or join(directory, REPORT), digest)
 
 
 def write_files(patterns: Sequence[str], class_labels: str | None = None, to: str = REPORT) -> str:
@@ -42,18 +49,18 @@ def write_files(patterns: Sequence[str], class_labels: str | None = None, to: st
     expect_packages()
     from pipeline.reporting import sample as report_sample
 
-    return _write(report_sample.of_files(patterns), class_labels, to)
+    return _write(report_sample.of_files(patterns), _names(class_labels), to)
 
 
 def expect_packages() -> None:
     """Raises MissingPackagesError without the packages that make the page and its figures."""
-    extras.needs("report", "jinja2", "matplotlib", for_=REPORT)
+    extras.needs("report", "jinja2", for_=REPORT)
 
 
-def _write(sample, class_labels: str | Mapping[int, str] | None, to: str) -> str:  # type: ignore[no-untyped-def]
+def _write(sample: Sample, names: Mapping[int, str], to: str, source: str = "") -> str:
     from pipeline.reporting import page as report_page
 
-    data = report_page.page(sample, _names(class_labels)).encode("utf-8", "replace")
+    data = report_page.page(sample, names, source).encode("utf-8", "replace")
     with explained(to, "writing the report"):
         storage.write_atomic(to, data)
     return to

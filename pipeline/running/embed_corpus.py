@@ -79,11 +79,12 @@ def embed_corpus(
     preflight.look(engine)
     with scratch.temporary_files():
         job = resolve.resolve(job, corpus, engine, update.overwrite)
-        resume.inspect(job.output.directory, job, update.overwrite)
+        before = resume.inspect(job.output.directory, job, update.overwrite)
         first_job.ask_worker(engine, job, [clip.uri for clip in corpus.clips[:1]])
-        _load(job)
+        if not (before and before.complete):
+            _load(job)
         execution = Execution(engine, piece_seconds, on_progress, history.Log(job, engine.describe(), started))
-        return run(corpus, job, execution, update).manifest
+        return run(corpus, job, execution, update, lambda opened, work: None if work.done else _load(job)).manifest
 
 
 def _load(job: Job) -> None:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.errors import JobError, UserError
+from pipeline.errors import FlagError, JobError, UserError
 from pipeline.output.history import Log
 from pipeline.output.work import Work
 from pipeline.running import job as jobs
@@ -25,7 +25,7 @@ def begun() -> Iterator[None]:
     """
     try:
         yield
-    except JobError:
+    except (JobError, FlagError):
         raise
     except UserError as error:
         raise JobError(error.found, error.remedy) from error

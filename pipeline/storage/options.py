@@ -14,9 +14,11 @@ _given: Options | None = None
 
 def set_flags(flags: Sequence[str]) -> None:
     """Beam's flags of the command -> what this process's stores go by."""
+    if not flags:  # without Beam, which work that is done already does not need
+        return adopt({})
     from apache_beam.options.pipeline_options import PipelineOptions
 
-    adopt(_of(PipelineOptions(list(flags))))
+    return adopt(_of(PipelineOptions(list(flags))))
 
 
 def adopt(handed: Options | None) -> None:

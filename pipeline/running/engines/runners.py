@@ -105,6 +105,8 @@ def choose(runner: str, rest: Sequence[str]) -> Engine:
     Raises:
       FlagError: for a runner that Beam does not have.
     """
+    if runner.lower() in LOCAL_RUNNERS and not rest:  # without Beam, which work that is done already does not need
+        return Engine(IN_PROCESS, (), True, 1)
     from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 
     known = StandardOptions.KNOWN_RUNNER_NAMES

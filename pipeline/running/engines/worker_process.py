@@ -16,6 +16,7 @@ from typing import IO
 
 from pipeline.decoding import decoders
 from pipeline.running import garbage
+from pipeline.running.engines import light_import
 from pipeline.running.engines.worker_processes import STORE_OPTIONS
 from pipeline.storage import options
 
@@ -40,6 +41,7 @@ def main() -> None:
 
 def _serve(environment: dict[str, str]) -> None:
     """Does what a runner asks for until it says that the graph has ended."""
+    light_import.beam()
     from apache_beam.runners.worker import sdk_worker, sdk_worker_main
 
     # Beam prints the traceback of what failed, besides logging and answering it: the command says what there is to say.
