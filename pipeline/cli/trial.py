@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from math import fsum
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from pipeline import storage
+from pipeline.cli.estimate import Trial, estimate
 from pipeline.corpus import plan
-from pipeline.corpus.sample import format_of
 from pipeline.decoding import decoders
 from pipeline.embedding import embed
 from pipeline.formatting import duration
@@ -29,61 +28,39 @@ from pipeline.output.tfrecord import frame
 from pipeline.output.work import Work
 from pipeline.settings import Job
 from pipeline.types import Clip, DecodeRequest, ExampleBlock, Failure, Segment, SegmentEnd
+from vggish_core import params
 
-EXAMPLES_OF_A_CLIP = 640
-"""Ten minutes at the usual hop: what is decoded of a clip at most."""
+EXAMPLES_OF_A_CLIP = 125
+"""Two minutes at the usual hop: what is decoded of a clip at most."""
+EMBEDDED = 192
+"""Examples that go through the network, in full batches: enough to tell what one costs."""
 SAMPLE_S = 60.0
 """No further clip is tried after so long."""
-BUSY = 0.85
-"""Share of the processors' time that a run on this machine makes use of."""
 
 
-@dataclass(frozen=True)
-class Trial:
-    """The outcome of one clip.
+def attempt(job: Job, clips: Sequence[Clip], limit_s: float = SAMPLE_S) -> tuple[list[Trial], float]:
+    """Decodes clips one after another, and embeds the first, as a run would; begins no further one after `limit_s`.
 
-    Attributes:
-      clip: which.
-      examples, audio_s: decoded.
-      whole: the clip was decoded to its end.
-      decode_s, embed_s: processor time for that.
-      values: its embeddings [k, 128]; no rows where it failed.
-      failure: why it did.
+    Returns:
+      Their outcomes, and the processor time that the network takes for an example.
     """
-
-    clip: Clip
-    examples: int
-    audio_s: float
-    whole: bool
-    decode_s: float
-    embed_s: float
-    values: np.ndarray
-    failure: Failure | None = None
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """An estimate of the work: seconds of audio, seconds of one processor, and bytes of records."""
-
-    audio_s: float
-    core_s: float
-    output_bytes: float
-
-
-def attempt(job: Job, clips: Sequence[Clip], limit_s: float = SAMPLE_S) -> list[Trial]:
-    """Decodes and embeds clips one after another, as a run would; begins no further one after `limit_s`."""
     worker = embed.shared_worker(job.model)
     start = time.monotonic()
     trials: list[Trial] = []
+    decoded: list[ExampleBlock] = []
     with decoders.DecoderPool(job.front_end, job.decoding) as pool:
         for clip in clips:
             if trials and time.monotonic() - start > limit_s:
                 break
-            trials.append(_attempt(pool, worker, clip, job.front_end.hop_seconds))
-    return trials
+            trial, examples = _decoded(pool, clip, job.front_end.hop_seconds)
+            trials.append(trial)
+            if sum(len(block.examples) for block in decoded) < EMBEDDED and len(examples):
+                decoded.append(ExampleBlock(Segment(clip), 0, examples))
+    return _embedded(trials, decoded, worker)
 
 
-def _attempt(pool: decoders.DecoderPool, worker: embed.Worker, clip: Clip, hop_s: float) -> Trial:
+def _decoded(pool: decoders.DecoderPool, clip: Clip, hop_s: float) -> tuple[Trial, np.ndarray]:
+    """A clip -> its outcome without embeddings, and its examples."""
     request = pool.submit(DecodeRequest(clip.uri, (Segment(clip),)))
     failure, ending, blocks, count = None, None, [], 0
     start = time.monotonic()
@@ -98,71 +75,49 @@ def _attempt(pool: decoders.DecoderPool, worker: embed.Worker, clip: Clip, hop_s
         else:
             failure = item
     elapsed_s = time.monotonic() - start
-    whole = ending is not None or failure is not None
-    decode_s = request.busy_s if whole and request.busy_s else elapsed_s
+    ended = ending is not None or failure is not None
+    decode_s = request.busy_s if ended and request.busy_s else elapsed_s
     request.close()
+    none = np.empty((0, params.EMBEDDING_SIZE), np.uint8)
     if failure is not None:
-        return Trial(clip, 0, 0.0, True, decode_s, 0.0, np.empty((0, 128)), failure)
-    examples = np.concatenate(blocks)
-    batches = [
-        worker.submit(examples[begin : begin + worker.batch_size]).result()
-        for begin in range(0, count, worker.batch_size)
-    ]
-    values = np.concatenate([batch.values for batch in batches])
-    whole_batch = embed.EmbeddedBatch(
-        values, np.concatenate([batch.finite for batch in batches]), fsum(batch.seconds for batch in batches)
-    )
-    (outcome,) = embed.outcomes_of([embed.Span(Segment(clip), 0, count)], whole_batch)
+        return Trial(clip, 0, 0.0, 0.0, decode_s, none, failure), none
     audio_s = ending.audio_s if ending else count * hop_s
-    failure = outcome if isinstance(outcome, Failure) else None
-    return Trial(clip, count, audio_s, whole, decode_s, whole_batch.seconds, values, failure)
+    lasts_s = audio_s if ending else _length_s(pool, clip)
+    return Trial(clip, count, audio_s, lasts_s, decode_s, none), np.concatenate(blocks)
 
 
-def estimate(clips: Sequence[Clip], trials: Sequence[Trial], job: Job) -> Estimate:
-    """All clips, and the outcome of some -> an estimate for all."""
-    good = [trial for trial in trials if trial.failure is None]
-    if not good:
-        return Estimate(0.0, 0.0, 0.0)
-    share = len(good) / len(trials)
-    tried_s = fsum(trial.audio_s for trial in good)
-    rates = _seconds_a_byte(good)
-    come_s = {trial.clip.key: _come_of(trial, rates, tried_s / len(good)) for trial in trials}
-    untried = (clip for clip in clips if clip.key not in come_s)
-    audio_s = fsum(come_s.values()) + share * fsum(_audio_s(clip, rates, tried_s / len(good)) for clip in untried)
-    core_s = audio_s / tried_s * fsum(trial.decode_s + trial.embed_s for trial in good)
-    frames = sum(trial.examples for trial in good) * audio_s / tried_s
-    return Estimate(audio_s, core_s, frames * _record_bytes(good, job) / sum(trial.examples for trial in good))
+def _length_s(pool: decoders.DecoderPool, clip: Clip) -> float | None:
+    """A clip's seconds of audio by its file's header; None if that does not tell."""
+    found = pool.probe(clip.uri).result()
+    if found is None or not found.frames:
+        return None
+    end_s = found.frames / found.sample_rate_hz
+    return max(0.0, (end_s if clip.end_s is None else min(end_s, clip.end_s)) - clip.start_s) or None
 
 
-def _seconds_a_byte(good: Sequence[Trial]) -> dict[str, float]:
-    """By format, "" for all: seconds of audio in a byte of the files that were decoded to their end."""
-    seconds: dict[str, float] = defaultdict(float)
-    sizes: dict[str, int] = defaultdict(int)
-    for trial in good:
-        if trial.whole and not trial.clip.cut and trial.clip.size_bytes:
-            for name in (format_of(trial.clip), ""):
-                seconds[name] += trial.audio_s
-                sizes[name] += trial.clip.size_bytes
-    return {name: seconds[name] / sizes[name] for name in sizes}
+def _embedded(
+    trials: Sequence[Trial], decoded: Sequence[ExampleBlock], worker: embed.Worker
+) -> tuple[list[Trial], float]:
+    """Outcomes of decoding, and the first clips' examples -> the outcomes, and the network's time for an example."""
+    if not decoded:
+        return list(trials), 0.0
+    examples = np.concatenate([block.examples for block in decoded])
+    starts = range(0, len(examples), worker.batch_size)
+    began = time.process_time()  # whatever else the machine does
+    batches = [worker.embed(examples[start : start + worker.batch_size]) for start in starts]
+    example_s = (time.process_time() - began) / len(examples)
+    values, finite = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+    spans = [embed.Span(block.segment, 0, len(block.examples)) for block in decoded]
+    found = {item.clip.key: item for item in embed.outcomes_of(spans, embed.EmbeddedBatch(values, finite, 0.0))}
 
+    def finished(trial: Trial) -> Trial:
+        outcome = found.get(trial.clip.key)
+        if isinstance(outcome, Failure):
+            return replace(trial, failure=outcome)
+        rows = np.zeros((trial.examples, values.shape[1]), values.dtype) if outcome is None else outcome.values
+        return replace(trial, values=rows)
 
-def _come_of(trial: Trial, per_byte: dict[str, float], otherwise: float) -> float:
-    """Seconds of audio in a tried clip, which may not have been read to its end."""
-    if trial.failure is not None:
-        return 0.0
-    return trial.audio_s if trial.whole else max(trial.audio_s, _audio_s(trial.clip, per_byte, otherwise))
-
-
-def _audio_s(clip: Clip, per_byte: dict[str, float], otherwise: float) -> float:
-    if clip.end_s is not None:
-        return plan.most_seconds(clip)
-    rate = per_byte.get(format_of(clip), per_byte.get(""))
-    return clip.size_bytes * rate if rate and clip.size_bytes else otherwise
-
-
-def _record_bytes(good: Sequence[Trial], job: Job) -> int:
-    """Bytes of the trials' records."""
-    return sum(len(frame(_record(trial, job))) for trial in good)
+    return [finished(trial) for trial in trials], example_s
 
 
 def _record(trial: Trial, job: Job) -> bytes:
@@ -206,14 +161,13 @@ def _missing_folders(directory: str) -> list[Path]:
 def report(job: Job, work: Work, sample: Sequence[Clip], continued: bool) -> str:
     """Tries a run on a sample -> text that says what the whole would do and take. Errors as `try_storage`."""
     start = time.monotonic()
-    trials = attempt(job, sample)
+    trials, example_s = attempt(job, sample)
     elapsed_s = time.monotonic() - start
     good = [trial for trial in trials if trial.failure is None]
     data = b"".join(frame(_record(trial, job)) for trial in good) or b"no clip gave a record"
     try_storage(job.output.directory, data)
     touched = _touched(work.clips, job.output.num_shards)
-    total = estimate(work.clips, trials, job)
-    wall_s = total.core_s / cores() / BUSY
+    total = estimate(work.clips, trials, example_s, lambda trial: len(frame(_record(trial, job))))
     lines = [
         f"clips      {len(work.clips):,} to embed, {work.kept:,} kept, {work.gone:,} no longer among the inputs",
         f"output     {'continued' if continued else 'new'}: {job.output.num_shards:,} shards, {touched:,} to write",
@@ -221,7 +175,8 @@ def report(job: Job, work: Work, sample: Sequence[Clip], continued: bool) -> str
         f"sample     {len(trials):,} clips in {duration(elapsed_s)}; {len(trials) - len(good):,} gave no record",
         *_failures(work, trials),
         f"estimate   {duration(total.audio_s)} of audio; {total.core_s / 3600:,.2f} core-hours, "
-        f"{duration(wall_s)} on this machine's {cores()} cores; {total.output_bytes / 1e6:,.1f} MB of records",
+        f"{duration(total.wall_s)} on this machine's {cores()} cores, give or take {total.off:.0%}; "
+        f"{total.output_bytes / 1e6:,.1f} MB of records",
     ]
     return f"check of {job.output.directory}; nothing was changed\n  " + "\n  ".join(lines)
 

@@ -39,7 +39,7 @@ def digests(*paths: str | os.PathLike[str]) -> Digests:
 
 def _file(path: str | os.PathLike[str]) -> _File:
     found = Path(path).stat()
-    return (os.path.abspath(path), found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+    return (str(Path(path).absolute()), found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
 
 
 @lru_cache(maxsize=64)
