@@ -21,6 +21,24 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {s} s" if minutes else f"{s} s"
 
 
+def times_real_time(rate: float) -> str:
+    """Seconds of audio a second -> the same for people.
+
+    >>> times_real_time(48.4), times_real_time(4.24)
+    ('48 × real time', '4.2 × real time')
+    """
+    return f"{rate:,.0f} × real time" if rate >= 9.95 else f"{rate:.1f} × real time"
+
+
+def clips(number: int) -> str:
+    """A number of clips.
+
+    >>> clips(1), clips(2000)
+    ('1 clip', '2,000 clips')
+    """
+    return f"{number:,} clip" if number == 1 else f"{number:,} clips"
+
+
 def count(value: float) -> str:
     """A number -> it, with commas."""
     return f"{value:,}"

@@ -87,7 +87,7 @@ def test_an_overwritten_output_forgets_its_runs(tmp_path: Path) -> None:
     job = outputs.job(tmp_path)
     outputs.write(job, [outputs.clip(1)])
     log = history.Log(job, {"runner": "FnApiRunner", "workers": 1}, 0.0)
-    log.begin()
+    log.begin(0.0)
     log.end({**dict.fromkeys(history.SUMS, 0.0), "clips": 1.0}, 0.0)
     (run,) = history.read(str(tmp_path))
     assert (run.engine["runner"], run.pieces[0].clips, run.pieces[0].decode_s) == ("FnApiRunner", 1, None)

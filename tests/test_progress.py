@@ -32,21 +32,26 @@ def test_a_tally_nobody_looks_at_writes_nothing(tmp_path: Path) -> None:
 
 
 def progress_of(clips: int, done: counts.Counts, stage: str = "embedding", page: str = "") -> Progress:
-    return Progress(clips, done, stage, page)
+    return Progress(clips, done, stage, page, working_s=10.0)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
 
 
 def test_the_line_says_how_far_and_how_long() -> None:
     line = progress.ProgressLine(stream=io.StringIO())
-    line._start = time.monotonic() - 10
     done = counts.Counts(100, 3, 1000, 960.0)
-    assert line.line(progress_of(400, done)) == ("100 / 400 clips, 3 failed, 96 × real time, embedding, 30 s left")
-    assert line.line(progress_of(400, counts.Counts(), "planning")) == (
-        "0 / 400 clips, 0 failed, 0 × real time, planning, unknown time left"
-    )
+    assert line.line(progress_of(400, done)) == "100 / 400 clips, 3 failed, 96 × real time, 30 s left"
+    slow = counts.Counts(1, 0, 5, 42.0)
+    assert line.line(progress_of(400, slow, "writing shards")) == "1 / 400 clips, 4.2 × real time, writing shards"
+    assert line.line(progress_of(400, counts.Counts())) == "0 / 400 clips"
 
 
 def test_a_log_gets_plain_lines_at_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "LOG_INTERVAL_S", 0.01)
+    monkeypatch.setattr(progress, "QUIET_S", 0.0)
     stream = io.StringIO()
     with progress.ProgressLine(stream=stream) as line:
         for _ in range(5):
@@ -58,15 +63,67 @@ def test_a_log_gets_plain_lines_at_intervals(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_terminal_gets_a_bar() -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
     stream = Terminal()
     with progress.ProgressLine(stream=stream) as line:
         line.show(progress_of(4, counts.Counts(clips=3, failed=1)))
-    assert "3 / 4 clips" in stream.getvalue()
-    assert "1 failed" in stream.getvalue()
+    assert "3 / 4 clips, 1 failed" in stream.getvalue()
+
+
+def _drawn(stream: io.StringIO, wanted: str) -> bool:
+    until = time.monotonic() + 20
+    while wanted not in stream.getvalue() and time.monotonic() < until:
+        time.sleep(0.01)
+    return wanted in stream.getvalue()
+
+
+@pytest.mark.parametrize("kind", [Terminal, io.StringIO])
+def test_a_stage_that_takes_long_is_shown(kind: type[io.StringIO], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log has a line of it, a terminal one that is replaced."""
+    monkeypatch.setattr(progress, "QUIET_S", 0.3)
+    stream = kind()
+    with progress.ProgressLine(stream=stream) as line:
+        line.stage("finding the weights")
+        line.stage("listing the audio")
+        assert _drawn(stream, "listing the audio …")
+        line.show(Progress(4, counts.Counts(), "planning"))
+        assert _drawn(stream, "planning …")
+        time.sleep(0.6)
+    text = stream.getvalue()
+    assert "weights" not in text
+    if kind is io.StringIO:
+        assert text == "listing the audio …\nplanning …\n"
+    else:
+        assert text.endswith("\r\x1b[K")  # nothing stays on the screen
+        assert "\n" not in text
+
+
+def test_a_stage_is_told_again_after_half_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "QUIET_S", 0.0)
+    monkeypatch.setattr(progress, "LOG_INTERVAL_S", 1.0)
+    stream = io.StringIO()
+    with progress.ProgressLine(stream=stream) as line:
+        line.stage("listing the audio")
+        assert _drawn(stream, "listing the audio … 1 s\n")
+
+
+def test_a_short_command_says_nothing() -> None:
+    for kind in (Terminal, io.StringIO):
+        stream = kind()
+        with progress.ProgressLine(stream=stream) as line:
+            line.stage("listing the audio")
+            line.stage("")
+        assert stream.getvalue().strip("\r\x1b[K") == ""
+
+
+def test_the_bar_is_legible_at_80_columns() -> None:
+    stream = Terminal()
+    with progress.ProgressLine(stream=stream) as line:
+        line.show(progress_of(12_345, counts.Counts(10_000, 234, 10**6, 4_800.0)))
+        line._bar.dynamic_ncols, line._bar.ncols = None, 79  # as tqdm finds for a terminal of 80
+        line._bar.refresh()
+    shown = stream.getvalue().split("\r")[-3].rstrip()
+    assert len(shown) <= 80
+    assert len(shown.split("|")[1]) >= 5
 
 
 def test_off_draws_nothing() -> None:

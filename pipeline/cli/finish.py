@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Mapping
 
 from pipeline.cli import messages, streams, summary
 from pipeline.cli.flags import failures_allowed
+from pipeline.cli.progress import ProgressLine
 from pipeline.errors import FAILED, OK
 from pipeline.extras import MissingPackagesError
 from pipeline.output import history
@@ -22,7 +24,8 @@ def finish_run(
     names: Mapping[int, str],
     directory: str,
     done: Finished,
-    elapsed_s: float,
+    started: float,
+    line: ProgressLine,
 ) -> int:
     """Prints a finished run's summary, and writes the report unless `--report off` -> the exit status.
 
@@ -31,10 +34,13 @@ def finish_run(
       names: display names of classes, by index.
       directory: the output.
       done: what the run came to.
-      elapsed_s: how long it took.
+      started: when it began, on the monotonic clock.
+      line: shows the stage.
     """
+    line.stage("drawing the report")
     made = _report(flags, names, directory)
-    print(summary.summary(directory, done.manifest, done.computed_s, elapsed_s, done.kept, made), flush=True)
+    line.stage("")
+    print(summary.summary(directory, done, time.monotonic() - started, made), flush=True)
     status = _verdict(flags.max_failures, directory, done.manifest)
     if lost := streams.unwritten(sys.stdout) + streams.unwritten(sys.stderr):
         history.note_unprinted(directory, lost)

@@ -6,8 +6,7 @@ import argparse
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from pipeline.cli import ending, from_flags, options
@@ -18,6 +17,7 @@ from pipeline.storage import options as store_options
 from pipeline.storage import scratch
 
 if TYPE_CHECKING:
+    from pipeline.cli.progress import ProgressLine
     from pipeline.output.history import Log
     from pipeline.output.manifest import Manifest
     from pipeline.output.resume import OpenedOutput
@@ -39,8 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     with ending.interruptible(verbose) as interrupted:
         try:
             parsed = options.parse(arguments)
-            with scratch.temporary_files():
-                return _run(*parsed)
+            with scratch.temporary_files(), _progress(parsed[0]) as line:
+                return _run(*parsed, line)
         except (KeyboardInterrupt, Exception) as error:
             if not interrupted and not isinstance(error, KeyboardInterrupt):
                 from pipeline.cli import messages
@@ -51,7 +51,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 128 + (interrupted or [signal.SIGINT])[0]
 
 
-def _run(flags: argparse.Namespace, beam_flags: list[str]) -> int:
+def _progress(flags: argparse.Namespace) -> ProgressLine:
+    from pipeline.cli.progress import ProgressLine
+
+    return ProgressLine(flags.progress)
+
+
+def _run(flags: argparse.Namespace, beam_flags: list[str], line: ProgressLine) -> int:
     # Heavy imports come after the flags were found to be sound.
     from pipeline.cli import quiet, summary
     from pipeline.output import resume
@@ -65,11 +71,14 @@ def _run(flags: argparse.Namespace, beam_flags: list[str]) -> int:
     store_options.set_flags(beam_flags)
     engine = runners.choose(flags.runner, beam_flags)
     preflight.look(engine)
+    line.stage("listing the audio")
     with garbage.uncollected():
         found = from_flags.corpus_of(flags)
     if template.is_dry(engine):
         flags.overwrite = True  # the output is not even looked at
+    line.stage("finding the weights")
     job = from_flags.job_of(flags, found, engine)
+    line.stage("looking at the output")
     with from_flags.about("--output"):
         before = resume.inspect(job.output.directory, job, flags.overwrite)
     if before and (fitting := resolve.fitting_num_shards(found, before.num_shards)):
@@ -77,19 +86,22 @@ def _run(flags: argparse.Namespace, beam_flags: list[str]) -> int:
     if not engine.local:
         _announce(engine, job, found, flags.piece_seconds)
     if flags.task:
-        return _task(flags, found, job, engine, started)
+        return _task(flags, found, job, engine, started, line)
     if flags.check:
-        return _check(flags, found, job, engine, before)
+        return _check(flags, found, job, before, line)
+    line.stage("loading the network")
     if not (before and before.complete):
         from_flags.load(job.model)  # its errors show before anything is written
     if template.asked(engine):
         from_flags.load(job.model)
         print(template.write(found, job, engine, from_flags.update_of(flags)))
         return OK
-    return _whole(flags, found, job, engine, started)
+    return _whole(flags, found, job, engine, started, line)
 
 
-def _whole(flags: argparse.Namespace, found: Corpus, job: Job, engine: Engine, started: float) -> int:
+def _whole(
+    flags: argparse.Namespace, found: Corpus, job: Job, engine: Engine, started: float, line: ProgressLine
+) -> int:
     """The whole job in one run."""
     from pipeline.cli import summary
     from pipeline.cli.finish import finish_run
@@ -102,13 +114,15 @@ def _whole(flags: argparse.Namespace, found: Corpus, job: Job, engine: Engine, s
             from_flags.load(job.model)
             if engine.local:
                 light_import.beam()
-        for line in summary.recovered(output, work):
-            print(line, file=sys.stderr)
+        for text in summary.recovered(output, work):
+            print(text, file=sys.stderr)
 
     log = history.Log(job, engine.describe(), started)
-    with from_flags.unless_busy(), _execution(flags, engine, log) as execution:
+    line.stage("comparing the corpus with the output")
+    with from_flags.unless_busy():
+        execution = _execution(flags, engine, log, line)
         done = embed_corpus.run(found, job, execution, from_flags.update_of(flags), opened)
-    return finish_run(flags, found.names, job.output.directory, done, time.monotonic() - started)
+    return finish_run(flags, found.names, job.output.directory, done, started, line)
 
 
 def _announce(engine: Engine, job: Job, found: Corpus, piece_s: float) -> None:
@@ -120,7 +134,9 @@ def _announce(engine: Engine, job: Job, found: Corpus, piece_s: float) -> None:
         print(line, file=sys.stderr)
 
 
-def _task(flags: argparse.Namespace, found: Corpus, job: Job, engine: Engine, started: float) -> int:
+def _task(
+    flags: argparse.Namespace, found: Corpus, job: Job, engine: Engine, started: float, line: ProgressLine
+) -> int:
     """`--task`: one task's share, and the end of the array if it is the last; or that end alone."""
     from pipeline.cli import summary
     from pipeline.cli.finish import finish_run
@@ -131,32 +147,32 @@ def _task(flags: argparse.Namespace, found: Corpus, job: Job, engine: Engine, st
 
     update = from_flags.update_of(flags)
     if isinstance(flags.task, Task):
+        line.stage("loading the network")
         from_flags.load(job.model)
         log = history.Log(job, engine.describe(), started, str(flags.task))
-        with from_flags.unless_busy(), _execution(flags, engine, log) as execution:
+        with from_flags.unless_busy():
+            execution = _execution(flags, engine, log, line)
             part = tasks.compute(found, job, flags.task, execution, update)
+            line.stage("")
             print(summary.task(flags.task, part, time.monotonic() - started), flush=True)
             done = None if part.missing else tasks.finish_if_last(found, job, execution, update, flags.task.count)
         if done is None:
             return OK
-        done = Finished(done.manifest, part.computed_s, part.kept)
+        done = Finished(done.manifest, part.computed_s, part.kept, part.working_s)
     else:
-        with from_flags.unless_busy(), _execution(flags, engine, None) as execution:
-            done = tasks.finish(found, job, execution, update)
-    return finish_run(flags, found.names, job.output.directory, done, time.monotonic() - started)
+        with from_flags.unless_busy():
+            done = tasks.finish(found, job, _execution(flags, engine, None, line), update)
+    return finish_run(flags, found.names, job.output.directory, done, started, line)
 
 
-@contextmanager
-def _execution(flags: argparse.Namespace, engine: Engine, log: Log | None) -> Iterator[Execution]:
+def _execution(flags: argparse.Namespace, engine: Engine, log: Log | None, line: ProgressLine) -> Execution:
     """The execution of a run's or a task's work, with its progress shown."""
-    from pipeline.cli.progress import ProgressLine
     from pipeline.running.execution import Execution
 
-    with ProgressLine(flags.progress) as line:
-        yield Execution(engine, flags.piece_seconds, None if line.off else line.show, log)
+    return Execution(engine, flags.piece_seconds, None if line.off else line.show, log)
 
 
-def _check(flags: argparse.Namespace, found: Corpus, job: Job, engine: Engine, before: Manifest | None) -> int:
+def _check(flags: argparse.Namespace, found: Corpus, job: Job, before: Manifest | None, line: ProgressLine) -> int:
     """Prints what the run would do; changes nothing."""
     from pipeline.cli import streams, trial
     from pipeline.corpus.sample import draw
@@ -166,10 +182,13 @@ def _check(flags: argparse.Namespace, found: Corpus, job: Job, engine: Engine, b
     with from_flags.about("--output"):
         there = held.files_of(job.output.directory, job.fingerprint()) if before else held.Files()
         work = jobs.work_on(job, found, from_flags.update_of(flags), there, before)
+    line.stage("trying a sample")
     sample = draw(work.clips)  # takes memory, of millions of clips: before the network does
     from_flags.load(job.model)
     with from_flags.about("--output"):
-        print(trial.report(job, work, sample, before is not None))
+        said = trial.report(job, work, sample, before is not None)
+    line.stage("")
+    print(said)
     streams.expect_printed()
     return OK
 

@@ -7,35 +7,33 @@ import shlex
 from collections.abc import Iterator, Mapping
 
 from pipeline import storage
-from pipeline.formatting import duration
+from pipeline.formatting import clips, duration, times_real_time
 from pipeline.output.layout import FAILURES, MANIFEST, join
 from pipeline.output.manifest import Manifest
 from pipeline.output.resume import OpenedOutput
 from pipeline.output.tasks import Task
 from pipeline.output.work import Work
 from pipeline.reasons import REASONS
+from pipeline.running.embed_corpus import Finished
 from pipeline.running.tasks import Part
 from vggish_core.weights import standin
 
 
-def summary(
-    directory: str, manifest: Manifest, computed_s: float, elapsed_s: float, kept: int, report: str = ""
-) -> str:
+def summary(directory: str, done: Finished, elapsed_s: float, report: str = "") -> str:
     """A finished run as text.
 
     Args:
       directory: the output.
-      manifest: its manifest now.
-      computed_s: seconds of audio that this run embedded.
-      elapsed_s: how long the run took.
-      kept: clips that the output already held.
+      done: what the run came to.
+      elapsed_s: how long it took.
       report: where `report.html` is, if it was made.
     """
+    manifest = done.manifest
     totals = manifest.totals
     lines = [
-        f"{totals['clips_in']:,} clips: {totals['written']:,} written, {totals['failed']:,} failed, "
+        f"{clips(int(totals['clips_in']))}: {totals['written']:,} written, {totals['failed']:,} failed, "
         f"{totals['skipped']:,} skipped; {totals['examples']:,} examples of {duration(totals['audio_seconds'])}",
-        _speed(computed_s, elapsed_s, kept),
+        _speed(done, elapsed_s),
         f"  damaged    {totals['damaged']:,} of the written: what decodes of them was kept"
         if totals["damaged"]
         else "",
@@ -57,8 +55,8 @@ def summary(
 def task(of: Task, part: Part, elapsed_s: float) -> str:
     """The summary of an array's task: what it did, and what the array still lacks."""
     lines = [
-        f"task {of}: {part.clips:,} clips, {part.failed:,} failed",
-        _speed(part.computed_s, elapsed_s, part.kept),
+        f"task {of}: {clips(part.clips)}, {part.failed:,} failed",
+        _speed(part, elapsed_s),
     ]
     if part.missing:
         tasks = ", ".join(f"{count:,} of task {task}" for task, count in list(part.missing.items())[:8])
@@ -73,7 +71,7 @@ def recovered(opened: OpenedOutput, work: Work) -> Iterator[str]:
         yield f"The last run was stopped while it committed {_shards(opened.finished)}; that is done now."
     if work.from_rows or work.partly:
         partly = f", {len(work.partly):,} in part" if work.partly else ""
-        yield f"The last run was stopped with {_clips(work.from_rows)} done{partly}, not yet committed: kept."
+        yield f"The last run was stopped with {clips(work.from_rows)} done{partly}, not yet committed: kept."
     if work.damaged:
         names = ", ".join(sorted({part.name for part in work.damaged})[:3])
         yield f"Damaged row files: {names}. What they held is computed again."
@@ -105,10 +103,6 @@ def top_failures(directory: str, counts: Mapping[str, int], most: int = 3) -> It
         yield f"  {counts[reason]:,} {reason}: {examples.get(reason, '')}"
 
 
-def _clips(count: int) -> str:
-    return f"{count:,} clip" + ("s" if count != 1 else "")
-
-
 def _shards(count: int) -> str:
     return f"{count:,} shard" + ("s" if count != 1 else "")
 
@@ -119,12 +113,14 @@ def _warning(manifest: Manifest) -> str:
     return "\n*** STAND-IN WEIGHTS: random numbers. These embeddings mean nothing; use them to try things out only. ***"
 
 
-def _speed(computed_s: float, elapsed_s: float, kept: int) -> str:
-    held = f"{kept:,} clips were there already" if kept else ""
-    if computed_s <= 0:  # less: a record may have gone
-        return f"nothing to compute in {duration(elapsed_s)}" + (f"; {held}" if held else "")
-    speed = f"{duration(computed_s)} embedded in {duration(elapsed_s)}: {computed_s / elapsed_s:,.0f} × real time"
-    return speed + (f"; {held}" if held else "")
+def _speed(done: Finished | Part, elapsed_s: float) -> str:
+    """What a run embedded, how long all of it took, and its rate while the engine was at work."""
+    held = f"; {clips(done.kept)} {'was' if done.kept == 1 else 'were'} there already" if done.kept else ""
+    if done.computed_s <= 0:  # less: a record may have gone
+        return f"nothing to compute in {duration(elapsed_s)}{held}"
+    rate = times_real_time(done.computed_s / (done.working_s or elapsed_s))
+    while_at_work = " while at work" if done.working_s else ""
+    return f"{duration(done.computed_s)} embedded in {duration(elapsed_s)}, {rate}{while_at_work}{held}"
 
 
 def _by_reason(outcome: str, counts: Mapping[str, int]) -> list[str]:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
+from math import fsum
 from typing import Any
 
 from pipeline import storage
@@ -94,10 +95,16 @@ class Log:
         )
         self._sums = dict.fromkeys(SUMS, 0.0)
 
-    def begin(self) -> None:
-        """The job begins: what was before is its set-up."""
-        self._last = time.monotonic()
-        self._run.setup_s = round(self._last - self._started, 3)
+    def begin(self, at: float) -> None:
+        """The engine was given the job at this time of the monotonic clock: what was before is its set-up."""
+        if not self._run.setup_s:
+            self._last = at
+            self._run.setup_s = round(at - self._started, 3)
+
+    @property
+    def working_s(self) -> float:
+        """Seconds of all stretches."""
+        return fsum(piece.seconds for piece in self._run.pieces)
 
     def look(self, sums: Mapping[str, float]) -> None:
         """How far the job is (`SUMS`); a stretch ends when it is long enough."""

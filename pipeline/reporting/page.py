@@ -27,6 +27,7 @@ FILTERS = {
     "hours": formatting.hours,
     "seconds": formatting.seconds,
     "time": duration,
+    "times_real_time": formatting.times_real_time,
     "moment": formatting.moment,
     "text": formatting.text,
     "short": formatting.short,

@@ -33,11 +33,13 @@ class Finished:
       manifest: of the data set.
       computed_s: seconds of audio that this run embedded.
       kept: clips that the output held already.
+      working_s: seconds that the engine had the job; 0 where there was nothing to do, or nobody took the time.
     """
 
     manifest: Manifest
     computed_s: float
     kept: int
+    working_s: float = 0.0
 
 
 def embed_corpus(
@@ -157,7 +159,7 @@ def finish(
     done.add(Counts(len(work.failures), len(work.failures)))
     if execution.log:
         execution.log.end(sums_of(done), seen.idle_s(), result)
-    return Finished(after, done.audio_s, work.kept)
+    return Finished(after, done.audio_s, work.kept, execution.log.working_s if execution.log else 0.0)
 
 
 def _grown(before: Manifest, after: Manifest, clips: int) -> Counts:

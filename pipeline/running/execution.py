@@ -53,8 +53,6 @@ class Execution:
     def watched(self, work: Work) -> Iterator[Watched]:
         """The job that does some work is watched within the block."""
         with watched(self.engine, len(work.clips) + len(work.failures), self.tell, self.log) as seen:
-            if self.log:
-                self.log.begin()
             yield seen
 
     def run(self, job: Job, plan_parts: Sequence[str], attempt: str, seen: Watched, end: Any = None) -> Any:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from pipeline.output.history import SUMS, Log
 from pipeline.running import counts
@@ -27,12 +27,14 @@ class Progress:
       done: what workers have done of it; an engine elsewhere tells now and then, or never.
       stage: "planning", "embedding" or "writing shards".
       page: the URL of the job's page, "" where the engine has none.
+      working_s: seconds since the engine has the job; 0 before.
     """
 
     clips: int
     done: Counts
     stage: str
     page: str = ""
+    working_s: float = field(default=0.0, compare=False)
 
 
 OnProgress = Callable[[Progress], None]
@@ -64,13 +66,16 @@ class Watched:
         found = counts.total(self.tallies) if self.tallies else self._watch.counts() if self._tell else Counts()
         if found != self._counts:
             self._counts, self._changed = found, time.monotonic()
-        if self._log and self.tallies:
-            self._log.look(sums_of(found))
+        if self._log and self._watch.began_at:
+            self._log.begin(self._watch.began_at)
+            if self.tallies:
+                self._log.look(sums_of(found))
         if self._tell:
             stage = self._watch.stage
             if stage == "embedding" and 0 < self._clips <= found.clips:
                 stage = "writing shards"
-            self._tell(Progress(self._clips, found, stage, self._watch.page))
+            working_s = time.monotonic() - self._watch.began_at if self._watch.began_at else 0.0
+            self._tell(Progress(self._clips, found, stage, self._watch.page, working_s))
 
     def idle_s(self) -> float:
         """Seconds since the last clip was seen to end."""

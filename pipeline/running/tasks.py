@@ -55,6 +55,7 @@ class Part:
       computed_s: seconds of audio that it embedded.
       kept: clips of its share that were there already.
       missing: clips that are not computed, by the task whose share they are in.
+      working_s: seconds that the engine had the job.
     """
 
     clips: int
@@ -62,6 +63,7 @@ class Part:
     computed_s: float
     kept: int
     missing: dict[Task, int]
+    working_s: float = 0.0
 
 
 def compute(corpus: Corpus, job: Job, task: Task, execution: Execution, update: Update) -> Part:
@@ -89,7 +91,8 @@ def compute(corpus: Corpus, job: Job, task: Task, execution: Execution, update: 
             left = _work(corpus, job, update)[0].clips
         missing = Counter(Task(share_of(clip, task.count), task.count) for clip in left)
     kept = sum(task.owns(clip) for clip in corpus.clips) - len(own.clips)
-    return Part(done.clips, done.failed, done.audio_s, kept, dict(sorted(missing.items())))
+    working_s = execution.log.working_s if execution.log else 0.0
+    return Part(done.clips, done.failed, done.audio_s, kept, dict(sorted(missing.items())), working_s)
 
 
 def finish(corpus: Corpus, job: Job, execution: Execution, update: Update, count: int = 0) -> Finished:

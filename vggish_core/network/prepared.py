@@ -87,6 +87,7 @@ def _make(checkpoint: str | os.PathLike[str], folder: Path) -> None:
         made = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
     except OSError as error:
         raise PreparationError(f"{folder.parent} cannot be written: {error}") from error
+    print("Preparing the network for this processor: once for these weights, some 15 s.", file=sys.stderr)
     try:
         done = run_module("vggish_core.network.prepared", checkpoint, made)
         if done.returncode:

@@ -28,11 +28,13 @@ class Watch:
     Attributes:
       stage: "planning" or "embedding".
       page: the running job's URL, "" where the engine has none.
+      began_at: when the engine was given the job, on the monotonic clock; 0 before.
     """
 
     def __init__(self, poll_s: float = POLL_S) -> None:
         self.stage = "planning"
         self.page = ""
+        self.began_at = 0.0
         self._poll_s = poll_s
         self._lock = threading.Lock()
         self._result: Any = None
@@ -41,6 +43,7 @@ class Watch:
 
     def begin(self) -> None:
         """A graph is handed to the engine."""
+        self.began_at = time.monotonic()
         self.stage = "embedding"
 
     def running(self, result: Any, page: str = "") -> None:
