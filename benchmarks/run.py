@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import front_end, lists, loader, network, report, segments, small, whole
+from benchmarks import front_end, lists, loader, network, report, segments, small, start, whole
 from benchmarks.measure import Row
 
 os.environ.setdefault("NO_GCE_CHECK", "true")  # Beam would ask the network whether this is a cloud machine
@@ -74,6 +74,7 @@ def _groups(folder: Path, counts: Counts) -> dict[str, Callable[[], list[Row]]]:
     rounds, scale = counts.rounds, counts.scale
     return {
         small.HELP: lambda: small.help_rows(rounds),
+        start.GROUP: lambda: start.rows(folder, rounds, checkpoint(), pca()),
         small.RECORDS: lambda: small.record_rows(folder, rounds, counts.records),
         small.JOURNAL: lambda: small.journal_rows(folder, rounds, counts.records, checkpoint()),
         loader.GROUP: lambda: loader.rows(folder, rounds, counts.records),
@@ -93,6 +94,7 @@ def _groups(folder: Path, counts: Counts) -> dict[str, Callable[[], list[Row]]]:
 
 GROUPS = (
     "help",
+    "start",
     "records",
     "journal",
     "loader",
@@ -106,8 +108,8 @@ GROUPS = (
     "segments",
     "lists",
 )
-LONG_GROUPS = {"workers", "segments"}
-"""Eight processes for one row; hours of audio."""
+LONG_GROUPS = {"workers", "segments", "start"}
+"""Eight processes for one row; hours of audio; two dozen starts."""
 QUICK_GROUPS = tuple(name for name in GROUPS if name not in LONG_GROUPS)
 
 

@@ -68,7 +68,7 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr(history, "STRETCH_S", 0.0)
         patch.setattr(history, "SHARE", 0.0)
         log = history.Log(job, {"runner": "FnApiRunner", "workers": 1}, time.monotonic())
-        log.begin()
+        log.begin(time.monotonic())
         log.look({name: value / 2 for name, value in sums.items()})
         log.end(sums, 0.0)
     report.write(str(directory))

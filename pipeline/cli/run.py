@@ -111,7 +111,9 @@ def _whole(
 
     def opened(output: OpenedOutput, work: Work) -> None:
         if not work.done:
+            line.stage("loading the network")
             from_flags.load(job.model)
+            line.stage("starting the engine")
             if engine.local:
                 light_import.beam()
         for text in summary.recovered(output, work):
