@@ -5,11 +5,12 @@ import pytest
 
 from pipeline.embedding import accelerator
 from pipeline.settings import Model
+from vggish_core.network import gpus
 
 
-@pytest.mark.skipif(any(map(os.path.exists, accelerator.DEVICES)), reason="there is a GPU's device file")
+@pytest.mark.skipif(any(map(os.path.exists, gpus.DEVICES)), reason="there is a GPU's device file")
 def test_without_a_device_there_is_no_gpu():
-    assert accelerator.gpu() == ""
+    assert gpus.gpu() == ""
 
 
 def test_tensorflow_decides_where_there_is_a_device(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
@@ -18,8 +19,8 @@ def test_tensorflow_decides_where_there_is_a_device(monkeypatch: pytest.MonkeyPa
 
     device = tmp_path / "device"
     device.touch()
-    monkeypatch.setattr(accelerator, "DEVICES", (str(device),))
-    assert bool(accelerator.gpu()) == bool(tf.config.list_physical_devices("GPU"))
+    monkeypatch.setattr(gpus, "DEVICES", (str(device),))
+    assert bool(gpus.gpu()) == bool(tf.config.list_physical_devices("GPU"))
 
 
 def test_a_gpu_gets_its_own_settings():

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,20 +14,20 @@ from benchmarks import reference_front_end
 from benchmarks.reference_model import BareSession, float64_embeddings
 from vggish_core import params
 from vggish_core.codegen.processor import UnsupportedProcessorError, processor_flags, require_bfloat16
+from vggish_core.digests import digests
 from vggish_core.features.examples import wavfile_to_examples
 from vggish_core.features.synthetic import synthetic_examples
+from vggish_core.network import prepared
 from vggish_core.network.checkpoints import VARIABLE_SHAPES, write_checkpoint
 from vggish_core.network.model import (
     CheckpointError,
     Embedder,
     KernelError,
     check_kernel,
-    define_vggish_slim,
-    load_vggish_slim_checkpoint,
     read_variables,
 )
 from vggish_core.network.postprocess import Postprocessor
-from vggish_core.network.slim import tf1
+from vggish_core.network.slim import define_vggish_slim, load_vggish_slim_checkpoint, tf1
 
 ROOT = Path(__file__).resolve().parents[1]
 KERNELS = ("direct", "winograd")
@@ -322,3 +323,23 @@ def bytes_and_distance(clips: list[Path], checkpoint: Path, pca_params: Path) ->
         assert np.mean(off == 0) >= 0.999, kernel
         assert relative_rms(embedder.embed(reference)[::8], exact) <= (OURS if kernel == "winograd" else ANY)
     assert relative_rms(raw[::8], exact) <= ANY
+
+
+def test_a_prepared_checkpoint_needs_no_tensorflow(standin_weights: Path) -> None:
+    """Same rows; its variables are there all the same, once somebody asks."""
+    checkpoint = standin_weights / "vggish_model.ckpt"
+    examples = synthetic_examples(3, seed=2)
+    program = (
+        "import sys, numpy as np\n"
+        "from vggish_core import Embedder\n"
+        "from vggish_core.features.synthetic import synthetic_examples\n"
+        "embedder = Embedder(sys.argv[1])\n"
+        "np.save(sys.argv[2], embedder.embed(synthetic_examples(3, seed=2)))\n"
+        "print('tensorflow' in sys.modules, embedder.variables['vggish/fc2/biases'].shape)\n"
+    )
+    prepared.factors(checkpoint, digests(checkpoint).sha256)
+    with tempfile.NamedTemporaryFile(suffix=".npy") as file:
+        done = subprocess.run([sys.executable, "-c", program, checkpoint, file.name], capture_output=True, text=True)
+        assert (done.returncode, done.stdout) == (0, "False (128,)\n"), done.stderr
+        found = np.load(file.name)
+    np.testing.assert_array_equal(found, Embedder(read_variables(checkpoint)).embed(examples))

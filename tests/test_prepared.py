@@ -97,11 +97,11 @@ def test_refusal_and_a_broken_checkpoint_are_reported(
 
 @pytest.mark.ci
 def test_a_distant_kernel_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
-    from vggish_core.network import model
+    from vggish_core.network import model, preparing
 
     monkeypatch.setattr(model, "KERNEL_TOLERANCE", 1e-9)
     monkeypatch.setattr(sys, "argv", ["prepared", str(standin.files() / standin.CHECKPOINT_FILE), str(tmp_path)])
-    assert prepared.main() == prepared.REFUSED
+    assert preparing.main() == prepared.REFUSED
     assert "--convolutions direct" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 

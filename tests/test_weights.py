@@ -15,9 +15,9 @@ from typing import BinaryIO
 import numpy as np
 import pytest
 
-from vggish_core import weights
+from vggish_core import digests, weights
 from vggish_core.network.postprocess import write_pca_params
-from vggish_core.weights import WeightsError, digests, resolve, standin
+from vggish_core.weights import WeightsError, resolve, standin
 
 NO_SERVER = "http://127.0.0.1:9"
 
@@ -276,7 +276,7 @@ def test_resolving_loads_no_tensorflow(standin_weights: Path) -> None:
 
 FETCH = """
 import sys, urllib.request
-from vggish_core import weights
+from vggish_core import digests, weights
 
 def opener(uri):
     return urllib.request.urlopen(uri.replace("store://", "http://"), timeout=20)

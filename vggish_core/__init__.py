@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from vggish_core.features.examples import ExampleStream, num_examples, waveform_to_examples, wavfile_to_examples
     from vggish_core.features.mel_features import log_mel_spectrogram
     from vggish_core.features.resampling import Resampler, resample
-    from vggish_core.network.model import Embedder, define_vggish_slim, load_vggish_slim_checkpoint
+    from vggish_core.network.model import Embedder
     from vggish_core.network.postprocess import Postprocessor
+    from vggish_core.network.slim import define_vggish_slim, load_vggish_slim_checkpoint
 
 _MODULES = {
     "AudioError": "audio",
@@ -23,8 +24,8 @@ _MODULES = {
     "ExampleStream": "features.examples",
     "Postprocessor": "network.postprocess",
     "Resampler": "features.resampling",
-    "define_vggish_slim": "network.model",
-    "load_vggish_slim_checkpoint": "network.model",
+    "define_vggish_slim": "network.slim",
+    "load_vggish_slim_checkpoint": "network.slim",
     "log_mel_spectrogram": "features.mel_features",
     "num_examples": "features.examples",
     "open_audio": "audio",

@@ -65,6 +65,7 @@ def _model_of(flags: argparse.Namespace, engine: Engine) -> Model:
     from pipeline import settings
     from pipeline.embedding import accelerator, models
     from pipeline.running.engines import runners
+    from vggish_core.network import gpus
 
     model = settings.Model(
         checkpoint=flags.checkpoint,
@@ -75,7 +76,7 @@ def _model_of(flags: argparse.Namespace, engine: Engine) -> Model:
         threads=flags.threads or runners.cores_a_worker(engine),
     )
     # Workers elsewhere have processors of their own, and several processes would share the GPU's memory.
-    if flags.any_kernel and engine.local and engine.workers == 1 and (gpu := accelerator.gpu()):
+    if flags.any_kernel and engine.local and engine.workers == 1 and (gpu := gpus.gpu()):
         print(accelerator.announced(gpu), file=sys.stderr)
         model = accelerator.on_gpu(model)
     with about("--checkpoint"):

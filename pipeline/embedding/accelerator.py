@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from dataclasses import replace
 
 from pipeline.settings import Model
@@ -11,21 +9,6 @@ from pipeline.settings import Model
 BATCH_SIZE = 256
 """Examples a call on a GPU: 6.3 MB, and some 1 GB of activations. A setting like others: results differ by some 1e-6
 from those of another size."""
-DEVICES = ("/dev/nvidia0", "/dev/kfd", "/dev/dxg")
-"""Linux paths of GPUs: without one of them, importing TensorFlow is not worth its seconds."""
-
-
-def gpu() -> str:
-    """The name of the GPU that TensorFlow computes on in this process; "" if there is none."""
-    if sys.platform == "linux" and not any(map(os.path.exists, DEVICES)):
-        return ""
-    from vggish_core.network.slim import tf
-
-    devices = tf.config.list_physical_devices("GPU")
-    if not devices:
-        return ""
-    details = tf.config.experimental.get_device_details(devices[0])
-    return str(details.get("device_name", devices[0].name))
 
 
 def on_gpu(model: Model) -> Model:

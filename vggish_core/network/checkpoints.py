@@ -11,8 +11,6 @@ import numpy as np
 from vggish_core.errors import UserError
 from vggish_core.quiet import import_tensorflow
 
-tf = import_tensorflow()
-
 _LAYERS: dict[str, tuple[int, ...]] = {
     "conv1": (3, 3, 1, 64),
     "conv2": (3, 3, 64, 128),
@@ -50,6 +48,7 @@ class CheckpointVariables(Mapping[str, np.ndarray]):
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
+        tf = import_tensorflow()
         self.path = os.fspath(path)
         try:
             self._reader = tf.compat.v1.train.NewCheckpointReader(self.path)
@@ -63,6 +62,7 @@ class CheckpointVariables(Mapping[str, np.ndarray]):
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in VARIABLE_SHAPES:
             raise KeyError(name)
+        tf = import_tensorflow()
         try:
             return self._reader.get_tensor(name)
         except (tf.errors.OpError, RuntimeError, ValueError) as error:
@@ -75,6 +75,16 @@ class CheckpointVariables(Mapping[str, np.ndarray]):
 
     def __len__(self) -> int:
         return len(VARIABLE_SHAPES)
+
+
+def checkpoint_files(path: str | os.PathLike[str]) -> list[Path]:
+    """The files of a checkpoint: a V1 file, or a V2 checkpoint's index and data; none where there is none."""
+    prefix = Path(path)
+    if prefix.is_file():
+        return [prefix]
+    index = prefix.with_name(prefix.name + ".index")
+    data = sorted(prefix.parent.glob(f"{prefix.name}.data-*-of-*")) if prefix.parent.is_dir() else []
+    return [index, *data] if index.is_file() and data else []
 
 
 def read_variables(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
@@ -95,6 +105,7 @@ def checked(variables: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
 
 def write_checkpoint(path: str | os.PathLike[str], variables: Mapping[str, np.ndarray]) -> None:
     """Writes variables, name -> array, as one V1 checkpoint file, the released checkpoint's format."""
+    tf = import_tensorflow()
     tf1 = tf.compat.v1
     with tf.Graph().as_default(), tf1.Session() as session:
         saved = []

@@ -5,29 +5,30 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vggish_core import params
 from vggish_core.codegen.processor import require_bfloat16
+from vggish_core.digests import digests
 from vggish_core.errors import UserError
-from vggish_core.network.checkpoints import CheckpointError, CheckpointVariables, checked, read_variables
-from vggish_core.network.slim import SlimNetwork, define_vggish_slim, load_vggish_slim_checkpoint, tf
+from vggish_core.network.checkpoints import (
+    CheckpointError,
+    CheckpointVariables,
+    checked,
+    checkpoint_files,
+    read_variables,
+)
+from vggish_core.network.gpus import gpu
+from vggish_core.quiet import import_tensorflow
 
 if TYPE_CHECKING:
-    from vggish_core.network.winograd import WinogradNetwork
+    from vggish_core.network.slim import SlimNetwork
+    from vggish_core.network.winograd import Factors, WinogradNetwork
 
-__all__ = [
-    "CheckpointError",
-    "Embedder",
-    "KernelError",
-    "check_kernel",
-    "define_vggish_slim",
-    "load_vggish_slim_checkpoint",
-    "read_variables",
-]
+__all__ = ["CheckpointError", "Embedder", "KernelError", "check_kernel", "read_variables"]
 
 KERNEL_TOLERANCE = 5e-6
 """Largest relative RMS distance of the Winograd kernel from the plain graph; float32 kernels differ by some 1e-6."""
@@ -47,6 +48,9 @@ class Embedder:
     keep it, and another number of threads moved its rows by 1e-6. Any number of Python threads may call `embed` at the
     same time.
 
+    TensorFlow is loaded only where it is needed: not for the Winograd kernel with a checkpoint that was prepared on
+    this machine (`vggish_core.network.prepared`), as a run of the pipeline does.
+
     Args:
       checkpoint: path of a V1 or V2 checkpoint, or VGGish's variables by name.
       batch_size: examples of a call of the slim graph, the last ones zeros where there are fewer; different sizes
@@ -58,7 +62,7 @@ class Embedder:
 
     Attributes:
       convolutions: the kernel in use.
-      batch_size, precision, variables: as given; variables by name.
+      batch_size, precision: as given.
       winograd: the network of that kernel, if it is in use.
 
     Raises:
@@ -82,16 +86,24 @@ class Embedder:
         self.convolutions = _kernel(precision, convolutions)
         if threads is not None and threads < 1:
             raise ValueError(f"threads is {threads}; it must be 1 or more")
-        self.variables = checked(checkpoint if isinstance(checkpoint, Mapping) else CheckpointVariables(checkpoint))
+        self._checkpoint = checkpoint
         self.winograd: WinogradNetwork | None = None
         self._network: Callable[[np.ndarray], np.ndarray]
         if self.convolutions == "winograd":
             from vggish_core.network.winograd import WinogradNetwork
 
-            self._network = self.winograd = WinogradNetwork(self.variables, threads)
+            self._network = self.winograd = WinogradNetwork(_prepared(checkpoint) or self.variables, threads)
         else:
+            from vggish_core.network.slim import SlimNetwork
+
             _hold_tensorflow_to(threads)
             self._network = partial(_in_batches, SlimNetwork(self.variables, batch_size, precision, threads))
+
+    @cached_property
+    def variables(self) -> Mapping[str, np.ndarray]:
+        """VGGish's variables by name, read when they are asked for."""
+        given = self._checkpoint
+        return checked(given if isinstance(given, Mapping) else CheckpointVariables(given))
 
     def embed(self, examples: np.ndarray) -> np.ndarray:
         """Examples float32 [k, 96, 64] -> raw embeddings float32 [k, 128]; k may be 0.
@@ -123,6 +135,8 @@ def check_kernel(embedder: Embedder, examples: np.ndarray | None = None) -> floa
         from vggish_core.features.synthetic import synthetic_examples
 
         examples = synthetic_examples(embedder.batch_size, seed=1)
+    from vggish_core.network.slim import SlimNetwork
+
     plain = SlimNetwork(embedder.variables, embedder.batch_size)
     expected = _in_batches(plain, examples).astype(np.float64)
     plain.close()
@@ -133,6 +147,20 @@ def check_kernel(embedder: Embedder, examples: np.ndarray | None = None) -> floa
             f"plain graph's, more than {KERNEL_TOLERANCE:g}. Use the direct kernel: --convolutions direct."
         )
     return distance
+
+
+def _prepared(checkpoint: str | os.PathLike[str] | Mapping[str, np.ndarray]) -> Factors | None:
+    """A checkpoint's factors, if it was prepared on this machine before; None also where it cannot be read."""
+    if isinstance(checkpoint, Mapping):
+        return None
+    from vggish_core.network import prepared
+
+    try:
+        files = checkpoint_files(checkpoint)
+        sha256 = digests(*files).sha256 if files else ""
+        return prepared.factors(checkpoint, sha256) if sha256 and prepared.is_known(sha256) else None
+    except (OSError, prepared.PreparationError):
+        return None
 
 
 def _in_batches(network: SlimNetwork, examples: np.ndarray) -> np.ndarray:
@@ -157,7 +185,7 @@ def _kernel(precision: str, convolutions: str | None) -> str:
             raise ValueError('bfloat16 has no winograd kernel; use convolutions "direct" with it')
         require_bfloat16()
         return "direct"
-    if convolutions is None and tf.config.list_physical_devices("GPU"):
+    if convolutions is None and gpu():
         _log.info("TensorFlow sees a GPU: it runs the direct kernel")
         return "direct"
     return convolutions or "winograd"
@@ -167,7 +195,7 @@ def _hold_tensorflow_to(threads: int | None) -> None:
     if threads is None:
         return
     try:
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        import_tensorflow().config.threading.set_intra_op_parallelism_threads(threads)
     except RuntimeError:  # TensorFlow has started already
         _log.warning(
             "TensorFlow keeps the threads it was started with in this process, not %d a call; the results are the same",

@@ -1,10 +1,8 @@
 """A checkpoint as the Winograd kernel reads it, made and checked once, then kept in the user's cache directory.
 
 Reading a checkpoint and comparing the kernel with the plain graph take TensorFlow, some ten seconds of a processor and
-2 GB. So a process of its own does it, once a checkpoint, processor and version of the kernel; whoever embeds maps the
-file that it leaves, 350 MB, which all processes of a machine share.
-
-`python -m vggish_core.network.prepared CHECKPOINT FOLDER` is that process.
+2 GB. So a process of its own, `preparing`, does it, once a checkpoint, processor and version of the kernel; whoever
+embeds maps the file that it leaves, 350 MB, which all processes of a machine share.
 """
 
 from __future__ import annotations
@@ -89,7 +87,7 @@ def _make(checkpoint: str | os.PathLike[str], folder: Path) -> None:
         raise PreparationError(f"{folder.parent} cannot be written: {error}") from error
     print("Preparing the network for this processor: once for these weights, some 15 s.", file=sys.stderr)
     try:
-        done = run_module("vggish_core.network.prepared", checkpoint, made)
+        done = run_module("vggish_core.network.preparing", checkpoint, made)
         if done.returncode:
             raise (RefusedError if done.returncode == REFUSED else PreparationError)(last_words(done))
         _put(made, folder)
@@ -143,23 +141,3 @@ def _checksum(array: np.ndarray) -> int:
     for start in range(0, len(content), _CHUNK):
         checksum = zlib.crc32(content[start : start + _CHUNK], checksum)
     return checksum
-
-
-def main() -> int:
-    """Prepares and checks the checkpoint that the first argument names, into the folder that the second does."""
-    from vggish_core.network.model import Embedder, KernelError, check_kernel
-
-    checkpoint, folder = sys.argv[1:]
-    embedder = Embedder(checkpoint, convolutions="winograd")
-    try:
-        check_kernel(embedder)
-    except KernelError as error:
-        print(error, file=sys.stderr)
-        return REFUSED
-    assert embedder.winograd is not None
-    write(Path(folder), embedder.winograd.factors)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

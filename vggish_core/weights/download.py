@@ -11,8 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from vggish_core.digests import digests
 from vggish_core.errors import UserError
-from vggish_core.weights.digests import digests
 
 _CHUNK_BYTES = 1 << 20
 _RETRIED_STATUS = (408, 425, 429)  # and every 5xx

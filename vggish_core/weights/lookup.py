@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from vggish_core.cache import cache_directory
+from vggish_core.digests import digests
 from vggish_core.errors import UserError
+from vggish_core.network.checkpoints import checkpoint_files
 from vggish_core.weights import standin
-from vggish_core.weights.digests import digests
 from vggish_core.weights.download import DownloadError, download
 
 Kind = Literal["checkpoint", "pca_params"]
@@ -112,7 +113,7 @@ def _find(given: str, kind: Kind, opener: Opener | None, sha256: str) -> Weights
 
 def _local(given: str, kind: Kind) -> Weights:
     path = Path(given.removesuffix(".index") if kind == "checkpoint" else given).expanduser()
-    parts = [path] if path.is_file() or kind != "checkpoint" else _v2_files(path)
+    parts = checkpoint_files(path) if kind == "checkpoint" else [path]
     try:
         if not parts or not all(part.is_file() for part in parts):
             raise WeightsError(_not_there(given, path, kind))
@@ -121,12 +122,6 @@ def _local(given: str, kind: Kind) -> Weights:
         raise WeightsError(f"{kind} {given} cannot be read: {error.strerror or error}") from error
     is_standin = path.resolve().parent == standin.directory().resolve()
     return Weights(standin.NAME if is_standin else given, str(path), digest)
-
-
-def _v2_files(prefix: Path) -> list[Path]:
-    index = prefix.with_name(prefix.name + ".index")
-    data = sorted(prefix.parent.glob(f"{prefix.name}.data-*-of-*")) if prefix.parent.is_dir() else []
-    return [index, *data] if index.is_file() and data else []
 
 
 def _not_there(given: str, path: Path, kind: Kind) -> str:

@@ -110,7 +110,7 @@ def variables(seed: int = _SEED) -> Iterator[tuple[str, np.ndarray]]:
 
 def _sound(folder: Path) -> bool:
     """Whether a folder holds both files with the sums they were written with."""
-    from vggish_core.weights.digests import digests
+    from vggish_core.digests import digests
 
     try:
         lines = (folder / _SUMS).read_text(encoding="utf-8").splitlines()

@@ -1,0 +1,23 @@
+"""The GPU that TensorFlow computes on, asked for without loading TensorFlow where there can be none."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from vggish_core.quiet import import_tensorflow
+
+DEVICES = ("/dev/nvidia0", "/dev/kfd", "/dev/dxg")
+"""Linux paths of GPUs: without one of them, importing TensorFlow is not worth its seconds."""
+
+
+def gpu() -> str:
+    """The name of the GPU that TensorFlow computes on in this process; "" if there is none."""
+    if sys.platform == "linux" and not any(map(os.path.exists, DEVICES)):
+        return ""
+    tf = import_tensorflow()
+    devices = tf.config.list_physical_devices("GPU")
+    if not devices:
+        return ""
+    details = tf.config.experimental.get_device_details(devices[0])
+    return str(details.get("device_name", devices[0].name))
