@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import fit_pca
+from pipeline.analysis import moments
+from pipeline.analysis.sums import Sum
 from pipeline.output import dataset
 from pipeline.output.records import to_sequence_example, write_tfrecord
-from pipeline.training import covariance
 from pipeline.training.pca import DegenerateWarning, pca_params
 from vggish_core.network.postprocess import PcaError, Postprocessor
 
@@ -81,11 +82,11 @@ def test_quantized_embeddings_rotated_back_give_numpys_parameters(
 def test_the_order_of_files_changes_nothing(tmp_path: Path) -> None:
     vectors = correlated(600)
     parts = np.array_split(vectors, 7)
-    combine = covariance.CombineMoments()
+    combine = Sum(moments.nothing())
     found = []
     for seed in range(5):
         order = np.random.default_rng(seed).permutation(7)
-        accumulators = [combine.add_input(combine.create_accumulator(), parts[i]) for i in order]
+        accumulators = [combine.add_input(combine.create_accumulator(), moments.of(parts[i])) for i in order]
         merged = combine.merge_accumulators([*accumulators, combine.create_accumulator()])
         found.append(pca_params(combine.extract_output(merged))[0])
     for each in found[1:]:
@@ -97,7 +98,7 @@ def test_the_order_of_files_changes_nothing(tmp_path: Path) -> None:
 def test_merged_moments_are_those_of_the_whole(sizes: list[int], offset: float, seed: int) -> None:
     rng = np.random.default_rng(seed)
     parts = [rng.normal(size=(size, 3)) + offset for size in sizes]
-    total = sum((covariance.of(part) for part in parts), covariance.nothing(3))
+    total = sum((moments.of(part) for part in parts), moments.nothing(3))
     whole = np.concatenate(parts)
     assert total.count == len(whole)
     if len(whole) > 1:
@@ -107,7 +108,7 @@ def test_merged_moments_are_those_of_the_whole(sizes: list[int], offset: float, 
 
 def test_a_mean_far_from_zero_costs_no_digits() -> None:
     deviations = np.random.default_rng(0).normal(size=(5000, 128))
-    moved = sum((covariance.of(part + 2.0**20) for part in np.array_split(deviations, 9)), covariance.nothing())
+    moved = sum((moments.of(part + 2.0**20) for part in np.array_split(deviations, 9)), moments.nothing())
     assert np.abs(moved.covariance - np.cov(deviations.T)).max() < 1e-9
     naive = ((deviations + 2.0**20).T @ (deviations + 2.0**20) - 5000 * 2.0**40) / 4999
     assert np.abs(naive - np.cov(deviations.T)).max() > 1e-6  # what the one-pass textbook formula would lose
@@ -140,18 +141,18 @@ def test_components_that_do_not_vary_are_raised_with_a_warning(
 
 def test_too_few_embeddings() -> None:
     with pytest.raises(PcaError, match="at least two embeddings"):
-        pca_params(covariance.of(np.ones((1, 128))))
+        pca_params(moments.of(np.ones((1, 128))))
     with pytest.raises(PcaError, match="do not vary"):
-        pca_params(covariance.of(np.ones((5, 128))))
+        pca_params(moments.of(np.ones((5, 128))))
     with pytest.warns(DegenerateWarning, match="124 of 128"):
-        pca_params(covariance.of(correlated(5)))
+        pca_params(moments.of(correlated(5)))
 
 
 def test_not_finite_embeddings_are_refused() -> None:
     vectors = correlated(5)
     vectors[1, 3] = np.nan
     with pytest.raises(ValueError, match="1 embeddings hold NaN"):
-        covariance.of(vectors)
+        moments.of(vectors)
 
 
 def test_quantized_records_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

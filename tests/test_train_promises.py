@@ -284,7 +284,7 @@ def test_a_report_and_a_pca_name_what_is_not_finite(tmp_path: Path, capsys: pyte
     path = float_records(tmp_path / "bad.tfrecord", bad=13)
     assert report.main(["--manifest", "none", path, "--to", str(tmp_path / "report.html")]) == 2
     assert "bad.tfrecord: record 13 (clip 13): frame 1 holds NaN" in capsys.readouterr().err
-    from pipeline.training.covariance import blocks
+    from pipeline.training.pca import blocks
 
     with pytest.raises(RecordError, match=r"record 13 \(clip 13\)"):
         list(blocks(path))

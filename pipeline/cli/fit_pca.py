@@ -12,7 +12,6 @@ import json
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,11 +23,6 @@ from pipeline.extras import needs
 from pipeline.output import provenance
 from pipeline.output.matching import Incomplete, matching
 from pipeline.running.engines import runners
-
-if TYPE_CHECKING:
-    pass
-
-
 from pipeline.training.pca import DegenerateWarning, fit, pca_params, plot, write_params
 
 
@@ -60,7 +54,7 @@ def _main(argv: Sequence[str]) -> None:
     check_beam_flags(rest)
     made = _check_raw(flags.input, flags.incomplete)
     matched = matching(flags.input, flags.incomplete)
-    moments = fit(matched, runners.choose(flags.runner, rest), f"{flags.output}.moments")
+    moments = fit(matched, runners.choose(flags.runner, rest), storage.parent(storage.absolute(flags.output)))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", DegenerateWarning)
         vectors, means, eigenvalues = pca_params(moments)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipeline import storage
+from pipeline.analysis.moments import Moments, nothing, of
+from pipeline.output.matching import frames
+from pipeline.output.records import RecordError, expect_finite, parse_placed
 from pipeline.running.engines import runners
 from vggish_core import params
 from vggish_core.network.postprocess import PcaError, whitening
@@ -17,12 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pipeline.output.matching import Matched
-    from pipeline.training.covariance import Moments
     from pipeline.types import ShardEntry
 
 SPAN = 1e8
 """Largest over smallest eigenvalue that is taken for real. The released parameters span 7,500; embeddings are float32,
 whose rounding is a variance of some 1e-14 of the largest."""
+ROWS_OF_A_BLOCK = 4096
+"""Embeddings that are summed in one matrix product: 2 MB of float32."""
 
 
 class DegenerateWarning(UserWarning):
@@ -58,36 +62,46 @@ def pca_params(moments: Moments, span: float = SPAN) -> tuple[np.ndarray, np.nda
     return vectors, moments.mean, np.maximum(values, 0.0)
 
 
-def fit(matched: Matched, beam_engine: runners.Engine, scratch: str) -> Moments:
+def fit(matched: Matched, beam_engine: runners.Engine, place: str) -> Moments:
     """TFRecord files of float embeddings -> their moments, by a Beam job.
 
     Args:
       matched: the files; the workers compare the sha256 of those that a manifest promises.
       beam_engine: where the job runs.
-      scratch: URI of a file that the workers write the result to, and that is deleted afterwards.
+      place: URI of a folder that the workers write the result to, in files that are deleted afterwards.
     """
-    import apache_beam as beam
+    from pipeline.analysis import sums
 
-    from pipeline.training.covariance import CombineMoments, blocks
+    def read(file: tuple[str, ShardEntry | None]) -> Iterator[tuple[tuple[int, ...], Moments]]:
+        return (((0,), of(block)) for block in blocks(*file))
 
-    def read(file: tuple[bytes, ShardEntry | None]) -> Iterator[np.ndarray]:
-        return blocks(storage.from_bytes(file[0]), file[1])
+    files = [(uri, matched.promised.get(uri)) for uri in matched.files]
+    return sums.collect(beam_engine, files, read, nothing(), place).get((0,), nothing())
 
-    def construct(root: Any) -> None:
-        (
-            root
-            | "Files" >> beam.Create([(storage.to_bytes(uri), matched.promised.get(uri)) for uri in matched.files])
-            | beam.Reshuffle()
-            | "Read" >> beam.FlatMap(read).with_output_types(np.ndarray)
-            | "Moments" >> beam.CombineGlobally(CombineMoments())
-            | "Store" >> beam.Map(_store, scratch)
-        )
 
-    runners.run(beam_engine, construct)
-    try:
-        return _load(scratch)
-    finally:
-        storage.delete(scratch)
+def blocks(uri: str, promised: ShardEntry | None = None) -> Iterator[np.ndarray]:
+    """A TFRecord file of float embeddings -> float32 [k, 128], up to `ROWS_OF_A_BLOCK` rows each and a record's more.
+
+    Raises:
+      RecordError: a damaged record, or a quantized one.
+      IncompleteError: the file is another than `promised`.
+    """
+    waiting: list[np.ndarray] = []
+    rows = 0
+    for place, data in frames(uri, promised):
+        record = parse_placed(data, place)
+        if not len(record.values):
+            continue
+        expect_finite(record, place)
+        if record.values.dtype != np.float32:
+            raise RecordError(f"{place} ({record.id}) holds quantized embeddings; a PCA is fitted to raw ones")
+        waiting.append(record.values)
+        rows += len(record.values)
+        if rows >= ROWS_OF_A_BLOCK:
+            yield np.concatenate(waiting)
+            waiting, rows = [], 0
+    if waiting:
+        yield np.concatenate(waiting)
 
 
 def write_params(path: str, vectors: np.ndarray, means: np.ndarray) -> None:
@@ -114,19 +128,6 @@ def plot(eigenvalues: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120)
     return buffer.getvalue()
-
-
-def _store(moments: Moments, uri: str) -> None:
-    storage.write_atomic(
-        uri, _npz({"count": np.array(moments.count), "mean": moments.mean, "scatter": moments.scatter})
-    )
-
-
-def _load(uri: str) -> Moments:
-    from pipeline.training.covariance import Moments
-
-    with storage.open_read(uri) as file, np.load(io.BytesIO(file.read())) as arrays:
-        return Moments(int(arrays["count"]), arrays["mean"], arrays["scatter"])
 
 
 def _npz(arrays: dict[str, np.ndarray]) -> bytes:
