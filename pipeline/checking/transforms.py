@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import tempfile
 import uuid
 from collections.abc import Iterable, Sequence
 
@@ -12,24 +11,22 @@ import apache_beam as beam
 from pipeline import storage
 from pipeline.checking import verify
 from pipeline.checking.checks import FileReport, Rules
-from pipeline.output.layout import OutputError
 from pipeline.running.engines import runners
+from pipeline.running.engines.exchange import place
 
 
 def check_files(files: Sequence[tuple[str, Rules]], engine: runners.Engine) -> list[FileReport]:
     """Files and their rules -> their reports, in order, from an engine's workers.
 
-    The reports, a few kB a file, come back through a file: in a temporary folder of this machine, or below the
-    engine's --temp_location.
+    The reports, a few kB a file, come back through a file (`pipeline.running.engines.exchange`).
 
     Raises:
-      OutputError: an engine elsewhere has no --temp_location.
+      NoPlaceError: an engine elsewhere has no --temp_location.
     """
     if not files:
         return []
-    with tempfile.TemporaryDirectory(prefix="vggish-verify-") as folder:
-        place = folder if engine.local else _temp_location(engine)
-        uri = storage.join(place, f"verify-{uuid.uuid4().hex}.reports")
+    with place(engine, "reports") as folder:
+        uri = storage.join(folder, f"verify-{uuid.uuid4().hex}.reports")
         runners.run(engine, lambda root: build(root, files, uri))
         with storage.open_read(uri) as file:
             reports = dict(pickle.loads(file.read()))  # ours, written a moment ago
@@ -55,12 +52,3 @@ def _checked(index: int, name: bytes, rules: Rules) -> tuple[int, bytes]:
 
 def _write(reports: Iterable[tuple[int, bytes]], uri: str) -> None:
     storage.write_atomic(uri, pickle.dumps([(index, pickle.loads(report)) for index, report in reports]))
-
-
-def _temp_location(engine: runners.Engine) -> str:
-    from apache_beam.options.pipeline_options import GoogleCloudOptions
-
-    place = engine.options().view_as(GoogleCloudOptions).temp_location
-    if not place:
-        raise OutputError(f"{engine.runner} has no place for the reports", "Name one with --temp_location.")
-    return str(place)

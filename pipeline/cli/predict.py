@@ -8,16 +8,16 @@ Audio goes through the pipeline with the settings of the embeddings that the mod
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 import tempfile
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from pipeline import storage
+from pipeline.analysis import audio
+from pipeline.analysis.sources import are_records
 from pipeline.cli import streams
 from pipeline.cli.command import ProgramParser, add_incomplete, run_command
 from pipeline.cli.flags import positive_int
@@ -25,12 +25,9 @@ from pipeline.errors import FlagError
 from pipeline.extras import needs
 from pipeline.output import ledger, provenance
 from pipeline.output.dataset import matching_files
-from pipeline.output.layout import FAILURES
-from pipeline.output.records import RecordError, read_records
-from pipeline.output.tfrecord import read_tfrecord
+from pipeline.output.records import read_records
 from pipeline.training.predictions import Prediction, plot, predict, to_csv, to_json
 from pipeline.training.saved_model import Description, ModelError, load, read_description
-from vggish_core.weights import standin
 
 
 def embed(patterns: Sequence[str], output: str, description: Description, flags: Namespace) -> None:
@@ -42,34 +39,14 @@ def embed(patterns: Sequence[str], output: str, description: Description, flags:
       UserError: the audio, or the weights, cannot be used.
     """
     from pipeline.cli.progress import ProgressLine
-    from pipeline.corpus.sources import find_corpus
-    from pipeline.running.embed_corpus import embed_corpus
-    from pipeline.settings import FrontEnd, Job, Model, Output
 
     made_by = description.made_by
-    weights: dict[str, Any] = {}
-    for kind in ("checkpoint", "pca_params"):
-        known = made_by.models.get(kind, {}).get("name", "released")
-        weights[kind] = getattr(flags, kind) or ("standin" if known == standin.NAME else known)
-    precision = made_by.settings["precision"]
-    kernel = "direct" if precision == "bfloat16" else "winograd"
-    model = Model(**weights, precision=precision, convolutions=kernel, embeddings=made_by.settings["embeddings"])
-    front_end = FrontEnd(made_by.hop_s, short_clips=flags.short_clips)
+    model = audio.model_of(made_by, flags.checkpoint, flags.pca_params)
     with ProgressLine(flags.progress) as line:
-        job = Job(Output(output, num_shards=1), model, front_end)
-        embed_corpus(find_corpus(patterns), job, on_progress=None if line.off else line.show)
-    with storage.open_read(f"{output}/{FAILURES}") as file:
-        for failure in map(json.loads, file):
-            print(f"{failure['uri']}: {failure['reason']}: {failure['message']}", file=sys.stderr)
-
-
-def are_records(uri: str) -> bool:
-    """Whether a file is a TFRecord file, by its first frame."""
-    try:
-        with storage.open_read(uri) as file:
-            return next(read_tfrecord(file, uri), None) is not None
-    except (RecordError, OSError):
-        return False
+        tell = None if line.off else line.show
+        failures = audio.embed(patterns, output, model, made_by.hop_s, flags.short_clips, tell)
+    for failure in failures:
+        print(f"{failure['uri']}: {failure['reason']}: {failure['message']}", file=sys.stderr)
 
 
 def _predictions(flags: Namespace, directory: str) -> Iterator[Prediction]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
@@ -23,6 +24,7 @@ ROWS_OF_A_GROUP = 4096
 LAYOUT_KEY = b"vggish.layout"
 HOP_KEY = b"vggish.hop_seconds"
 DEQUANTIZER_KEY = b"vggish.dequantize"
+MADE_KEY = b"vggish.made"
 
 Placed = tuple[str, Record]
 """A record, after its place for messages."""
@@ -35,7 +37,7 @@ def to_parquet(pattern: str, path: str, *, hop_s: float | None = None, incomplet
 
     `start` and `end` float32 (s; null in YouTube-8M's layout), `frame_times` list of float64 (s, each frame's start),
     `embeddings` list of fixed-size lists of 128 uint8 or float32, `labels` list of int64. The file's metadata names the
-    layout, the hop and the dequantizer.
+    layout, the hop, the dequantizer and, unless `hop_s` is given, what made the embeddings.
 
     Args:
       pattern: path, URI or glob.
@@ -54,8 +56,9 @@ def to_parquet(pattern: str, path: str, *, hop_s: float | None = None, incomplet
     first = next(records, None)
     if first is None:
         raise RecordError(f"{pattern}: no record in the files")
-    hop = hop_s or provenance.of(pattern, incomplete).hop_s
-    schema = _schema(first[1], hop)
+    made = None if hop_s else provenance.of(pattern, incomplete)
+    hop = hop_s or (made.hop_s if made else 0.0)
+    schema = _schema(first[1], hop, made)
     count = 0
     with storage.open_write(path) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
         group = [first, *islice(records, ROWS_OF_A_GROUP - 1)]
@@ -75,6 +78,43 @@ def from_parquet(path: str, output: str) -> int:
     with storage.open_read(path) as file, storage.open_write(output) as out:
         parquet, layout = _opened(file, path)
         return write_tfrecord(out, _serialized(parquet, path, layout))
+
+
+def parquet_records(path: str) -> Iterator[Placed]:
+    """A file that `to_parquet` wrote -> its records, each after its place for messages: "a.parquet: row 3".
+
+    Raises:
+      RecordError: it is no such file, or a row cannot be read.
+    """
+    number = 0
+    with storage.open_read(path) as file:
+        parquet, layout = _opened(file, path)
+        try:
+            for row in _rows(parquet):
+                times = (row["start"], row["end"])
+                record = Record(_exact_id(row), *times, tuple(row["labels"] or ()), row["values"], layout)
+                yield f"{path}: row {number}", record
+                number += 1
+        except (ValueError, TypeError, AttributeError, OSError) as error:  # pyarrow's own are of all kinds
+            raise RecordError(f"{path}: row {number}: {error}", _AGAIN) from None
+
+
+def made_by(path: str) -> provenance.Provenance:
+    """A file that `to_parquet` wrote -> what made its embeddings; source "unknown" if its metadata does not say.
+
+    Raises:
+      RecordError: it is no such file.
+    """
+    import pyarrow as pa
+
+    with storage.open_read(path) as file:
+        parquet, layout = _opened(file, path)
+    schema = parquet.schema_arrow
+    if found := schema.metadata.get(MADE_KEY):
+        return provenance.from_json(json.loads(found))
+    kind = "quantized" if schema.field("embeddings").type.value_type.value_type == pa.uint8() else "raw"
+    hop = float(schema.metadata[HOP_KEY])
+    return provenance.unknown({**provenance.PUBLISHED[layout], "embeddings": kind, "hop_seconds": hop})
 
 
 def _opened(file: BinaryIO, path: str) -> tuple[Any, RecordFormat]:
@@ -101,11 +141,13 @@ def _serialized(parquet: Any, path: str, layout: RecordFormat) -> Iterator[bytes
         raise RecordError(f"{path}: row {number}: {error}", _AGAIN) from None
 
 
-def _schema(first: Record, hop: float) -> pa.Schema:
+def _schema(first: Record, hop: float, made: provenance.Provenance | None) -> pa.Schema:
     import pyarrow as pa
 
     element = pa.uint8() if first.values.dtype == np.uint8 else pa.float32()
     metadata = {LAYOUT_KEY: first.layout.encode(), HOP_KEY: repr(hop).encode()}
+    if made:
+        metadata[MADE_KEY] = json.dumps(made.to_json()).encode()
     if element == pa.uint8():
         metadata[DEQUANTIZER_KEY] = b"x = q * 4 / 255 + 4 / 512 - 2"
     columns = {
@@ -178,8 +220,11 @@ def _rows(parquet: Any) -> Iterator[dict[str, Any]]:
 
 
 def _to_bytes(row: dict[str, Any], layout: RecordFormat) -> bytes:
-    exact = row["id_bytes"]
-    clip_id = row["id"] if exact is None else exact.decode("utf-8", "surrogateescape")
     return to_sequence_example(
-        clip_id, row["start"] or 0.0, row["end"] or 0.0, row["labels"], row["values"], record_format=layout
+        _exact_id(row), row["start"] or 0.0, row["end"] or 0.0, row["labels"], row["values"], record_format=layout
     )
+
+
+def _exact_id(row: dict[str, Any]) -> str:
+    exact = row["id_bytes"]
+    return row["id"] if exact is None else exact.decode("utf-8", "surrogateescape")

@@ -85,6 +85,11 @@ def of(pattern: str, incomplete: Incomplete = "refuse") -> Provenance:
     return found[0]
 
 
+def unknown(settings: dict[str, Any]) -> Provenance:
+    """Embeddings of which nothing says what weights made them."""
+    return Provenance("unknown", settings, _named_models("unknown"))
+
+
 def from_manifest(made: manifest.Manifest) -> Provenance:
     """A data set's manifest -> what made its embeddings."""
     return Provenance("manifest", {name: made.settings[name] for name in COMPARED}, made.models, made.fingerprint)
@@ -116,7 +121,7 @@ def _without_manifest(matched: Matched) -> Provenance:
         raise RecordError(f"{matched.pattern}: no record in the files", "Name files of a finished run")
     settings = dict(PUBLISHED[first.layout])
     if first.values.dtype != np.uint8:
-        return Provenance("unknown", {**settings, "embeddings": "raw"}, _named_models("unknown"))
+        return unknown({**settings, "embeddings": "raw"})
     name = "released" if first.layout == "audioset" else "released with YouTube-8M"
     return Provenance("released", settings, _named_models(name))
 
