@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.errors import UserError
+from pipeline.output.clip_vectors import clip_vector
 from pipeline.output.dataset import Batch, RecordError, dequantize, frame_starts, load_dataset, read_records
 from pipeline.output.records import to_sequence_example, write_tfrecord
 from pipeline.types import RecordFormat
@@ -78,6 +80,49 @@ def test_brings_records_to_a_number_of_frames(tmp_path: Path, frames: int, expec
         assert int(record.num_frames) == count
         assert np.array_equal(record.embeddings[:count], rows[:frames])
         assert not np.any(record.embeddings[count:])
+
+
+@pytest.mark.parametrize("layout", ["audioset", "youtube8m"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+@pytest.mark.parametrize("batch_size", [None, 4])
+def test_a_clips_vector_is_the_mean_of_its_dequantized_frames(
+    tmp_path: Path, layout: RecordFormat, dtype: type, batch_size: int | None
+) -> None:
+    """One id at several times is several clips."""
+    records, values = made(10, dtype, layout)
+    values.append(values[3][:2])
+    records.append(to_sequence_example("clip0003", 99.0, 109.0, [1], values[-1], layout))
+    path = write(tmp_path / "e.tfrecord", records)
+    dataset = load_dataset(path, batch_size=batch_size, level="clip")
+    found: list[Batch] = []
+    for batch in dataset.as_numpy_iterator():
+        found.extend([Batch(*each) for each in zip(*batch, strict=True)] if batch_size else [batch])
+    assert [each.id.decode() for each in found] == [*(f"clip{i:04d}" for i in range(10)), "clip0003"]
+    for each, frames in zip(found, values, strict=True):
+        floats = dequantize(frames) if dtype == np.uint8 else frames
+        assert each.embeddings.dtype == np.float32
+        assert np.array_equal(each.embeddings, clip_vector(floats))
+        assert np.allclose(each.embeddings, floats.mean(axis=0, dtype=np.float64), rtol=1e-6)
+        assert each.num_frames == len(frames)
+    assert dataset.element_spec.embeddings.shape == ([128] if batch_size is None else [None, 128])
+    some = next(iter(load_dataset(path, frames=1, level="clip").skip(4).as_numpy_iterator()))
+    floats = dequantize(values[4]) if dtype == np.uint8 else values[4]
+    assert np.array_equal(some.embeddings, floats[0])
+
+
+def test_a_clip_without_a_frame_has_zeros(tmp_path: Path) -> None:
+    records = [to_sequence_example("a", 0.0, 1.0, [], np.full((n, 128), 9, np.uint8)) for n in (2, 0)]
+    batch = next(load_dataset(write(tmp_path / "e", records), batch_size=2, level="clip").as_numpy_iterator())
+    assert batch.num_frames.tolist() == [2, 0]
+    assert batch.embeddings[0].all()
+    assert not batch.embeddings[1].any()
+    assert not clip_vector(np.empty((0, 128), np.float32)).any()
+
+
+@pytest.mark.parametrize("wrong", [{"level": "song"}, {"level": "clip", "dequantize": False}])
+def test_a_level_that_does_not_exist(tmp_path: Path, wrong: dict) -> None:  # type: ignore[type-arg]
+    with pytest.raises(UserError, match="level="):
+        load_dataset(write(tmp_path / "e", made(1)[0]), **wrong)
 
 
 def test_shuffles_by_the_seed_and_loses_nothing(tmp_path: Path) -> None:

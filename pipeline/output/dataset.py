@@ -6,10 +6,12 @@ Reads what `pipeline.run` writes and the released AudioSet and YouTube-8M files:
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
+from pipeline.errors import UserError
+from pipeline.output.clip_vectors import clip_vectors
 from pipeline.output.matching import Incomplete, IncompleteError, Matched, matching, matching_files
 from pipeline.output.records import FRAMES_KEY, Record, RecordError, read_records, records_of
 from pipeline.settings import FrontEnd
@@ -31,6 +33,8 @@ __all__ = [
     "read_records",
 ]
 
+Level = Literal["frame", "clip"]
+"""What a vector stands for."""
 NUM_CLASSES = 527
 """Classes of AudioSet."""
 WIDTH = 128
@@ -47,7 +51,7 @@ class Batch(NamedTuple):
     Attributes:
       id: string [b].
       start, end: float32 [b], seconds; NaN in YouTube-8M's layout, which has no times.
-      embeddings: float32 or uint8 [b, t, 128]; rows past `num_frames` are zeros.
+      embeddings: float32 or uint8 [b, t, 128]; rows past `num_frames` are zeros. With `level="clip"`: float32 [b, 128].
       labels: float32 [b, c], 1 where the record carries the class; c is `num_classes`, or how many it names.
       num_frames: int32 [b].
     """
@@ -93,6 +97,7 @@ def load_dataset(
     shuffle: bool | int = False,
     seed: int | None = None,
     num_classes: int | Sequence[int] = NUM_CLASSES,
+    level: Level = "frame",
     incomplete: Incomplete = "refuse",
 ) -> tf.data.Dataset:
     """TFRecord files -> a `tf.data.Dataset` of `Batch`es, parsed in parallel, many records a call.
@@ -108,6 +113,8 @@ def load_dataset(
       shuffle: True shuffles files and, in a buffer of 16,384, records, again each epoch; a number sets the buffer.
       seed: of the shuffling.
       num_classes: width of `labels`; or the class indices that its columns stand for, if these are few of many.
+      level: "clip" gives one vector a record, the mean of its dequantized frames (all, or the first `frames`), and
+        zeros for a record without a frame. Records of one id and several times stay apart.
       incomplete: "refuse" compares the files with the manifests beside them first: whether the data set is complete
         and each shard of the pattern there, of its size. Their sha256 is compared as remote files are read;
         TensorFlow reads local ones, with their CRCs alone. "use" reads whatever is there.
@@ -127,6 +134,7 @@ def load_dataset(
         shuffle=shuffle,
         seed=seed,
         num_classes=num_classes,
+        level=level,
     )
 
 
@@ -139,10 +147,16 @@ def dataset_of(
     shuffle: bool | int = False,
     seed: int | None = None,
     num_classes: int | Sequence[int] = NUM_CLASSES,
+    level: Level = "frame",
 ) -> tf.data.Dataset:
     """As `load_dataset`, of files that were found before."""
     from vggish_core.quiet import import_tensorflow
 
+    if level not in get_args(Level) or (level == "clip" and not dequantize):
+        raise UserError(
+            f"level={level!r}, dequantize={dequantize} do not go together",
+            'Give level "frame" or "clip"; a mean is of floats',
+        )
     tf = import_tensorflow()
     _, first = next(records_of(matched), (None, None))
     if first is None:
@@ -154,13 +168,16 @@ def dataset_of(
 
     def parse(serialized: Any) -> Batch:
         parsed = _parse(tf, serialized, key, quantized, num_classes)
-        return _shaped(tf, parsed, frames, quantized and dequantize)
+        shaped = _shaped(tf, parsed, frames, quantized and dequantize)
+        if level == "frame":
+            return shaped
+        return shaped._replace(embeddings=clip_vectors(tf, shaped.embeddings, shaped.num_frames))
 
     batches = records.map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     if batch_size is None:
         from pipeline.output.single_records import SingleRecords
 
-        return SingleRecords(batches, own_length=frames is None)
+        return SingleRecords(batches, own_length=frames is None and level == "frame")
     return batches.prefetch(tf.data.AUTOTUNE)
 
 
