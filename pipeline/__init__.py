@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pipeline.corpus.sources import find_corpus
     from pipeline.errors import JobError, UserError
     from pipeline.output.dataset import dequantize, frame_starts, load_dataset
+    from pipeline.output.export import export_arrays
     from pipeline.output.manifest import Manifest
     from pipeline.output.manifest import read as read_manifest
     from pipeline.output.parquet import from_parquet, to_parquet
@@ -46,6 +47,7 @@ _PLACES = {
     "UserError": "errors.UserError",
     "dequantize": "output.dataset.dequantize",
     "embed_corpus": "running.embed_corpus.embed_corpus",
+    "export_arrays": "output.export.export_arrays",
     "find_corpus": "corpus.sources.find_corpus",
     "frame_starts": "output.dataset.frame_starts",
     "from_parquet": "output.parquet.from_parquet",
@@ -77,6 +79,7 @@ __all__ = [
     "__version__",
     "dequantize",
     "embed_corpus",
+    "export_arrays",
     "find_corpus",
     "frame_starts",
     "from_parquet",

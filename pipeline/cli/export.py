@@ -1,0 +1,41 @@
+"""A data set as arrays for scikit-learn or PyTorch: a float vector a clip, the mean of its frames, or all frames.
+
+python -m pipeline.export embeddings --to npy arrays                    arrays/X.npy and arrays/clips.csv
+python -m pipeline.export embeddings --to npz clips.npz
+python -m pipeline.export 'audioset/eval/*.tfrecord' --to parquet frames.parquet --level frame
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipeline.cli.command import ProgramParser, add_incomplete, run_command
+from pipeline.errors import FlagError
+
+
+def _main(argv: Sequence[str]) -> None:
+    parser = ProgramParser("pipeline.export", __doc__)
+    parser.add_argument("output", help="the data set's folder, or record files")
+    parser.add_argument("destination", metavar="DEST", help="a new folder (npy) or a file named as --to")
+    parser.add_argument("--to", required=True, choices=("npy", "npz", "parquet"), help="the kind of files")
+    parser.add_argument(
+        "--level", choices=("clip", "frame"), default="clip", help="what a vector stands for (default: %(default)s)"
+    )
+    add_incomplete(parser)
+    flags = parser.parse_args(argv)
+    if flags.to != "npy" and not flags.destination.endswith(f".{flags.to}"):
+        raise FlagError(f"{flags.destination} does not end in .{flags.to}", f"Write {flags.destination}.{flags.to}")
+    from pipeline import storage
+    from pipeline.output.export import export_arrays
+    from pipeline.output.layout import MANIFEST, join
+
+    whole = storage.exists(join(flags.output, MANIFEST))
+    pattern = join(flags.output, "embeddings-*.tfrecord") if whole else flags.output
+    done = export_arrays(pattern, flags.destination, flags.to, flags.level, flags.incomplete)
+    vectors = "" if flags.level == "clip" else f", {done.rows:,} frames"
+    print(f"{done.clips:,} clips{vectors}: {flags.destination}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns the exit status."""
+    return run_command(_main, argv)
