@@ -40,3 +40,5 @@ def make_files(folder: Path, example_audio: Path, raw: bool = True) -> None:
         done = command.run("pipeline.run", *flags, cwd=folder)
         assert done.status == 0, done.err
     shutil.copytree(records, folder / "audioset" / "eval")
+    if raw:
+        shutil.copytree(folder / "raw", folder / "generated")

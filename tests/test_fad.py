@@ -222,6 +222,7 @@ def test_records_of_two_kinds_in_a_set(sets: Path, tmp_path: Path) -> None:
         ("A nothing.wav", "no file matches nothing.wav"),
         ("A A --per_clip x", "--per_clip x does not end in .csv"),
         ("A A --bootstrap 0", "--bootstrap: '0' is not a whole number of 1 or more"),
+        ("A A --hop_seconds 0.5", "--hop_seconds 0.5: A has 0.96"),
         ("A A --seed -1", "--seed -1 is below 0"),
         ("A A --bootstarp 5", "unknown flag --bootstarp"),
     ],

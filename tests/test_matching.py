@@ -14,7 +14,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import fit_pca, load_dataset, parquet, predict, read_records, storage, to_parquet, train, write_report
+from pipeline import (
+    export,
+    fad,
+    fit_pca,
+    load_dataset,
+    parquet,
+    predict,
+    read_records,
+    storage,
+    to_parquet,
+    train,
+    write_report,
+)
 from pipeline.cli import report as report_program
 from pipeline.errors import UserError
 from pipeline.output import manifest, matching, provenance
@@ -172,6 +184,8 @@ def test_programs_have_a_flag_for_it(output: Path, tmp_path: Path, capsys: pytes
         (report_program.main, [str(output)]),
         (parquet.main, ["--input", records, "--output", f"{tmp_path}/a.parquet"]),
         (fit_pca.main, ["--input", records, "--output", f"{tmp_path}/a.npz"]),
+        (fad.main, [records, str(output)]),
+        (export.main, [str(output), "--to", "npy", made]),
     ):
         assert main(flags) == 2
         first, second = capsys.readouterr().err.splitlines()

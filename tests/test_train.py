@@ -190,7 +190,7 @@ def test_flag_errors_are_two_lines(
     assert error.count("\n") == 2
 
 
-@pytest.mark.parametrize("module", ["train", "predict", "fit_pca", "parquet"])
+@pytest.mark.parametrize("module", ["train", "predict", "fit_pca", "parquet", "fad", "export"])
 def test_help_comes_without_heavy_imports(module: str) -> None:
     code = (
         f"import sys; from pipeline import {module}\n"

@@ -77,13 +77,18 @@ def by_clip(found: Comparison) -> str:
 def _sources(flags: Namespace, engine: Engine, folder: str) -> list[Source]:
     """The sets in the order given; audio among them is embedded into a folder."""
     from pipeline.analysis import audio
-    from pipeline.analysis.sources import find
+    from pipeline.analysis.sources import expect_alike, find
 
     found = [find(name, flags.incomplete) for name in flags.sets]
     if None in found and not engine.local:
         name = flags.sets[found.index(None)]
         raise FlagError(f"{name} is audio, and {flags.runner} has no part in embedding it", "Use pipeline.run first")
-    made = next((source.made for source in found if source), None)
+    known = [source for source in found if source]
+    if known:
+        expect_alike(known)  # before any audio is embedded
+    made = known[0].made if known else None
+    if made and flags.hop_seconds not in (None, made.hop_s):
+        raise FlagError(f"--hop_seconds {flags.hop_seconds}: {known[0].name} has {made.hop_s}", "Leave the flag out")
     given = (flags.checkpoint, flags.pca_params)
     model = audio.model_of(made, *given) if made else Model(flags.checkpoint or "released", embeddings="raw")
     hop_s = flags.hop_seconds or (made.hop_s if made else FrontEnd.hop_seconds)
