@@ -11,6 +11,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pipeline.analysis.compare import compare_sets
+    from pipeline.analysis.wanted import Wanted
     from pipeline.checking.verify import verify_output
     from pipeline.corpus.sources import find_corpus
     from pipeline.errors import JobError, UserError
@@ -45,6 +47,8 @@ _PLACES = {
     "Record": "output.records.Record",
     "Update": "settings.Update",
     "UserError": "errors.UserError",
+    "Wanted": "analysis.wanted.Wanted",
+    "compare_sets": "analysis.compare.compare_sets",
     "dequantize": "output.dataset.dequantize",
     "embed_corpus": "running.embed_corpus.embed_corpus",
     "export_arrays": "output.export.export_arrays",
@@ -76,7 +80,9 @@ __all__ = [
     "Record",
     "Update",
     "UserError",
+    "Wanted",
     "__version__",
+    "compare_sets",
     "dequantize",
     "embed_corpus",
     "export_arrays",

@@ -12,10 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import dequantize, fad, read_records, to_parquet
-from pipeline.analysis import compare, frechet, kernel, moments
+from pipeline import Wanted, compare_sets, dequantize, fad, read_records, to_parquet
+from pipeline.analysis import frechet, kernel, moments
 from pipeline.analysis.sources import clips, find
 from pipeline.output.records import Record, RecordError, to_sequence_example, write_tfrecord
+from pipeline.running.engines import exchange
+from pipeline.running.engines.runners import Engine
 from pipeline.settings import Job
 from tests import command, outputs
 
@@ -265,10 +267,24 @@ def test_audio_is_embedded_as_what_it_is_compared_with(tmp_path: Path, made_clip
 
 
 def test_a_comparison_from_python(sets: Path, tmp_path: Path) -> None:
-    from pipeline.running.engines import runners
-
-    sources = [find(str(sets / name)) for name in "ab"]
-    assert all(sources)
-    found = compare.compare([s for s in sources if s], runners.choose("DirectRunner", []), str(tmp_path))
+    found = compare_sets([str(sets / "a"), f"{sets}/b/*.tfrecord"], Wanted(clips=True))
     assert found.sets[0].fad == pytest.approx(distance(sets / "a", sets / "b"), rel=1e-9)
-    assert list(tmp_path.iterdir()) == []
+    assert len(found.sets[0].by_clip) == found.sets[0].clips
+    (tmp_path / "x.wav").write_bytes(b"RIFF")
+    with pytest.raises(RecordError, match=r"x\.wav holds no records"):
+        compare_sets([str(sets / "a"), str(tmp_path / "x.wav")])
+    with pytest.raises(frechet.DistanceError, match="1 set alone"):
+        compare_sets([str(sets / "a")])
+
+
+def test_an_engine_elsewhere_needs_a_place() -> None:
+    elsewhere = Engine("FlinkRunner", ("--flink_master", "elsewhere:1"), False, 1, "DOCKER")
+    with pytest.raises(exchange.NoPlaceError, match="FlinkRunner has no place for the sums"):
+        with exchange.place(elsewhere, "sums"):
+            pass
+    there = replace(elsewhere, arguments=("--temp_location", "gs://bucket/temp"))
+    with exchange.place(there, "sums") as place:
+        assert place == "gs://bucket/temp"
+    with exchange.place(replace(elsewhere, environment="LOOPBACK"), "sums") as place:
+        assert Path(place).is_dir()
+    assert not Path(place).exists()

@@ -14,8 +14,11 @@ from pipeline.analysis.jobs import Jobs
 from pipeline.analysis.kernel import SCALE, Kernel, kernel_distance
 from pipeline.analysis.moments import WIDTH, Moments
 from pipeline.analysis.passes import Clip, Summary
-from pipeline.analysis.sources import Source, expect_alike
+from pipeline.analysis.sources import Source, expect_alike, find
 from pipeline.analysis.wanted import Wanted
+from pipeline.output.matching import Incomplete
+from pipeline.output.records import RecordError
+from pipeline.running.engines import exchange, runners
 from pipeline.running.engines.runners import Engine
 
 SIZES = 25
@@ -76,6 +79,37 @@ class Comparison:
         return {**asdict(without), "kernel_scale": SCALE}
 
 
+def compare_sets(
+    names: Sequence[str],
+    wanted: Wanted | None = None,
+    *,
+    runner: str = "DirectRunner",
+    beam_flags: Sequence[str] = (),
+    incomplete: Incomplete = "refuse",
+) -> Comparison:
+    """Two or more sets of embeddings, by name -> the others' distances from the first, as `python -m pipeline.fad`.
+
+    Args:
+      names: outputs' folders, or paths, URIs, folders or globs of record or Parquet files.
+      wanted: what to compute besides the Fréchet distance.
+      runner: Beam's name of it; "DirectRunner" is this machine.
+      beam_flags: options of the runner, as on a command line.
+      incomplete: as `read_records`.
+
+    Raises:
+      UserError: as `compare` and `find`; a name is of audio, which `embed_corpus` embeds.
+    """
+    sources = []
+    for name in names:
+        source = find(name, incomplete)
+        if source is None:
+            raise RecordError(f"{name} holds no records", "Embed audio first: embed_corpus, or python -m pipeline.run")
+        sources.append(source)
+    engine = runners.choose(runner, beam_flags)
+    with exchange.place(engine, "sums") as place:
+        return compare(sources, engine, place, wanted)
+
+
 def compare(sources: Sequence[Source], engine: Engine, place: str, wanted: Wanted | None = None) -> Comparison:
     """Two or more sets -> the others' distances from the first.
 
@@ -87,10 +121,12 @@ def compare(sources: Sequence[Source], engine: Engine, place: str, wanted: Wante
 
     Raises:
       MadeDifferentlyError: the embeddings do not mean the same; names the settings.
-      DistanceError: a set has too few embeddings.
+      DistanceError: a set has too few embeddings; or there is but one set.
       RecordError, IncompleteError: a file cannot be read, or is not what its manifest promises.
     """
     wanted = wanted or Wanted()
+    if len(sources) < 2:
+        raise DistanceError(f"{len(sources)} set alone has no distance", "Name two sets or more, the reference first")
     expect_alike(sources)
     jobs = Jobs(sources, engine, place)
     sets = jobs.summaries(wanted.kernel_frames, wanted.seed)
