@@ -264,6 +264,11 @@ def test_audio_is_embedded_as_what_it_is_compared_with(tmp_path: Path, made_clip
         assert found["made"]["settings"]["hop_seconds"] == (0.96 if kind == "raw" else 0.48)
         assert abs(found["sets"][0]["fad"]) < 1e-9
         assert found["sets"][0]["clips"] == found["reference"]["clips"] > 3
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "audio" / "broken.wav").rename(tmp_path / "bad" / "broken.wav")
+    done = command.run("pipeline.fad", "made", "bad", "--checkpoint", "standin", cwd=tmp_path)
+    assert (done.status, done.out) == (2, "")
+    assert done.err.splitlines()[-2:] == ["error: bad: no clip could be embedded", "  The lines above say why."]
 
 
 def test_a_comparison_from_python(sets: Path, tmp_path: Path) -> None:
