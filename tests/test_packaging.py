@@ -152,7 +152,7 @@ def check(environment: Environment, name: str) -> Path:
     work = Path(tempfile.mkdtemp(prefix=name, dir=environment.folder))  # sdists share a name
     soundfile.write(work / "clip.wav", np.random.default_rng(0).normal(0, 0.1, 48000), 16000)
     printed = environment.run("-m", "pipeline.run", "--input", work / "clip.wav", "--output", work / "out", *STANDIN)
-    assert "1 clips: 1 written, 0 failed, 0 skipped" in printed
+    assert "1 clip: 1 written, 0 failed, 0 skipped" in printed
     return work / "out"
 
 

@@ -89,7 +89,7 @@ def check(program: str, streams: Sequence[str], fault: str, folder: Path, model:
     if program == "train":
         assert (model / "model.keras").exists()
     if program == "run" and "stdout" in streams and fault in ("full", "reader gone"):
-        assert "1 clips: 1 written" in (folder / "out" / "_state" / "unprinted.log").read_text()
+        assert "1 clip: 1 written" in (folder / "out" / "_state" / "unprinted.log").read_text()
 
 
 @pytest.mark.ci

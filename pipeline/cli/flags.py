@@ -8,8 +8,9 @@ from __future__ import annotations
 import argparse
 import difflib
 import re
+import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from pipeline.errors import FlagError
 from pipeline.output.tasks import Task
@@ -19,8 +20,37 @@ FINISH = "finish"
 """Value of `--task` that commits what all tasks hold."""
 
 
+class _Version(argparse.Action):
+    """Prints what takes part, and ends."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from pipeline.cli.version import described
+
+        print(described())
+        parser.exit()
+
+
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are `FlagError`s that show what the flag takes."""
+    """A parser whose errors are `FlagError`s that show what the flag takes.
+
+    Flags may be written with hyphens in place of underscores.
+    """
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        if self.add_help:
+            self.add_argument("--version", action=_Version, nargs=0, help="show versions and exit")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        given = sys.argv[1:] if args is None else args
+        return super().parse_known_args([self._spelled(argument) for argument in given], namespace)
+
+    def _spelled(self, argument: str) -> str:
+        """An argument as flags are spelled here, and as Beam spells its own."""
+        name, equals, value = argument.partition("=")
+        if not name.startswith("--") or "-" not in name[2:] or name in self._option_string_actions:
+            return argument
+        return f"--{name[2:].replace('-', '_')}{equals}{value}"
 
     def error(self, message: str) -> NoReturn:
         name, _, rest = message.removeprefix("argument ").partition(": ")

@@ -20,6 +20,7 @@ from pipeline.cli.estimate import Trial, estimate
 from pipeline.corpus import plan
 from pipeline.decoding import decoders
 from pipeline.embedding import embed
+from pipeline.formatting import clips as of_clips
 from pipeline.formatting import duration
 from pipeline.machine import cores
 from pipeline.output import records
@@ -172,7 +173,7 @@ def report(job: Job, work: Work, sample: Sequence[Clip], continued: bool) -> str
         f"clips      {len(work.clips):,} to embed, {work.kept:,} kept, {work.gone:,} no longer among the inputs",
         f"output     {'continued' if continued else 'new'}: {job.output.num_shards:,} shards, {touched:,} to write",
         f"storage    {len(data):,} bytes were written, read back and removed",
-        f"sample     {len(trials):,} clips in {duration(elapsed_s)}; {len(trials) - len(good):,} gave no record",
+        f"sample     {of_clips(len(trials))} in {duration(elapsed_s)}; {len(trials) - len(good):,} gave no record",
         *_failures(work, trials),
         f"estimate   {duration(total.audio_s)} of audio; {total.core_s / 3600:,.2f} core-hours, "
         f"{duration(total.wall_s)} on this machine's {cores()} cores, give or take {total.off:.0%}; "

@@ -112,5 +112,5 @@ def test_input_and_output_of_any_name(reached: Store, capfd: pytest.CaptureFixtu
     storage.write_atomic(f"{start}/list.jsonl", rows.encode())
     assert "nothing to compute" in embed("--manifest", f"{start}/list.jsonl")
     output += "//again"
-    assert "1 clips: 1 written" in embed("--input", f"{start}/a//")
+    assert "1 clip: 1 written" in embed("--input", f"{start}/a//")
     assert [record.id for record in read_records(f"{output}/*.tfrecord")] == ["x"]
