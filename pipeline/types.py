@@ -275,11 +275,13 @@ class Corpus:
       clips: to embed; every key once.
       failures: of rows and files that cannot be embedded, whatever they hold.
       names: display names of classes, by index, as far as the inputs give them.
+      notes: lines for the user: what was left out of the listings.
     """
 
     clips: Sequence[Clip]
     failures: Sequence[Failure] = ()
     names: Mapping[int, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 Extracted = ExampleBlock | SegmentEnd | Failure

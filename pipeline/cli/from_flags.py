@@ -17,18 +17,22 @@ if TYPE_CHECKING:
 
 
 def corpus_of(flags: argparse.Namespace) -> Corpus:
-    """Flags -> the corpus."""
+    """Flags -> the corpus; prints what was left out of it."""
     from pipeline.corpus import sources
 
     with about("--input", flags.manifest, flags.segments, flags.class_labels):
-        return sources.find_corpus(
+        found = sources.find_corpus(
             flags.input,
             manifest=flags.manifest,
             segments=flags.segments,
             class_labels=flags.class_labels,
             segment_audio=flags.segment_audio,
             duplicate_ids=flags.duplicate_ids,
+            output=flags.output,
         )
+    for note in found.notes:
+        print(note, file=sys.stderr)
+    return found
 
 
 def update_of(flags: argparse.Namespace) -> Update:

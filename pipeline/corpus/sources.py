@@ -12,6 +12,7 @@ from itertools import chain
 from pipeline import storage
 from pipeline.corpus.advice import why_nothing_matches
 from pipeline.corpus.class_labels import read_class_labels
+from pipeline.corpus.data_sets import DataSets, is_whole
 from pipeline.corpus.ids import as_utf8, id_of
 from pipeline.corpus.keys import Keys
 from pipeline.corpus.listings import clips_from_manifest, clips_from_segments
@@ -30,8 +31,11 @@ def find_corpus(
     class_labels: str | None = None,
     segment_audio: SegmentAudio = "whole",
     duplicate_ids: DuplicateIds = "stop",
+    output: str = "",
 ) -> Corpus:
     """Patterns of files, and lists of clips -> the corpus.
+
+    Files of data sets that lie among the audio are left out of what patterns list; `Corpus.notes` says so.
 
     Args:
       patterns: audio files; a folder means all below it (`pipeline.storage.match`). With a manifest: further files,
@@ -41,13 +45,14 @@ def find_corpus(
       class_labels: AudioSet's `class_labels_indices.csv` or one like it; segment lists need one.
       segment_audio: rows with times: whether files hold the whole recording, or just the segment ("cut").
       duplicate_ids: clips of one id and time: "stop" raises, "fail" makes each of them a failure.
+      output: the folder that is to be written to: what is in it is no input, though it may have no manifest yet.
 
     Raises:
       SourceError: the inputs cannot be used as given.
       StorageError: they cannot be listed or read.
     """
     classes = read_class_labels(storage.absolute(class_labels)) if class_labels else None
-    inputs = clips_from_patterns(patterns, duplicate_ids)
+    inputs = clips_from_patterns(patterns, duplicate_ids, output)
     if segments:
         if classes is None:
             raise SourceError(f"{segments} has labels as MIDs", "Name the table of classes that they are from")
@@ -61,7 +66,7 @@ def find_corpus(
         found = listed if every_key_once else _with_others(listed, inputs, manifest, duplicate_ids)
     else:
         found = inputs
-    return replace(found, names=classes.names) if classes else found
+    return replace(found, names=classes.names if classes else {}, notes=inputs.notes)
 
 
 def _with_others(listed: Corpus, inputs: Corpus, manifest: str, duplicate_ids: DuplicateIds) -> Corpus:
@@ -76,7 +81,7 @@ def _with_others(listed: Corpus, inputs: Corpus, manifest: str, duplicate_ids: D
     return taken.settled(Corpus([*listed.clips, *others], [*listed.failures, *failures]))
 
 
-def clips_from_patterns(patterns: Sequence[str], duplicate_ids: DuplicateIds = "stop") -> Corpus:
+def clips_from_patterns(patterns: Sequence[str], duplicate_ids: DuplicateIds = "stop", output: str = "") -> Corpus:
     """Patterns (`pipeline.storage.match`) -> a clip for each file, in the order of their URIs.
 
     A file that several patterns match counts once, with the id that the first gives it. A folder that may not be listed
@@ -85,6 +90,7 @@ def clips_from_patterns(patterns: Sequence[str], duplicate_ids: DuplicateIds = "
     Args:
       patterns: of the files.
       duplicate_ids: as `pipeline.corpus.keys.Keys`.
+      output: as of `find_corpus`.
 
     Raises:
       SourceError: a pattern matches nothing; two files have one id.
@@ -93,12 +99,18 @@ def clips_from_patterns(patterns: Sequence[str], duplicate_ids: DuplicateIds = "
     shut: dict[str, tuple[str, str]] = {}
     seen: set[str] = set()
     taken = Keys("", duplicate_ids, "Rename one, match only one ('audio/**.wav' say), or give a --manifest with ids")
+    data_sets = DataSets(output)
     for pattern in map(storage.absolute, patterns):
         closed: list[storage.StorageError] = []
         files = storage.match(pattern, closed)
         if not files:
             raise closed[0] if closed else why_nothing_matches(pattern)
-        below = len(storage.join(storage.fixed_part(pattern), ""))
+        fixed = storage.fixed_part(pattern)
+        if files[0].uri != pattern:  # a file by its own name is meant
+            files = data_sets.without(files, is_whole(pattern, fixed))
+            if not files:
+                raise SourceError(f"nothing matches {pattern} but files of data sets", "Name the folder of the audio")
+        below = len(storage.join(fixed, ""))
         shut.update((error.uri, (error.uri[below:], error.what)) for error in closed)
         for file in files:
             if len(patterns) > 1:
@@ -112,4 +124,5 @@ def clips_from_patterns(patterns: Sequence[str], duplicate_ids: DuplicateIds = "
             taken.add(clips[-1], file.uri)
     failures = (Failure(Clip(as_utf8(path), uri), "find", "unreadable", why) for uri, (path, why) in shut.items())
     apart = [taken.apart(failure, "the folder") for failure in failures]
-    return taken.settled(Corpus(sorted(clips, key=lambda clip: clip.uri), apart))
+    settled = taken.settled(Corpus(sorted(clips, key=lambda clip: clip.uri), apart))
+    return replace(settled, notes=data_sets.notes())
