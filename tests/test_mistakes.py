@@ -271,7 +271,7 @@ MISTAKES = {
     ),
     "predict without a model": Mistake(
         "predict --model nowhere --input audio",
-        "nowhere has no model.json",
+        "HERE/nowhere has no model.json",
         "Name the folder that pipeline.train wrote.",
     ),
     "train without labels": Mistake(

@@ -21,7 +21,7 @@ def cache_directory() -> Path:
     """
     given = os.environ.get(CACHE_VARIABLE)
     if given:
-        return Path(given)
+        return Path(given).expanduser()
     from platformdirs import user_cache_dir
 
     try:

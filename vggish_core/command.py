@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -45,6 +46,11 @@ def resolve(given: str, kind: weights.Kind) -> weights.Weights:
     return found
 
 
+def from_home(path: str) -> str:
+    """A path as given -> the same, a leading `~` replaced by the home folder; `./~`, which `Path` shortens, stays."""
+    return os.path.expanduser(path)  # noqa: PTH111
+
+
 def examples_of(file: str | Path) -> np.ndarray:
     """Audio file -> its examples float32 [k, 96, 64], k >= 1.
 
@@ -55,7 +61,7 @@ def examples_of(file: str | Path) -> np.ndarray:
     from vggish_core.features.examples import wavfile_to_examples
 
     try:
-        examples = wavfile_to_examples(file)
+        examples = wavfile_to_examples(from_home(str(file)))
     except AudioError as error:
         raise ValueError(f"{file}: {error}") from error
     if not len(examples):

@@ -85,6 +85,7 @@ def write_record(path: str, record: Any) -> None:
     """Writes one record as a TFRecord file, whole or not at all."""
     from vggish_core.quiet import import_tensorflow
 
+    path = command.from_home(path)
     partial = Path(f"{path}.part")
     with import_tensorflow().io.TFRecordWriter(str(partial)) as writer:
         writer.write(record.SerializeToString(deterministic=True))

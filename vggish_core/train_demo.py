@@ -69,7 +69,7 @@ def train_demo(args: argparse.Namespace) -> None:
         raise ValueError(f"--num_batches {args.num_batches}, --batch_size {args.batch_size}: both must be 1 or more")
     random = np.random.RandomState(args.seed)
     if args.files:
-        classes, everything = labelled_files(Path(args.files))
+        classes, everything = labelled_files(Path(command.from_home(args.files)))
         batches = shuffled_batches(everything, args.batch_size, random)
     else:
         classes = SYNTHETIC_CLASSES
@@ -83,7 +83,7 @@ def train_demo(args: argparse.Namespace) -> None:
     right = np.mean(trainer.predict(everything.examples).argmax(axis=1) == everything.labels.argmax(axis=1))
     print(f"{right:.1%} of {len(everything.examples)} {'training' if args.files else 'new'} examples classified right")
     if args.output:
-        path = trainer.save(Path(args.output), classes)
+        path = trainer.save(Path(command.from_home(args.output)), classes)
         print(f"Saved: use it with --checkpoint {path}")
 
 

@@ -51,7 +51,7 @@ def embed(patterns: Sequence[str], output: str, description: Description, flags:
 
 def _predictions(flags: Namespace, directory: str) -> Iterator[Prediction]:
     """The command's flags and a scratch directory -> predictions, clip by clip."""
-    description = read_description(Path(flags.model))
+    description = read_description(Path(storage.absolute(flags.model)))
     kinds = {pattern: are_records(matching_files(pattern, flags.incomplete)[0]) for pattern in flags.input}
     if len(set(kinds.values())) > 1:
         raise FlagError(f"--input: {' and '.join(kinds)} are audio and records", "Use one command for each")
@@ -67,7 +67,7 @@ def _predictions(flags: Namespace, directory: str) -> Iterator[Prediction]:
         if made is None:
             raise ModelError(f"{pattern}: no clip could be embedded; see the failures above")
         description.refuse_others(made, f"--input {pattern}")
-    model, _ = load(Path(flags.model))
+    model, _ = load(Path(storage.absolute(flags.model)))
     for record in read_records(*patterns, incomplete=flags.incomplete):
         if not len(record.values):
             print(f"{record.id} has no frames: left out", file=sys.stderr)
@@ -97,7 +97,7 @@ def _main(argv: Sequence[str]) -> None:
         needs("train", "matplotlib", for_="--plots")
     if flags.output and not flags.output.endswith((".csv", ".json")):
         raise FlagError(f"--output {flags.output} does not end in .csv or .json", "The name decides the format")
-    description = read_description(Path(flags.model))
+    description = read_description(Path(storage.absolute(flags.model)))
     with tempfile.TemporaryDirectory(prefix="vggish-predict-") as scratch:
         predictions = list(_predictions(flags, f"{scratch}/embeddings"))
     if flags.output:

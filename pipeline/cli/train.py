@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline import storage
 from pipeline.cli.command import ProgramParser, add_incomplete, run_command
 from pipeline.cli.flags import positive_float, positive_int
 from pipeline.errors import FlagError
@@ -59,7 +60,7 @@ def train(flags: Namespace) -> Ranking:
       FlagError, RecordError, SourceError, ClassesError, ModelError: what is unusable, and what to do.
     """
     began = time.monotonic()
-    folder = Path(flags.model)
+    folder = Path(storage.absolute(flags.model))
     table = read_classes(flags.classes)
     classes = _chosen(table, flags.only)
     columns = [table.indices.index(index) for index in classes.indices]

@@ -139,4 +139,5 @@ def _embedder(model: Model, path: str, check: bool) -> Callable[[np.ndarray], np
 
 def _absolute(given: str) -> str:
     """Workers have working directories of their own."""
-    return os.path.abspath(given) if os.path.exists(given) or os.path.exists(f"{given}.index") else given
+    path = os.path.expanduser(given)
+    return os.path.abspath(path) if os.path.exists(path) or os.path.exists(f"{path}.index") else given

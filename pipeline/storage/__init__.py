@@ -31,8 +31,10 @@ def is_local(uri: str) -> bool:
 
 
 def local_path(uri: str) -> str:
-    """A local path or `file://` URI -> the path."""
-    return unquote(uri[len("file://") :].removeprefix("localhost")) if uri.startswith("file://") else uri
+    """A local path or `file://` URI -> the path; a leading `~` is the home folder, as in a shell (`./~`: that name)."""
+    if uri.startswith("file://"):
+        return unquote(uri[len("file://") :].removeprefix("localhost"))
+    return os.path.expanduser(uri) if uri.startswith("~") else uri
 
 
 def absolute(uri: str) -> str:

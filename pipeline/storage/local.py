@@ -176,6 +176,8 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _path(top: str, relative: str) -> str:
+    if not top and relative.startswith("~"):
+        return f"./{relative}"  # by itself it would be somebody's home
     return f"{top}{relative}" if not top or top.endswith("/") else f"{top}/{relative}"
 
 

@@ -112,7 +112,8 @@ def _find(given: str, kind: Kind, opener: Opener | None, sha256: str) -> Weights
 
 
 def _local(given: str, kind: Kind) -> Weights:
-    path = Path(given.removesuffix(".index") if kind == "checkpoint" else given).expanduser()
+    name = given.removesuffix(".index") if kind == "checkpoint" else given
+    path = Path(os.path.expanduser(name))  # noqa: PTH111 - of "./~", which `Path` makes "~", it is not the home
     parts = checkpoint_files(path) if kind == "checkpoint" else [path]
     try:
         if not parts or not all(part.is_file() for part in parts):
@@ -138,7 +139,7 @@ def _not_there(given: str, path: Path, kind: Kind) -> str:
 def _released(kind: Kind) -> Path:
     file = RELEASED[kind]
     home = os.environ.get(HOME_VARIABLE)
-    if home and (path := Path(home) / file.name).is_file():
+    if home and (path := Path(home).expanduser() / file.name).is_file():
         if (found := digests(path).md5) != file.md5:
             raise WeightsError(
                 f"{path} is not the released {file.name}: its MD5 is {found}, not {file.md5}. Replace it, or give its "

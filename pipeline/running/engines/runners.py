@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipeline import storage
 from pipeline.errors import FlagError, JobError, UserError
 from pipeline.machine import cores
 from pipeline.running.engines.watch import Watch, page_of
@@ -115,6 +116,7 @@ def choose(runner: str, rest: Sequence[str]) -> Engine:
         raise FlagError(f"--runner {runner!r} is not one of Beam's runners", f"Did you mean {near[0]}?")
     name = runner.lower()
     local = name in LOCAL_RUNNERS
+    rest = [_from_home(argument) for argument in rest]
     given = PipelineOptions(list(rest))
     direct = given.view_as(DirectOptions)
     processes = local and direct.direct_running_mode == "multi_processing"
@@ -122,6 +124,18 @@ def choose(runner: str, rest: Sequence[str]) -> Engine:
     chosen = tuple(rest) if local else (*rest, *_defaults(name, given))
     environment = "" if local or name == "dataflowrunner" else _environment(name, chosen)
     return Engine(IN_PROCESS if local else runner, chosen, local, workers, environment, processes)
+
+
+def _from_home(argument: str) -> str:
+    """An argument of Beam's, of which none else begins so -> the same, with the home folder for `~`.
+
+    >>> _from_home("--temp_location=tmp"), _from_home("--temp_location=./~")
+    ('--temp_location=tmp', '--temp_location=./~')
+    """
+    flag, equals, value = argument.partition("=")
+    if flag.startswith("--"):
+        return flag + equals + storage.local_path(value)
+    return storage.local_path(argument)
 
 
 def _defaults(name: str, given: Any) -> list[str]:
