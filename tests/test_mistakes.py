@@ -198,6 +198,16 @@ MISTAKES = {
         "--num_shards: '0' is not a whole number of 1 or more",
         "It is --num_shards N: number of record files (default: by the corpus' size).",
     ),
+    "a billion shards": Mistake(
+        "run --input audio --num_shards 1000000000",
+        "--num_shards 1,000,000,000 for 3 clips: nearly all of these files would be empty",
+        "Leave it out, or give 10,000 at most; pipeline.reshard changes the number when there are more clips.",
+    ),
+    "a billion shards of a data set": Mistake(
+        "reshard made --num_shards 1000000000",
+        "--num_shards 1,000,000,000 for 3 clips: nearly all of these files would be empty",
+        "Leave it out, or give 10,000 at most; pipeline.reshard changes the number when there are more clips.",
+    ),
     "hop between frames": Mistake(
         "run --input audio --hop_seconds 0.333",
         "--hop_seconds: '0.333' is not a multiple of 0.01 s, the hop of log-mel frames",

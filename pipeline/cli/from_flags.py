@@ -47,7 +47,6 @@ def job_of(flags: argparse.Namespace, found: Corpus, engine: Engine) -> Job:
     from pipeline import settings
     from pipeline.running import resolve
 
-    model = _model_of(flags, engine)
     output = settings.Output(flags.output, flags.num_shards or 0, flags.record_format)
     decoding = settings.Decoding(
         processes=flags.decoders or 0,
@@ -57,6 +56,7 @@ def job_of(flags: argparse.Namespace, found: Corpus, engine: Engine) -> Job:
     )
     with about("--output"):
         output = resolve.resolve_output(output, found, flags.overwrite)
+    model = _model_of(flags, engine)
     return settings.Job(
         output,
         model,

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from pipeline.errors import FlagError
 from pipeline.settings import Decoding
 from pipeline.storage import compression
 from pipeline.types import Clip, ClipKey, DecodeRequest, Probe, Segment
@@ -18,6 +19,11 @@ BYTES_OF_A_SHARD = 256_000_000
 """A shard is what is rewritten when one of its clips changes, and computed again when it is damaged: it should be
 minutes of work. 256 MB are 25 minutes of 16-bit stereo at 44.1 kHz or 4.5 hours of MP3 at 128 kbit/s, which two cores
 embed within two minutes."""
+
+EMPTY_SHARDS = 10_000
+"""A corpus may begin with so many shards, whatever it holds: they take half a minute."""
+CLIPS_TO_COME = 10
+"""More shards it may have if it grows to so many times its clips."""
 
 SPLIT_BYTES_PER_S = 8000
 """Files of fewer bytes for each second of a segment are not asked how long they are: in the formats that can be split,
@@ -86,6 +92,21 @@ def default_num_shards(clips: int, total_bytes: int) -> int:
     (1, 3907)
     """
     return max(1, math.ceil(clips / CLIPS_OF_A_SHARD), math.ceil(total_bytes / BYTES_OF_A_SHARD))
+
+
+def expect_filled(num_shards: int, clips: int) -> None:
+    """Looks at a number of shards that somebody asked for; a corpus that is to grow may have many that are empty.
+
+    Raises:
+      FlagError: it is far beyond the number of clips.
+    """
+    most = max(EMPTY_SHARDS, CLIPS_TO_COME * clips)
+    if num_shards > most:
+        of_clips = f"{clips:,} clip{'s' if clips != 1 else ''}"
+        raise FlagError(
+            f"--num_shards {num_shards:,} for {of_clips}: nearly all of these files would be empty",
+            f"Leave it out, or give {most:,} at most; pipeline.reshard changes the number when there are more clips",
+        )
 
 
 def examples_in(duration_s: float, hop_frames: int) -> int:

@@ -38,11 +38,14 @@ def resolve_output(output: Output, corpus: Corpus, overwrite: bool = False) -> O
 
     Raises:
       OutputError: what is there cannot be read.
+      FlagError: a new output would have far more shards than there are clips.
     """
     directory = storage.absolute(output.directory)
-    if output.num_shards:
-        return replace(output, directory=directory)
     before = None if overwrite else manifest.read(directory)
+    if output.num_shards:
+        if before is None or before.num_shards != output.num_shards:
+            plan.expect_filled(output.num_shards, len(corpus.clips) + len(corpus.failures))
+        return replace(output, directory=directory)
     return replace(output, directory=directory, num_shards=before.num_shards if before else default_num_shards(corpus))
 
 
@@ -66,7 +69,7 @@ def resolve(job: Job, corpus: Corpus, engine: Engine, overwrite: bool = False) -
     """All of the above; raises what they raise."""
     return replace(
         job,
-        model=resolve_model(job.model, engine),
         output=resolve_output(job.output, corpus, overwrite),
+        model=resolve_model(job.model, engine),
         decoding=resolve_decoding(job.decoding, engine),
     )

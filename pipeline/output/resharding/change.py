@@ -63,6 +63,7 @@ def reshard(directory: str, num_shards: int | None) -> Resharded:
 
     Raises:
       OutputBusy: a run or a task holds the output.
+      FlagError: the number is far beyond that of its clips.
       OutputError: there is no data set, it is not finished, a shard is damaged, or storage fails.
     """
     _expect_finished(directory, manifests.read(directory))  # before a lock makes a folder of what is no output
@@ -77,6 +78,8 @@ def reshard_locked(directory: str, num_shards: int | None, confirm: Callable[[],
         wanted = num_shards or default_num_shards(directory, found)
         if wanted == found.num_shards:
             return Resharded(found, wanted)
+        if num_shards:
+            plan.expect_filled(num_shards, int(found.totals["clips_in"]))
         try:
             return Resharded(_changed(directory, found, wanted, confirm), found.num_shards)
         except OutputBusy:
