@@ -8,13 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from pipeline import predict, run
-from pipeline.output import provenance
+from pipeline.output import history, provenance
 from pipeline.output.records import Record, read_records, to_sequence_example, write_tfrecord
 from pipeline.training import predictions
 from pipeline.training.data import Classes
 from pipeline.training.saved_model import NETWORK, Description, load
+from tests.in_process import Embed
 
 CLASSES = Classes((0, 7), ("Hund", "Regen, stark"), ("/m/0", "/m/7"))
 
@@ -138,3 +140,81 @@ def test_audio_goes_through_the_pipeline_with_the_models_settings(
     first = next(read_records(f"{records}/*.tfrecord"))
     assert from_audio[0]["frame_times"] == pytest.approx([0.48 * i for i in range(len(first.values))])
     assert len(list((tmp_path / "audio").iterdir())) == 2
+
+
+class TestAudio:
+    """In this process, with digests in place of the network: what comes before the embeddings, and what stays."""
+
+    @pytest.fixture
+    def standin_model(self, embed_here: Embed, tmp_path: Path, audio: Path) -> Path:
+        embed_here(tmp_path / "records", "--input", audio)
+        return save_model(tmp_path / "model", provenance.of(f"{tmp_path}/records/*.tfrecord"))
+
+    @pytest.fixture
+    def audio(self, tmp_path: Path) -> Path:
+        (tmp_path / "audio").mkdir()
+        for name in "ab":
+            noise = np.random.default_rng(ord(name)).normal(0, 0.1, 32000)
+            soundfile.write(tmp_path / "audio" / f"{name}.wav", noise, 16000)
+        return tmp_path / "audio"
+
+    def test_embeddings_are_kept_and_continued(
+        self, standin_model: Path, audio: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        def predicted(*inputs: Path) -> list[str]:
+            """Audio -> ids of the clips with predictions."""
+            flags = ["--model", str(standin_model), "--embeddings_dir", str(kept), "--output", f"{tmp_path}/x.json"]
+            capfd.readouterr()
+            assert predict.main([*flags, "--progress", "off", "--input", *map(str, inputs)]) == 0
+            return [clip["id"] for clip in json.loads((tmp_path / "x.json").read_text())]
+
+        kept = audio / "a_kept"  # comes first in a listing of the audio
+        assert predicted(audio / "a.wav") == ["a"]
+        assert predicted(audio) == ["a", "b"]
+        assert "Left out of the input" in capfd.readouterr().err
+        assert predicted(audio) == ["a", "b"]
+        (audio / "broken.wav").write_text("no audio")
+        assert predicted(audio / "b.wav", audio / "broken.wav") == ["b"]
+        assert f"{audio}/broken.wav: not_audio: " in capfd.readouterr().err
+        assert predicted(audio / "a.wav") == ["a"]
+        assert "broken.wav" not in capfd.readouterr().err
+        runs = history.read(str(kept))
+        assert [sum(piece.clips for piece in run.pieces) for run in runs] == [1, 1, 1]
+
+    def test_other_weights_are_refused_before_any_audio_is_embedded(
+        self, standin_model: Path, audio: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        flags = ["--model", str(standin_model), "--input", str(audio), "--embeddings_dir", str(tmp_path / "kept")]
+        assert predict.main([*flags, "--checkpoint", "mine.ckpt"]) == 2
+        assert capfd.readouterr().err.splitlines() == [
+            f"error: --model {standin_model}: the model was trained on other embeddings: checkpoint is "
+            "mine.ckpt instead of standin",
+            "  Make embeddings with the model's settings, or train a model on these.",
+        ]
+        assert not (tmp_path / "kept").exists()
+
+    def test_errors_name_what_the_user_gave(
+        self, standin_model: Path, audio: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        for path in audio.iterdir():
+            path.write_text("no audio")
+        model = ["--model", str(standin_model), "--progress", "off"]
+        assert predict.main([*model, "--input", str(audio)]) == 2
+        *clips, error, remedy = capfd.readouterr().err.splitlines()
+        assert [line.partition(": ")[0] for line in clips] == [f"{audio}/a.wav", f"{audio}/b.wav"]
+        assert (error, remedy) == (
+            f"error: --input {audio}: no clip could be embedded",
+            "  See the failures above.",
+        )
+        assert predict.main([*model, "--input", str(audio), "--embeddings_dir", f"{tmp_path}/records"]) == 2
+        assert capfd.readouterr().err.splitlines() == [
+            f"error: --embeddings_dir {tmp_path}/records was made with other settings: short_clips is skip in the "
+            "output, pad was asked for",
+            "  Name another folder.",
+        ]
+        records = ["--input", f"{tmp_path}/records/*.tfrecord"]
+        assert predict.main([*model, *records, "--embeddings_dir", f"{tmp_path}/kept"]) == 2
+        assert "holds embeddings already" in capfd.readouterr().err
+        (standin_model / NETWORK).unlink()
+        assert predict.main([*model, "--input", str(audio)]) == 2
+        assert f"{standin_model} has no {NETWORK}: its training did not end" in capfd.readouterr().err

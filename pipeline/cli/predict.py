@@ -3,7 +3,8 @@
     python -m pipeline.predict --model my_model --input 'recordings/**' --output classes.csv --plots plots
     python -m pipeline.predict --model my_model --input 'embeddings/*.tfrecord' --output classes.json
 
-Audio goes through the pipeline with the settings of the embeddings that the model was trained on.
+Audio goes through the pipeline with the settings of the embeddings that the model was trained on. With --embeddings_dir
+they are kept: interrupted, the same command continues.
 """
 
 from __future__ import annotations
@@ -16,63 +17,61 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pipeline import storage
-from pipeline.analysis import audio
 from pipeline.analysis.sources import are_records
-from pipeline.cli import streams
+from pipeline.cli import predict_audio, streams
 from pipeline.cli.command import ProgramParser, add_incomplete, run_command
 from pipeline.cli.flags import positive_int
+from pipeline.corpus.data_sets import DataSets
 from pipeline.errors import FlagError
 from pipeline.extras import needs
-from pipeline.output import ledger, provenance
+from pipeline.output import provenance
 from pipeline.output.dataset import matching_files
 from pipeline.output.records import read_records
 from pipeline.training.predictions import Prediction, plot, predict, to_csv, to_json
-from pipeline.training.saved_model import Description, ModelError, load, read_description
+from pipeline.training.saved_model import expect_trained, load, read_description
 
 
-def embed(patterns: Sequence[str], output: str, description: Description, flags: Namespace) -> None:
-    """Audio -> records in `output`, by the pipeline, with the settings that the model's embeddings were made with.
-
-    Clips that could not be embedded are named on standard error.
+def _holds_records(pattern: str, embeddings_dir: str) -> bool:
+    """Whether a pattern stands for records, by its first file that is of no data set; records if all are.
 
     Raises:
-      UserError: the audio, or the weights, cannot be used.
+      RecordError: no file matches.
     """
-    from pipeline.cli.progress import ProgressLine
-
-    made_by = description.made_by
-    model = audio.model_of(made_by, flags.checkpoint, flags.pca_params)
-    with ProgressLine(flags.progress) as line:
-        tell = None if line.off else line.show
-        failures = audio.embed(patterns, output, model, made_by.hop_s, flags.short_clips, tell)
-    for failure in failures:
-        print(f"{failure['uri']}: {failure['reason']}: {failure['message']}", file=sys.stderr)
+    files = storage.match(pattern)
+    if not files:
+        matching_files(pattern)
+    audio = DataSets(embeddings_dir).without(files, whole=False)
+    return not audio or are_records(audio[0].uri)
 
 
 def _predictions(flags: Namespace, directory: str) -> Iterator[Prediction]:
-    """The command's flags and a scratch directory -> predictions, clip by clip."""
-    description = read_description(Path(storage.absolute(flags.model)))
-    kinds = {pattern: are_records(matching_files(pattern, flags.incomplete)[0]) for pattern in flags.input}
+    """The command's flags and a folder for embeddings -> predictions, clip by clip."""
+    folder = Path(storage.absolute(flags.model))
+    description = read_description(folder)
+    kinds = {pattern: _holds_records(pattern, flags.embeddings_dir or "") for pattern in flags.input}
     if len(set(kinds.values())) > 1:
         raise FlagError(f"--input: {' and '.join(kinds)} are audio and records", "Use one command for each")
-    patterns, uris = flags.input, {}
+    patterns, uris = flags.input, None
     if not kinds[flags.input[0]]:
-        embed(flags.input, directory, description, flags)
-        patterns = [f"{directory}/*.tfrecord"]
-        shard = matching_files(f"{directory}/_state/ledger-*")
-        uris = {entry.id: entry.uri for uri in shard for entry in ledger.read(uri)}
-    for pattern in patterns:
-        some = any(read_records(pattern, incomplete=flags.incomplete))
-        made = provenance.of(pattern, flags.incomplete) if some else None
-        if made is None:
-            raise ModelError(f"{pattern}: no clip could be embedded; see the failures above")
-        description.refuse_others(made, f"--input {pattern}")
-    model, _ = load(Path(storage.absolute(flags.model)))
+        expect_trained(folder)
+        embedded = predict_audio.embed(flags, directory, description)
+        patterns, uris = [embedded.pattern], embedded.uris
+    elif flags.embeddings_dir:
+        raise FlagError(
+            f"--embeddings_dir {flags.embeddings_dir}: --input {flags.input[0]} holds embeddings already",
+            "Leave --embeddings_dir out",
+        )
+    else:
+        for pattern in patterns:
+            description.refuse_others(provenance.of(pattern, flags.incomplete), f"--input {pattern}")
+    model, _ = load(folder)
     for record in read_records(*patterns, incomplete=flags.incomplete):
+        if uris is not None and record.id not in uris:  # of other inputs, in a folder that is kept
+            continue
         if not len(record.values):
             print(f"{record.id} has no frames: left out", file=sys.stderr)
             continue
-        yield predict(model, record, description.made_by.hop_s, uris.get(record.id, ""))
+        yield predict(model, record, description.made_by.hop_s, uris[record.id] if uris else "")
 
 
 def _parser() -> ProgramParser:
@@ -81,6 +80,9 @@ def _parser() -> ProgramParser:
     parser.add_argument("--input", required=True, nargs="+", metavar="PATTERN", help="audio, or TFRecord files")
     parser.add_argument("--output", metavar="FILE", help=".csv, or .json with scores over time (default: a table)")
     parser.add_argument("--plots", metavar="DIR", help="a PNG of every clip: log-mel above the scores over time")
+    parser.add_argument(
+        "--embeddings_dir", metavar="DIR", help="keep the audio's embeddings, and continue them (default: throw away)"
+    )
     parser.add_argument("--top", type=positive_int, default=5, help="classes per clip (default: %(default)s)")
     parser.add_argument("--checkpoint", metavar="NAME|FILE", help="for audio; default: the one the model knows by name")
     parser.add_argument("--pca_params", metavar="NAME|FILE", help="the same")
@@ -99,7 +101,8 @@ def _main(argv: Sequence[str]) -> None:
         raise FlagError(f"--output {flags.output} does not end in .csv or .json", "The name decides the format")
     description = read_description(Path(storage.absolute(flags.model)))
     with tempfile.TemporaryDirectory(prefix="vggish-predict-") as scratch:
-        predictions = list(_predictions(flags, f"{scratch}/embeddings"))
+        directory = storage.absolute(flags.embeddings_dir) if flags.embeddings_dir else f"{scratch}/embeddings"
+        predictions = list(_predictions(flags, directory))
     if flags.output:
         write = to_csv if flags.output.endswith(".csv") else to_json
         storage.write_atomic(flags.output, write(predictions, description, flags.top).encode("utf-8", "replace"))
@@ -121,4 +124,7 @@ def _main(argv: Sequence[str]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns the exit status."""
-    return run_command(_main, argv)
+    arguments = sys.argv[1:] if argv is None else argv
+    keeps = any(argument.partition("=")[0] == "--embeddings_dir" for argument in arguments)
+    kept = "What was finished is kept: the same command continues."
+    return run_command(_main, argv, kept if keeps else "Nothing was written.")

@@ -113,6 +113,12 @@ def save_network(model: keras.Model, folder: Path) -> None:
         draft.unlink(missing_ok=True)
 
 
+def expect_trained(folder: Path) -> None:
+    """Raises ModelError where a model's folder holds no network."""
+    if not (folder / NETWORK).is_file():
+        raise ModelError(f"{folder} has no {NETWORK}: its training did not end. Run the same pipeline.train again")
+
+
 def load(folder: Path) -> tuple[keras.Model, Description]:
     """A model's folder -> (the trained network, what it is).
 
@@ -120,8 +126,7 @@ def load(folder: Path) -> tuple[keras.Model, Description]:
       ModelError: there is no finished model.
     """
     description = read_description(folder)
-    if not (folder / NETWORK).is_file():
-        raise ModelError(f"{folder} has no {NETWORK}: its training did not end. Run the same pipeline.train again")
+    expect_trained(folder)
     from vggish_core.quiet import import_tensorflow
 
     import_tensorflow()
