@@ -469,3 +469,12 @@ def test_missing_credentials_are_told_at_once(uri: str, whose: str, tmp_path: Pa
         text=True,
     )
     assert done.stdout.startswith(f"{uri}: there are no {whose} credentials. "), done.stderr
+
+
+def test_s3_credentials_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipeline.storage import remote
+
+    monkeypatch.setattr(remote, "_stores", {})
+    monkeypatch.setenv("AWS_PROFILE", "misspelt")
+    with pytest.raises(storage.CredentialsError, match=r"cannot be used: The config profile \(misspelt\) could not be"):
+        storage.expect_bucket("s3://bucket/a")

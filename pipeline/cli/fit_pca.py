@@ -22,7 +22,7 @@ from pipeline.errors import FlagError
 from pipeline.extras import needs
 from pipeline.output import provenance
 from pipeline.output.matching import Incomplete, matching
-from pipeline.running.engines import runners
+from pipeline.running.engines import places, runners
 from pipeline.training.pca import DegenerateWarning, fit, pca_params, plot, write_params
 
 
@@ -54,7 +54,9 @@ def _main(argv: Sequence[str]) -> None:
     check_beam_flags(rest)
     made = _check_raw(flags.input, flags.incomplete)
     matched = matching(flags.input, flags.incomplete)
-    moments = fit(matched, runners.choose(flags.runner, rest), storage.parent(storage.absolute(flags.output)))
+    engine = runners.choose(flags.runner, rest)
+    places.look(engine, [("--input", flags.input), ("--output", flags.output)], shared=True)
+    moments = fit(matched, engine, storage.parent(storage.absolute(flags.output)))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", DegenerateWarning)
         vectors, means, eigenvalues = pca_params(moments)

@@ -157,6 +157,11 @@ def add_running(group: Any) -> None:
         help="DirectRunner (this machine, all cores), or one of Beam's (default: %(default)s)",
     )
     group.add_argument(
+        "--shared_filesystem",
+        action="store_true",
+        help="local paths are the same folders on all workers' machines (default: refused for workers elsewhere)",
+    )
+    group.add_argument(
         "--segment_seconds",
         type=positive_float,
         default=Decoding.segment_seconds,

@@ -62,7 +62,7 @@ def _run(flags: argparse.Namespace, beam_flags: list[str], line: ProgressLine) -
     from pipeline.cli import quiet, summary
     from pipeline.output import resume
     from pipeline.running import garbage, resolve
-    from pipeline.running.engines import preflight, runners
+    from pipeline.running.engines import places, preflight, runners
 
     started = time.monotonic()
     garbage.collect_seldom()
@@ -71,9 +71,13 @@ def _run(flags: argparse.Namespace, beam_flags: list[str], line: ProgressLine) -
     store_options.set_flags(beam_flags)
     engine = runners.choose(flags.runner, beam_flags)
     preflight.look(engine)
+    given = [*(("--input", pattern) for pattern in flags.input), ("--output", flags.output)]
+    places.look(engine, given, flags.shared_filesystem)
+    places.look_at_temporary(engine, flags.shared_filesystem)
     line.stage("listing the audio")
     with garbage.uncollected():
         found = from_flags.corpus_of(flags)
+    places.look(engine, (("audio", clip.uri) for clip in found.clips), flags.shared_filesystem)
     if template.is_dry(engine):
         flags.overwrite = True  # the output is not even looked at
     line.stage("finding the weights")

@@ -99,10 +99,12 @@ def _checker(flags: Namespace, beam_flags: Sequence[str]) -> Checker:
         return partial(check_files, jobs=flags.jobs or os.cpu_count() or 1)
     from pipeline.checking import transforms
     from pipeline.cli.flags import check_beam_flags
-    from pipeline.running.engines import runners
+    from pipeline.running.engines import places, runners
 
     check_beam_flags(beam_flags)
-    return partial(transforms.check_files, engine=runners.choose(flags.runner, beam_flags))
+    engine = runners.choose(flags.runner, beam_flags)
+    places.look(engine, (("output", uri) for uri in flags.output), shared=True)
+    return partial(transforms.check_files, engine=engine)
 
 
 def _add_audit(report: Report, flags: Namespace) -> None:

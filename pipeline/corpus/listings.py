@@ -139,7 +139,7 @@ def clips_from_manifest(
     if twice:
         raise twice
     failures.extend(taken.apart(item, line) for item, line in unplaced)
-    return taken.settled(Corpus(_with_remote_sizes(clips) if remote else clips, failures))
+    return taken.settled(Corpus(_with_remote_sizes(uri, clips) if remote else clips, failures))
 
 
 def _indexed(uri: str, rows: Iterable[Row]) -> Iterator[Row]:
@@ -235,10 +235,19 @@ def _no_audio_at_all(
     )
 
 
-def _with_remote_sizes(clips: Packed[Clip]) -> Packed[Clip]:
+def _with_remote_sizes(uri: str, clips: Packed[Clip]) -> Packed[Clip]:
     """Clips with the sizes and versions of remote files, where these can be had cheaply. Others have size 0: their
-    files are not looked for again once they are embedded."""
-    folders = {storage.parent(clip.uri) for clip in clips if not storage.is_local(clip.uri)}
+    files are not looked for again once they are embedded.
+
+    Raises:
+      SourceError: none of the list's files can be there, since there is no such bucket.
+      CredentialsError: there are none for its files.
+    """
+    all_folders = {storage.parent(clip.uri) for clip in clips}
+    folders = {folder for folder in all_folders if not storage.is_local(folder)}
+    lost = _missing_buckets(folders)
+    if lost and len(folders) == len(all_folders):
+        raise SourceError(f"{uri}: there is no bucket {', '.join(lost)}, in which its audio is to be", "Check its name")
     if len(folders) > LISTED_FOLDERS:
         return clips
     known: dict[str, storage.FileInfo] = {}
@@ -250,6 +259,22 @@ def _with_remote_sizes(clips: Packed[Clip]) -> Packed[Clip]:
         except storage.StorageError:  # a bucket that is not there, say: the clips' reader will tell
             continue
     return Packed(_sized(clip, known.get(clip.uri)) for clip in clips)
+
+
+def _missing_buckets(folders: Iterable[str]) -> list[str]:
+    """Folders in stores -> the buckets, if none of them is there; one that is leaves the others to their clips."""
+    buckets = sorted({"/".join(folder.split("/")[:3]) + "/" for folder in folders})
+    for bucket in buckets[:LISTED_FOLDERS]:
+        try:
+            storage.expect_bucket(bucket)
+        except storage.MissingError:
+            continue
+        except storage.CredentialsError:
+            raise
+        except storage.StorageError:  # the clips' reader will tell
+            pass
+        return []
+    return [bucket.split("/")[2] for bucket in buckets]
 
 
 def _sized(clip: Clip, info: storage.FileInfo | None) -> Clip:

@@ -16,7 +16,7 @@ from pipeline.output.work import Work
 from pipeline.running import job as jobs
 from pipeline.running import resolve
 from pipeline.running.counts import Counts
-from pipeline.running.engines import first_job, preflight, runners
+from pipeline.running.engines import first_job, places, preflight, runners
 from pipeline.running.engines.watch import counts_of
 from pipeline.running.execution import Execution, begun
 from pipeline.running.progress import OnProgress, sums_of
@@ -50,6 +50,7 @@ def embed_corpus(
     beam_flags: Sequence[str] = (),
     update: Update | None = None,
     piece_seconds: float = PIECE_S,
+    shared_filesystem: bool = False,
     on_progress: OnProgress | None = None,
 ) -> Manifest:
     """Embeds what an output lacks of a corpus -> the manifest of the finished data set.
@@ -64,6 +65,8 @@ def embed_corpus(
       beam_flags: options of the runner, as on a command line: ["--flink_master", "localhost:8081"].
       update: what becomes of what the output holds already; None: it is kept.
       piece_seconds: workers write what they have finished at least so often; what a kill may cost.
+      shared_filesystem: local paths are the same folders on all workers' machines; else they are refused where the
+        runner's workers are elsewhere.
       on_progress: called twice a second, from another thread, with how far the job is.
 
     Returns:
@@ -79,6 +82,9 @@ def embed_corpus(
     options.set_flags(beam_flags)
     engine = runners.choose(runner, beam_flags)
     preflight.look(engine)
+    places.look(engine, [("output", job.output.directory)], shared_filesystem)
+    places.look(engine, (("audio", clip.uri) for clip in corpus.clips), shared_filesystem)
+    places.look_at_temporary(engine, shared_filesystem)
     with scratch.temporary_files():
         job = resolve.resolve(job, corpus, engine, update.overwrite)
         before = resume.inspect(job.output.directory, job, update.overwrite)

@@ -253,6 +253,21 @@ def why_not_an_output(uri: str) -> str:
     return remote.why_not_exclusive(uri)
 
 
+def expect_bucket(uri: str) -> None:
+    """Looks whether the bucket of a gs:// or s3:// URI is there; nothing is looked at of other places.
+
+    Raises:
+      MissingError: it is not.
+      CredentialsError: there are no credentials.
+      StorageError: the store does not answer. That objects may not be listed is no fault.
+    """
+    if not is_local(uri):
+        extras.needs_store(uri.partition("://")[0])
+        from pipeline.storage import remote
+
+        remote.expect_bucket(uri)
+
+
 def mkdirs(uri: str) -> None:
     """Makes a folder and those above it; object stores need none."""
     files, path = _at(uri)

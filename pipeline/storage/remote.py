@@ -12,7 +12,7 @@ from io import BytesIO
 from typing import Any, BinaryIO, Literal, Protocol, cast
 
 from pipeline.storage import options
-from pipeline.storage.errors import MissingError, StorageError, retried
+from pipeline.storage.errors import CredentialsError, MissingError, StorageError, retried
 from pipeline.storage.globs import Glob, below
 from pipeline.storage.info import FileInfo
 from pipeline.storage.reader import reading
@@ -97,6 +97,19 @@ def why_not_exclusive(uri: str) -> str:
     """Why two runs could both write an output of this scheme; "" where files can be created exclusively."""
     scheme = family(uri)
     return "" if scheme in _EXCLUSIVE else f"{scheme}:// cannot create a file only if there is none"
+
+
+def expect_bucket(uri: str) -> None:
+    """See `pipeline.storage.expect_bucket`."""
+    if family(uri) not in _EXCLUSIVE:
+        return
+    try:
+        _page("/".join(uri.split("/")[:3]) + "/", None, 1)
+    except CredentialsError:
+        raise
+    except StorageError as error:
+        if error.errno != errno.EACCES:
+            raise
 
 
 def kind(uri: str) -> Literal["file", "folder"] | None:

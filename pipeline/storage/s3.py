@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any, BinaryIO
 
 import s3fs
+from botocore.exceptions import BotoCoreError
 from fsspec.asyn import sync
 
 from pipeline.storage.errors import CredentialsError, status_of
@@ -31,14 +32,25 @@ class S3Store:
             skip_instance_cache=True, use_listings_cache=False, config_kwargs=_CONFIG, **options
         )
         self._files.retries = 1
-        self._files.connect()
-        if not self._files.key and sync(self._files.loop, self._files.session.get_credentials) is None:
+        if not self._has_credentials(uri):
             raise CredentialsError(
                 uri,
                 "there are no S3 credentials",
                 "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or whatever else boto3 finds",
                 errno.EACCES,
             )
+
+    def _has_credentials(self, uri: str) -> bool:
+        try:
+            self._files.connect()
+            return self._files.key or sync(self._files.loop, self._files.session.get_credentials) is not None
+        except BotoCoreError as error:  # a profile that is not there, half a key
+            raise CredentialsError(
+                uri,
+                f"the S3 credentials cannot be used: {error}",
+                "Check AWS_PROFILE and the other AWS_ variables, and the files in ~/.aws",
+                errno.EACCES,
+            ) from error
 
     def _call(self, method: str, uri: str, **options: Any) -> dict[str, Any]:
         bucket, key = split(uri)
