@@ -6,7 +6,8 @@ REASONS: dict[str, str] = {
     "missing": "The file is gone. Check the path, or run with --prune to drop it.",
     "unreadable": "The file could not be opened or read. Check its permissions and the storage, then --retry_failed.",
     "empty": "The file has no bytes. Fetch it again.",
-    "not_audio": "No decoder recognises the content. Check what the file is; its extension does not matter.",
+    "not_audio": "No decoder recognises the content. Check what the file is. Text, pictures and the like that "
+    "patterns find are skipped.",
     "no_audio_stream": "The file is a video or container without sound.",
     "corrupt": "The file is damaged. Fetch it again, or keep what decodes: --damaged keep.",
     "truncated": "The file's end is missing. Fetch it again, or keep what is there: --damaged keep.",

@@ -31,6 +31,8 @@ class Clip:
       cut: True where [start_s, end_s) has to be cut out of the file; False where the file is the stretch.
       size_bytes: of the file, when it was listed.
       version: what changes when the file does: modification time or storage generation.
+      listed: True where a pattern found the file, so that it may be something else beside the audio; of no account when
+        clips are compared.
     """
 
     id: str
@@ -41,6 +43,7 @@ class Clip:
     cut: bool = False
     size_bytes: int = 0
     version: str = ""
+    listed: bool = field(default=False, compare=False)
 
     @property
     def key(self) -> ClipKey:

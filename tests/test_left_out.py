@@ -1,7 +1,8 @@
-"""What lies among the recordings and is no input: the output itself, other data sets."""
+"""What lies among the recordings and is no input: the output itself, other data sets, texts, what is excluded."""
 
 from __future__ import annotations
 
+import gzip
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from PIL import Image
 
-from pipeline import storage
+from pipeline import read_records, storage
+from pipeline.cli import verify
 from pipeline.corpus.sources import SourceError, find_corpus
 from pipeline.types import Corpus
 from tests.command import failures, manifest
@@ -88,7 +91,7 @@ def test_other_data_sets_are_not_read_and_recordings_beside_their_names_are(
 
 def test_a_file_by_its_own_name_is_meant(audio: Path, embed_here: Embed) -> None:
     embed_here(audio / "emb", "--input", audio)
-    assert ids(find_corpus([f"{audio}/emb/manifest.json"])) == ["manifest"]
+    assert ids(find_corpus([f"{audio}/emb/manifest.json"])) == ["manifest.json"]
     with pytest.raises(SourceError, match=r"nothing matches .*/emb but files of data sets"):
         find_corpus([f"{audio}/emb"])
 
@@ -100,9 +103,13 @@ def test_an_output_in_a_store(bucket: str, pattern: str) -> None:
     for name in ("manifest.json", "_state/ledger-00000-of-00001.jsonl", "failures.jsonl", "sound.json"):
         storage.write_atomic(f"{bucket}/emb/{name}", b"ours")
     found = find_corpus([f"{bucket}{pattern}"])
-    assert ids(found) == ["a", "d/manifest", "e/_state/x", "emb/sound"]
+    assert ids(found) == ["a.json", "d/manifest.json", "e/_state/x.jsonl", "emb/sound.json"]
     assert found.notes == ("Left out of the input: 3 files of data set memory://bucket/audio/emb.",)
-    assert ids(find_corpus([f"{bucket}{pattern}"], output=f"{bucket}/e")) == ["a", "d/manifest", "emb/sound"]
+    assert ids(find_corpus([f"{bucket}{pattern}"], output=f"{bucket}/e")) == [
+        "a.json",
+        "d/manifest.json",
+        "emb/sound.json",
+    ]
 
 
 def test_what_earlier_versions_took_for_recordings_can_be_dropped(
@@ -116,3 +123,104 @@ def test_what_earlier_versions_took_for_recordings_can_be_dropped(
     assert list(failures(output)) == ["emb/failures"]
     assert embed_here(output, "--input", f"{audio}/**/*.*", "--prune").status == 0
     assert counts(output) == (3, 3, 0, 0)
+
+
+BESIDE = (
+    *("CONFIG.TXT", "notes.csv", "a.json", "README.md", "doc.pdf", "x.xml", "Thumbs.db", "s.srt", "empty.log"),
+    "m.csv.gz",
+)
+"""Files that lie beside recordings; one of them beside that of its name."""
+
+
+def put_beside(folder: Path) -> None:
+    for name in BESIDE:
+        content = b"" if name == "empty.log" else b"1\n00:00:00,000 --> 00:00:02,000\nhello\n\n"
+        (folder / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    picture = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    for name in ("photo.jpg", "photo.png", "photo.gif", "photo.webp", "photo.TIF"):
+        Image.fromarray(picture).save(folder / name)
+
+
+def test_what_lies_beside_recordings_is_skipped(embed_here: Embed, audio: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    put_beside(audio)
+    (audio / "b.wav").rename(audio / "sound.txt")  # which is audio nevertheless
+    done = embed_here(output, "--input", audio, "--max_failures", "0", "--report", "on")
+    assert (done.status, done.err) == (0, "")
+    skipped = len(BESIDE) + 5
+    assert counts(output) == (3 + skipped, 3, 0, skipped)
+    assert manifest(output)["skips"] == {"not_audio": skipped}
+    found = failures(output)
+    assert set(found) == {*BESIDE, "photo.jpg", "photo.png", "photo.gif", "photo.webp", "photo.TIF"}
+    assert all((line["reason"], line["skipped"]) == ("not_audio", True) for line in found.values())
+    assert {record.id for record in read_records(f"{output}/*.tfrecord")} == {"a", "d/c", "sound.txt"}
+    assert f"  skipped   {skipped:>6,}  not_audio" in done.out
+    again = embed_here(output, "--input", f"{audio}/**", "--retry_failed")
+    assert (again.status, counts(output)) == (0, (3 + skipped, 3, 0, skipped))
+    assert "nothing to compute" in again.out
+    assert verify.main([str(output)]) == 0
+
+
+def test_what_says_nothing_of_its_content_or_is_named_fails(embed_here: Embed, audio: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    for name in ("notes.txt", "words", "other.xyz", "more.wav", "dots.txt.", ".txt"):
+        (audio / name).write_text("words, no sound")
+    done = embed_here(output, "--input", audio, "--input", f"{audio}/.t*")
+    assert (done.status, counts(output)) == (1, (9, 3, 4, 2)), done.err
+    reasons = {id: (line["reason"], line["skipped"]) for id, line in failures(output).items()}
+    assert {id for id, reason in reasons.items() if reason == ("not_audio", True)} == {"notes.txt", ".txt"}
+    assert all(reason == "not_audio" for reason, _ in reasons.values())
+    (tmp_path / "list.csv").write_text("uri,id\naudio/a.wav,a\naudio/notes.txt,notes.txt\n")
+    done = embed_here(output, "--manifest", tmp_path / "list.csv", "--prune")
+    assert (done.status, counts(output)) == (1, (2, 1, 1, 0))
+    assert embed_here(tmp_path / "other", "--input", f"{audio}/notes.txt").status == 1
+    assert counts(tmp_path / "other") == (1, 0, 1, 0)
+
+
+def test_a_folder_without_any_audio_is_a_mistake(embed_here: Embed, tmp_path: Path) -> None:
+    (tmp_path / "texts").mkdir()
+    put_beside(tmp_path / "texts")
+    done = embed_here(tmp_path / "out", "--input", tmp_path / "texts")
+    assert done.status == 1
+    assert done.err.splitlines() == ["error: none of 15 files is audio", "  Name the folder of the audio."]
+
+
+@pytest.mark.parametrize(
+    ("globs", "left"),
+    [
+        (["*.txt"], ["a", "b", "d/c", "d/e/f"]),
+        (["d"], ["a", "b", "notes.txt"]),
+        (["d/*"], ["a", "b", "notes.txt"]),
+        (["d/*.wav"], ["a", "b", "d/e/f", "d/x.txt", "notes.txt"]),
+        (["**/?.wav"], ["d/x.txt", "notes.txt"]),
+        (["./d/e/"], ["a", "b", "d/c", "d/x.txt", "notes.txt"]),
+        (["[ab].wav", "e"], ["d/c", "d/x.txt", "notes.txt"]),
+        (["TOP/d/**"], ["a", "b", "notes.txt"]),
+        (["/elsewhere/d", "nothing", "**/d/d"], ["a", "b", "d/c", "d/e/f", "d/x.txt", "notes.txt"]),
+    ],
+)
+@pytest.mark.parametrize("stored", [False, True])
+def test_globs_leave_files_out(audio: Path, bucket: str, globs: list[str], left: list[str], stored: bool) -> None:
+    top = bucket if stored else str(audio)
+    for name in ("a.wav", "b.wav", "d/c.wav", "notes.txt", "d/e/f.wav", "d/x.txt"):
+        storage.mkdirs(storage.parent(f"{top}/{name}"))
+        storage.write_atomic(f"{top}/{name}", b"content")
+    for pattern in (top, f"{top}/**"):
+        found = find_corpus([pattern], exclude=[glob.replace("TOP", top) for glob in globs])
+        assert ids(found) == left
+        assert found.notes[0].startswith(f"Left out by --exclude: {6 - len(left)} file")
+
+
+def test_the_command_says_how_many_are_excluded(embed_here: Embed, audio: Path, tmp_path: Path) -> None:
+    put_beside(audio)
+    globs = [text for glob in ("photo.*", "a*", "c.wav", "typo") for text in ("--exclude", glob)]
+    done = embed_here(tmp_path / "out", "--input", audio, *globs)
+    assert done.status == 0
+    each = "5 by 'photo.*', 2 by 'a*', 1 by 'c.wav', 0 by 'typo'"
+    assert done.err == f"Left out by --exclude: 8 files ({each}).\n"
+    assert counts(tmp_path / "out") == (len(BESIDE), 1, 0, len(BESIDE) - 1)
+    done = embed_here(tmp_path / "none", "--input", audio, "--exclude", "*")
+    assert (done.status, done.err.splitlines()) == (
+        2,
+        ["error: --input: --exclude leaves out all files of --input", "  Check what the globs match."],
+    )

@@ -158,6 +158,11 @@ MISTAKES = {
         "2 empty: HERE/empty/a.wav: the file has no bytes",
         status=1,
     ),
+    "exclusion without a listing": Mistake(
+        "run --manifest named.csv --exclude '*.txt'",
+        "--exclude *.txt is about what --input lists, and there is none",
+        "Leave the rows out of --manifest.",
+    ),
     "own flag misspelt": Mistake(
         "run --input audio --hop_second 0.5",
         "unknown flag --hop_second; did you mean --hop_seconds?",

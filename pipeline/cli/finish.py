@@ -69,6 +69,14 @@ def _verdict(limit: str, directory: str, manifest: Manifest) -> int:
     """The exit status: 1 if more clips failed than --max_failures allows."""
     totals = manifest.totals
     allowed = failures_allowed(limit, int(totals["clips_in"]))
+    if totals["clips_in"] and manifest.skips.get("not_audio") == totals["clips_in"]:
+        print(
+            f"error: none of {totals['clips_in']:,} files is audio",
+            "  Name the folder of the audio.",
+            sep="\n",
+            file=sys.stderr,
+        )
+        return FAILED
     if totals["failed"] <= allowed:
         return OK
     found = f"{totals['failed']:,} of {totals['clips_in']:,} clips failed"

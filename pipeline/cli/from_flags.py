@@ -29,6 +29,7 @@ def corpus_of(flags: argparse.Namespace) -> Corpus:
             segment_audio=flags.segment_audio,
             duplicate_ids=flags.duplicate_ids,
             output=flags.output,
+            exclude=flags.exclude,
         )
     for note in found.notes:
         print(note, file=sys.stderr)

@@ -20,6 +20,14 @@ def add_input(group: Any) -> None:
         "repeatable (default: none)",
     )
     group.add_argument(
+        "--exclude",
+        metavar="GLOB",
+        action="append",
+        default=[],
+        help="leave out files and folders of --input whose name, or with a slash whose path below the input, matches; "
+        "repeatable (default: none)",
+    )
+    group.add_argument(
         "--manifest",
         metavar="FILE",
         help="CSV or JSON lines: uri and optionally id, start_seconds, end_seconds, labels (default: none)",

@@ -62,6 +62,11 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         raise FlagError("--output is missing", "Name the folder of the data set: --output embeddings")
     if not flags.input and not flags.manifest:
         raise FlagError("--input is missing", "Name the audio: --input 'audio/**' (or --manifest FILE)")
+    if flags.exclude and not flags.input:
+        raise FlagError(
+            f"--exclude {flags.exclude[0]} is about what --input lists, and there is none",
+            "Leave the rows out of --manifest",
+        )
     if flags.manifest and flags.segments:
         raise FlagError(f"--manifest {flags.manifest} and --segments {flags.segments} both list clips", "Give one")
     if flags.segments and not flags.class_labels:

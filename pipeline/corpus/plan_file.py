@@ -122,11 +122,13 @@ def _segment(
 def clip_fields(clip: Clip) -> list[Any]:
     """A clip as a list, for JSON."""
     return [
-        clip.id, clip.uri, clip.start_s, clip.end_s, clip.labels, clip.cut, clip.size_bytes, clip.version
+        clip.id, clip.uri, clip.start_s, clip.end_s, clip.labels, clip.cut, clip.size_bytes, clip.version, clip.listed
     ]  # fmt: skip
 
 
 def clip_of(fields: Sequence[Any]) -> Clip:
     """The inverse of `clip_fields`."""
-    identity, uri, start_s, end_s, labels, cut, size_bytes, version = fields
-    return Clip(identity, uri, start_s, end_s, tuple(labels), cut, size_bytes, version)
+    identity, uri, start_s, end_s, labels, cut, size_bytes, version, *listed = (
+        fields  # rows of earlier versions lack it
+    )
+    return Clip(identity, uri, start_s, end_s, tuple(labels), cut, size_bytes, version, *listed)

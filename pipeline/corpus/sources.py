@@ -13,9 +13,11 @@ from pipeline import storage
 from pipeline.corpus.advice import why_nothing_matches
 from pipeline.corpus.class_labels import read_class_labels
 from pipeline.corpus.data_sets import DataSets, is_whole
+from pipeline.corpus.exclusion import Exclusion
 from pipeline.corpus.ids import as_utf8, id_of
 from pipeline.corpus.keys import Keys
 from pipeline.corpus.listings import clips_from_manifest, clips_from_segments
+from pipeline.corpus.not_audio import says_no_audio
 from pipeline.corpus.packed import Packed
 from pipeline.corpus.tables import SourceError
 from pipeline.types import Clip, Corpus, DuplicateIds, Failure, SegmentAudio
@@ -32,6 +34,7 @@ def find_corpus(
     segment_audio: SegmentAudio = "whole",
     duplicate_ids: DuplicateIds = "stop",
     output: str = "",
+    exclude: Sequence[str] = (),
 ) -> Corpus:
     """Patterns of files, and lists of clips -> the corpus.
 
@@ -46,13 +49,14 @@ def find_corpus(
       segment_audio: rows with times: whether files hold the whole recording, or just the segment ("cut").
       duplicate_ids: clips of one id and time: "stop" raises, "fail" makes each of them a failure.
       output: the folder that is to be written to: what is in it is no input, though it may have no manifest yet.
+      exclude: globs of files that patterns find and that are to be left out (`pipeline.corpus.exclusion.Exclusion`).
 
     Raises:
       SourceError: the inputs cannot be used as given.
       StorageError: they cannot be listed or read.
     """
     classes = read_class_labels(storage.absolute(class_labels)) if class_labels else None
-    inputs = clips_from_patterns(patterns, duplicate_ids, output)
+    inputs = clips_from_patterns(patterns, duplicate_ids, output, exclude)
     if segments:
         if classes is None:
             raise SourceError(f"{segments} has labels as MIDs", "Name the table of classes that they are from")
@@ -81,16 +85,19 @@ def _with_others(listed: Corpus, inputs: Corpus, manifest: str, duplicate_ids: D
     return taken.settled(Corpus([*listed.clips, *others], [*listed.failures, *failures]))
 
 
-def clips_from_patterns(patterns: Sequence[str], duplicate_ids: DuplicateIds = "stop", output: str = "") -> Corpus:
+def clips_from_patterns(
+    patterns: Sequence[str], duplicate_ids: DuplicateIds = "stop", output: str = "", exclude: Sequence[str] = ()
+) -> Corpus:
     """Patterns (`pipeline.storage.match`) -> a clip for each file, in the order of their URIs.
 
     A file that several patterns match counts once, with the id that the first gives it. A folder that may not be listed
-    is a failure of stage "find".
+    is a failure of stage "find". Ids of files whose names say that they are no audio keep their extension: such a file
+    often lies beside a recording of its name.
 
     Args:
       patterns: of the files.
       duplicate_ids: as `pipeline.corpus.keys.Keys`.
-      output: as of `find_corpus`.
+      output, exclude: as of `find_corpus`.
 
     Raises:
       SourceError: a pattern matches nothing; two files have one id.
@@ -99,18 +106,19 @@ def clips_from_patterns(patterns: Sequence[str], duplicate_ids: DuplicateIds = "
     shut: dict[str, tuple[str, str]] = {}
     seen: set[str] = set()
     taken = Keys("", duplicate_ids, "Rename one, match only one ('audio/**.wav' say), or give a --manifest with ids")
-    data_sets = DataSets(output)
+    data_sets, exclusion = DataSets(output), Exclusion(exclude)
     for pattern in map(storage.absolute, patterns):
         closed: list[storage.StorageError] = []
         files = storage.match(pattern, closed)
         if not files:
             raise closed[0] if closed else why_nothing_matches(pattern)
         fixed = storage.fixed_part(pattern)
-        if files[0].uri != pattern:  # a file by its own name is meant
-            files = data_sets.without(files, is_whole(pattern, fixed))
-            if not files:
-                raise SourceError(f"nothing matches {pattern} but files of data sets", "Name the folder of the audio")
         below = len(storage.join(fixed, ""))
+        named = files[0].uri == pattern  # a file by its own name
+        files = files if named else data_sets.without(files, is_whole(pattern, fixed))
+        if not files:
+            raise SourceError(f"nothing matches {pattern} but files of data sets", "Name the folder of the audio")
+        files = exclusion.without(files, below)
         shut.update((error.uri, (error.uri[below:], error.what)) for error in closed)
         for file in files:
             if len(patterns) > 1:
@@ -120,9 +128,12 @@ def clips_from_patterns(patterns: Sequence[str], duplicate_ids: DuplicateIds = "
             path = file.uri[below:]
             if storage.is_local(file.uri):
                 path = as_utf8(path)
-            clips.append(Clip(id_of(path), file.uri, size_bytes=file.size_bytes, version=file.version))
+            clip_id = path if says_no_audio(path) else id_of(path)
+            clips.append(Clip(clip_id, file.uri, size_bytes=file.size_bytes, version=file.version, listed=not named))
             taken.add(clips[-1], file.uri)
+    if not clips and exclude and not shut:
+        raise SourceError("--exclude leaves out all files of --input", "Check what the globs match")
     failures = (Failure(Clip(as_utf8(path), uri), "find", "unreadable", why) for uri, (path, why) in shut.items())
     apart = [taken.apart(failure, "the folder") for failure in failures]
     settled = taken.settled(Corpus(sorted(clips, key=lambda clip: clip.uri), apart))
-    return replace(settled, notes=data_sets.notes())
+    return replace(settled, notes=(*data_sets.notes(), *exclusion.notes()))

@@ -15,6 +15,7 @@ from typing import BinaryIO
 import numpy as np
 
 from pipeline import storage
+from pipeline.corpus import not_audio
 from pipeline.decoding import protocol
 from pipeline.decoding.opening import Progress, open_file
 from pipeline.decoding.segment_decoder import (
@@ -71,8 +72,16 @@ def read(request: DecodeRequest, front_end: FrontEnd, progress: Progress) -> Ite
             failed = attempt.left
         yield from attempt.rescue(reason, message)
         failed = [position for position in failed if position in attempt.left]
-        yield from (protocol.Failed(position, reason, message) for position in failed)
+        yield from (_failed(position, request, reason, message) for position in failed)
         left = [position for position in attempt.left if position not in failed]
+
+
+def _failed(position: int, request: DecodeRequest, reason: str, message: str) -> protocol.Failed:
+    """A fault of the file as a segment's outcome; that text or a picture beside the audio is none is no failure."""
+    clip = request.segments[position].clip
+    if clip.listed and reason in not_audio.REASONS and not_audio.says_no_audio(clip.uri):
+        return protocol.Failed(position, "not_audio", message, skipped=True)
+    return protocol.Failed(position, reason, message)
 
 
 def probe(uri: str, progress: Progress) -> Probe | None:

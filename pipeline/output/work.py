@@ -180,11 +180,14 @@ def is_current(entry: LedgerEntry, clip: Clip) -> bool:
     """Whether what an output says of a clip holds for it still.
 
     File size and version, labels and times have to be as they were; where the file lies does not matter. What failed
-    before its file was looked at (an unknown label, say) never holds for a clip that can be embedded.
+    before its file was looked at (an unknown label, say) never holds for a clip that can be embedded. That a file
+    beside the audio was skipped does not hold for one that is named.
     """
     before = (entry.key, entry.size_bytes, entry.version, entry.labels, entry.cut)
     now = (clip.key, clip.size_bytes, clip.version, clip.labels, clip.cut)
-    return before == now and entry.stage not in ("find", "plan")
+    looked_at = entry.stage not in ("find", "plan")
+    named_now = entry.outcome == "skipped" and entry.reason == "not_audio" and not clip.listed
+    return before == now and looked_at and not named_now
 
 
 def _known(failure: Failure, entry: LedgerEntry | None) -> bool:
