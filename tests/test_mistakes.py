@@ -5,10 +5,12 @@ HERE stands for the folder that the commands are run in, which the fixture `work
 
 from __future__ import annotations
 
+import gzip
 import os
 import shlex
 import shutil
 import socket
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +24,7 @@ from pipeline import fit_pca, parquet, predict, reshard, run, train
 from pipeline.cli import verify
 from pipeline.output import provenance
 from pipeline.output.lock import Lock
+from pipeline.output.records import SequenceExample, to_sequence_example, write_tfrecord
 from pipeline.training.data import Classes
 from pipeline.training.saved_model import Description
 from tests import command
@@ -59,6 +62,13 @@ class Mistake:
 
 SETTINGS = "Use its settings to continue it, another --output, or --overwrite to start over."
 FOLDER = "Name a new folder, or that of a data set."
+CHECKPOINTS = (
+    "Give the released vggish_model.ckpt, or one trained from it; save weights of other frameworks as one first."
+)
+IMAGES = (
+    "record 0: no feature list audio_embedding (AudioSet) or audio (YouTube-8M), only []; it may be a "
+    "tf.train.Example, with image, label"
+)
 MISTAKES = {
     "no output": Mistake(
         "run --input audio --output=",
@@ -89,6 +99,87 @@ MISTAKES = {
         "run --input audio/a.wav audio/b.wav audio/c.wav",
         "'audio/b.wav' belongs to no flag",
         "Every value follows a flag; quote patterns: 'audio/**'.",
+    ),
+    "manifest with semicolons": Mistake(
+        "run --manifest semicolons.csv",
+        "HERE/semicolons.csv, line 1: the columns are separated by ';': 'uri;id;start_seconds'",
+        "Separate them by commas, and write numbers with a point.",
+    ),
+    "manifest with tabs": Mistake(
+        "run --manifest tabs.tsv",
+        r"HERE/tabs.tsv, line 1: the columns are separated by tabs: 'id\turi'",
+        "Separate them by commas, and write numbers with a point.",
+    ),
+    "segments with semicolons": Mistake(
+        "run --input audio --segments semicolons_segments.csv --class_labels classes.csv",
+        "HERE/semicolons_segments.csv, line 1: the columns are separated by ';': "
+        "'YTID;start_seconds;end_seconds;positive_labels'",
+        "Separate them by commas, and write numbers with a point.",
+    ),
+    "classes with semicolons": Mistake(
+        "train --train 'made/*.tfrecord' --eval 'made/*.tfrecord' --classes semicolons_classes.csv --model model",
+        "semicolons_classes.csv, line 1: the columns are separated by ';': 'index;mid;display_name'",
+        "Separate them by commas, and write numbers with a point.",
+    ),
+    "checkpoint of PyTorch": Mistake(
+        "run --input audio --checkpoint vggish.pth",
+        "--checkpoint: checkpoint vggish.pth is a PyTorch file, not a TensorFlow checkpoint",
+        CHECKPOINTS,
+    ),
+    "checkpoint of an older PyTorch": Mistake(
+        "run --input audio --checkpoint old.pt",
+        "--checkpoint: checkpoint old.pt is a PyTorch file, not a TensorFlow checkpoint",
+        CHECKPOINTS,
+    ),
+    "checkpoint of Keras": Mistake(
+        "run --input audio --checkpoint model.h5",
+        "--checkpoint: checkpoint model.h5 is an HDF5 file, as Keras writes, not a TensorFlow checkpoint",
+        CHECKPOINTS,
+    ),
+    "PCA of PyTorch": Mistake(
+        "run --input audio --checkpoint standin --pca_params vggish.pth",
+        "--pca_params: PCA parameters vggish.pth are a PyTorch file, not an npz file",
+        "Give what pipeline.fit_pca wrote, or the released file.",
+    ),
+    "false for a flag without a value": Mistake(
+        "run --input audio --overwrite=False",
+        "--overwrite: it takes no value, not 'False'",
+        "Leave --overwrite out.",
+    ),
+    "false apart from its flag": Mistake(
+        "run --input audio --overwrite false",
+        "--overwrite: it takes no value, not 'false'",
+        "Leave --overwrite out.",
+    ),
+    "true for a flag without a value": Mistake(
+        "train --train x --eval x --classes x --model x --overwrite=true",
+        "--overwrite: it takes no value, not 'true'",
+        "Give --overwrite alone.",
+    ),
+    "records of others, checked": Mistake(
+        "verify --manifest none images.tfrecord",
+        f"images.tfrecord: {IMAGES}",
+        "Give records of pipeline.run, of AudioSet, or YouTube-8M's of frames; compressed files unpacked.",
+    ),
+    "texts as records, checked": Mistake(
+        "verify --manifest none texts.tfrecord",
+        "texts.tfrecord: record 0: 5 bytes that are not a SequenceExample",
+        "Give records of pipeline.run, of AudioSet, or YouTube-8M's of frames; compressed files unpacked.",
+    ),
+    "records of others": Mistake(
+        "train --train images.tfrecord --eval images.tfrecord --classes classes.csv --model model",
+        f"images.tfrecord: {IMAGES}",
+        "Give records of pipeline.run, of AudioSet, or YouTube-8M's of frames.",
+    ),
+    "records that are compressed": Mistake(
+        "train --train packed.tfrecord --eval packed.tfrecord --classes classes.csv --model model",
+        "packed.tfrecord: the file is compressed (gzip)",
+        "Unpack it first.",
+    ),
+    "labels beyond the table": Mistake(
+        "train --train beyond.tfrecord --eval beyond.tfrecord --classes classes.csv --model model",
+        "beyond.tfrecord: record 1 (b): label 7 is no class of the table, which has 1 from 0 to 0",
+        "Give the table that the records were labelled with; --only chooses some of its classes.",
     ),
     "one id twice": Mistake(
         "run --input audio --input twice",
@@ -355,6 +446,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, standin_weights: Path) -
     (folder / "no_uri.csv").write_text("path,id\naudio/a.wav,a\n")
     (folder / "named.csv").write_text("uri,id,labels\naudio/a.wav,a,Dog\n")
     (folder / "classes.csv").write_text('index,mid,display_name\n0,/m/09x0r,"Speech"\n')
+    _files_of_others(folder)
     (folder / "segments.csv").write_text(HEADER + 'a, 0.000, 2.000, "/m/zzz"\n')
     (folder / "others.csv").write_text(HEADER + 'xyz, 0.000, 2.000, "/m/09x0r"\n')
     assert run.main(["--output", f"{folder}/made", "--input", f"{folder}/audio", *STANDIN, "--report", "off"]) == 0
@@ -370,6 +462,31 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, standin_weights: Path) -
     os.chdir(folder)
     yield folder
     os.chdir(before)
+
+
+def _files_of_others(folder: Path) -> None:
+    """Lists with other separators, weights and records of other kinds."""
+    (folder / "semicolons.csv").write_text("uri;id;start_seconds\naudio/a.wav;a;0,5\n")
+    (folder / "tabs.tsv").write_text("id\turi\na\taudio/a.wav\n")
+    (folder / "semicolons_classes.csv").write_text("index;mid;display_name\n0;/m/09x0r;Speech\n")
+    (folder / "semicolons_segments.csv").write_text("YTID;start_seconds;end_seconds;positive_labels\na;0;2;/m/09x0r\n")
+    with zipfile.ZipFile(folder / "vggish.pth", "w") as archive:
+        archive.writestr("archive/data.pkl", b"\x80\x02}q\x00.")
+    (folder / "old.pt").write_bytes(b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19." * 20)
+    (folder / "model.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(3000))
+    image = SequenceExample()  # whose context is in the place of an Example's features
+    image.context.feature["image"].bytes_list.value.append(b"pixels")
+    image.context.feature["label"].int64_list.value.append(1)
+    labelled = [to_sequence_example(name, 0.0, 2.0, [label], np.zeros((2, 128), np.uint8)) for name, label in BEYOND]
+    written = {"images": [image.SerializeToString()] * 3, "texts": [b"hello"], "beyond": labelled}
+    for name, records in written.items():
+        with (folder / f"{name}.tfrecord").open("wb") as file:
+            write_tfrecord(file, records)
+    (folder / "packed.tfrecord").write_bytes(gzip.compress((folder / "images.tfrecord").read_bytes()))
+
+
+BEYOND = (("a", 0), ("b", 7))
+"""Ids and labels, of a table of one class."""
 
 
 def _video(path: Path) -> None:

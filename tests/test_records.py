@@ -260,5 +260,5 @@ def test_records_without_labels_have_none(tmp_path: Path, empty: bool) -> None:
 @pytest.mark.parametrize("packed", [gzip.compress, zlib.compress])
 def test_compressed_records_are_said_to_be(tmp_path: Path, packed: Callable[[bytes], bytes]) -> None:
     (tmp_path / "a.tfrecord").write_bytes(packed(b"whatever " * 10))
-    with pytest.raises(RecordError, match=r"a\.tfrecord: the file is compressed \((gzip|zlib)\): unpack it"):
+    with pytest.raises(RecordError, match=r"a\.tfrecord: the file is compressed \((gzip|zlib)\)\. Unpack it first"):
         list(read_records(str(tmp_path / "a.tfrecord")))

@@ -103,3 +103,16 @@ def test_unusable_lists_of_files(
 def test_unusable_flags(capsys: pytest.CaptureFixture[str]) -> None:
     assert train_demo.main(["--num_batches", "0"]) == command.UNUSABLE
     assert "--num_batches 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--train_vggish=False"], "--train_vggish takes no value, not 'False': give --no-train_vggish"),
+        (["--train_vggish", "false"], "--train_vggish takes no value, not 'false': give --no-train_vggish"),
+        (["--train_vggish=1"], "--train_vggish takes no value, not '1': give --train_vggish"),
+    ],
+)
+def test_the_originals_flags_of_truths(flags: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train_demo.main(["--num_batches", "1", *flags]) == 2
+    assert capsys.readouterr().err == f"python -m vggish_core.train_demo: error: {said}\n"

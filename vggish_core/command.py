@@ -70,13 +70,28 @@ def examples_of(file: str | Path) -> np.ndarray:
     return examples
 
 
+def _expect_no_values(made: argparse.ArgumentParser, words: Sequence[str]) -> None:
+    """Raises ValueError for "--flag=False", as the original's flags were, where a flag takes no value."""
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        flag, equals, value = word.partition("=")
+        action = made._option_string_actions.get(flag)
+        if action is None or action.nargs != 0:
+            continue
+        value = value if equals else following
+        if equals or value.lower() in ("true", "false"):
+            other = next((name for name in action.option_strings if name != flag), "")
+            remedy = flag if value.lower() not in ("false", "no", "off", "0") else other
+            raise ValueError(f"{flag} takes no value, not {value!r}: {f'give {remedy}' if remedy else 'leave it out'}")
+
+
 def run(
     program: Callable[[argparse.Namespace], None], made: argparse.ArgumentParser, argv: Sequence[str] | None
 ) -> int:
     """Parses, runs and returns the exit status; user errors are one line, not a traceback."""
-    args = made.parse_args(argv)
+    words = sys.argv[1:] if argv is None else list(argv)
     try:
-        program(args)
+        _expect_no_values(made, words)
+        program(made.parse_args(words))
     except (ValueError, RuntimeError, OSError) as error:  # the base classes of this package's own errors
         print(f"{made.prog}: error: {error}", file=sys.stderr)
         return UNUSABLE

@@ -13,7 +13,7 @@ import numpy as np
 from pipeline import storage
 from pipeline.corpus.plan import shard_of
 from pipeline.output import ledger
-from pipeline.output.records import Record, RecordError, parse, read_tfrecord
+from pipeline.output.records import OtherRecordError, Record, RecordError, parse, read_tfrecord
 from pipeline.reasons import REASONS
 from pipeline.storage.hashed import HashedReader
 from pipeline.types import EmbeddingKind, RecordFormat
@@ -45,7 +45,7 @@ class Rules:
 
 @dataclass
 class FileReport:
-    """A file's counts and digests, and its faults, a line each."""
+    """A file's counts and digests, and its faults, a line each; `others` counts records that are none of ours."""
 
     uri: str
     records: int = 0
@@ -53,6 +53,7 @@ class FileReport:
     bytes: int = 0
     sha256: str = ""
     read_to_end: bool = True
+    others: int = 0
     byte_counts: np.ndarray = field(default_factory=lambda: np.zeros(256, np.int64))
     ledger_sums: dict[str, Any] | None = None
     ledger_sha256: str = ""
@@ -222,8 +223,15 @@ def _records(file: HashedReader, report: FileReport, ours: bool) -> Iterator[tup
             report.records += 1
             try:
                 yield index, parse(data, strict=ours)
+            except OtherRecordError as error:
+                report.others += 1
+                report.fault(f"record {index}: {error.found}")
             except RecordError as error:
                 report.fault(f"record {index}: {error}")
+    except OtherRecordError as error:
+        report.read_to_end = False
+        report.others += 1
+        report.fault(error.found)
     except RecordError as error:
         report.read_to_end = False
         report.fault(f"{error}; what follows was not read")

@@ -10,6 +10,7 @@ import difflib
 import re
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NoReturn
 
 from pipeline.errors import FlagError
@@ -41,10 +42,6 @@ class Parser(argparse.ArgumentParser):
         if self.add_help:
             self.add_argument("--version", action=_Version, nargs=0, help="show versions and exit")
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        given = sys.argv[1:] if args is None else args
-        return super().parse_known_args([self._spelled(argument) for argument in given], namespace)
-
     def _spelled(self, argument: str) -> str:
         """An argument as flags are spelled here, and as Beam spells its own."""
         name, equals, value = argument.partition("=")
@@ -52,9 +49,20 @@ class Parser(argparse.ArgumentParser):
             return argument
         return f"--{name[2:].replace('-', '_')}{equals}{value}"
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse's, but "--flag False" is a mistake by itself where the flag takes no value."""
+        words = [self._spelled(argument) for argument in (sys.argv[1:] if args is None else args)]
+        for flag, value in pairwise(words):
+            action = self._option_string_actions.get(flag)
+            if action is not None and action.nargs == 0 and value.lower() in ("true", "false", "yes", "no"):
+                raise _without_value(flag, value)
+        return super().parse_known_args(words, namespace)
+
     def error(self, message: str) -> NoReturn:
         name, _, rest = message.removeprefix("argument ").partition(": ")
         for action in self._actions:
+            if value := re.fullmatch(r"ignored explicit argument '(.*)'", rest):
+                raise _without_value(name.split("/")[-1], value[1])
             if message.startswith("argument ") and name in ("/".join(action.option_strings), action.metavar):
                 raise FlagError(f"{name}: {_plain(rest, action)}", _taken(action))
         if unknown := re.match("unrecognized arguments: (\\S+)", message):
@@ -72,14 +80,22 @@ def _plain(message: str, action: argparse.Action) -> str:
         return f"{value[2]} is not a {'whole number' if value[1] == 'int' else value[1]}"
     if message.startswith("expected "):
         return "the value is missing"
-    return "it takes no value" if message.startswith("ignored explicit argument") else message
+    return message
+
+
+_TRUTHS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+"""Values that people give to flags that take none."""
+
+
+def _without_value(flag: str, value: str) -> FlagError:
+    """A flag that takes no value, and the one that it was given -> the error that says how to mean that."""
+    remedy = f"Give {flag} alone" if _TRUTHS.get(value.lower(), True) else f"Leave {flag} out"
+    return FlagError(f"{flag}: it takes no value, not {value!r}", remedy)
 
 
 def _taken(action: argparse.Action) -> str:
     """The values that an action takes, as --help shows them."""
     name = action.option_strings[-1] if action.option_strings else ""
-    if action.nargs == 0:
-        return f"Give {name} without a value"
     values = f"{{{','.join(map(str, action.choices))}}}" if action.choices else action.metavar or "VALUE"
     about = (action.help or "") % {**vars(action), "prog": ""}
     return f"It is {name} {values}" + (f": {about}" if about else "")

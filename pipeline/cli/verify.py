@@ -107,6 +107,14 @@ def _checker(flags: Namespace, beam_flags: Sequence[str]) -> Checker:
     return partial(transforms.check_files, engine=engine)
 
 
+def _expect_ours(report: Report) -> None:
+    """Raises FlagError where no record of the files is one of embeddings: there is nothing to check."""
+    if report.files and all(file.others and file.others >= file.records for file in report.files):
+        first = report.files[0]
+        remedy = "Give records of pipeline.run, of AudioSet, or YouTube-8M's of frames; compressed files unpacked"
+        raise FlagError(f"{first.uri}: {first.faults[0]}", remedy)
+
+
 def _add_audit(report: Report, flags: Namespace) -> None:
     from pipeline.checking.audit import audit
 
@@ -122,6 +130,7 @@ def _main(argv: Sequence[str]) -> int:
         if flags.audit:
             raise FlagError("--audit needs a manifest, --manifest is none", "Leave --manifest none out, or --audit")
         report = verify_files(flags.output, flags.hop_seconds, check)
+        _expect_ours(report)
     elif len(flags.output) > 1:
         raise FlagError(f"{len(flags.output)} folders were named", "Name one, or files with --manifest none")
     else:

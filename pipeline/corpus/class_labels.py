@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from pipeline.corpus.tables import Cells, RowError, at, csv_rows, expect_width, text_lines
+from pipeline.corpus.tables import Cells, RowError, at, csv_rows, expect_commas, expect_width, text_lines
 
 MOST = 2**63 - 1
 """The largest class index that a record can hold."""
@@ -89,6 +89,7 @@ def read_classes(uri: str) -> list[Class]:
     with text_lines(uri) as lines:
         rows = csv_rows(uri, lines)
         header = next(rows, Cells(1, 1, []))
+        expect_commas(uri, header, "index")
         if missing := {"index", "display_name"} - set(header.values):
             said = ", ".join(header.values)[:200] or "empty"
             remedy = "The columns are index, display_name and optionally mid"

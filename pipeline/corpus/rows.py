@@ -18,9 +18,11 @@ from pipeline import storage
 from pipeline.corpus.class_labels import ClassLabels, Label
 from pipeline.corpus.ids import as_path
 from pipeline.corpus.tables import (
+    Cells,
     RowError,
     at,
     csv_rows,
+    expect_commas,
     expect_header,
     expect_width,
     json_object,
@@ -67,6 +69,7 @@ def read_segments(uri: str) -> Iterator[Row]:
             comment = cells[0].startswith("#")
             first = cells[0].lstrip("# ")
             if first == SEGMENT_COLUMNS[0] or not (comment or headed):
+                expect_commas(uri, Cells(row.line, row.last_line, [first, *cells[1:]]), SEGMENT_COLUMNS[0])
                 expect_header(uri, row.line, [first, *cells[1:]], SEGMENT_COLUMNS)
                 headed = True
             elif not comment:
@@ -205,6 +208,8 @@ def _table(uri: str, lines: Iterator[str]) -> Iterator[tuple[int, dict[str, Any]
     rows = csv_rows(uri, lines)
     header = next(rows, None)
     line, columns = (header.line, header.values) if header else (1, [])
+    if header:
+        expect_commas(uri, header, "uri")
     try:
         _check_columns(columns)
         if "uri" not in columns:

@@ -120,6 +120,21 @@ def csv_rows(uri: str, lines: Iterable[str]) -> Iterator[Cells]:
             yield Cells(line, reader.line_num, [cell.strip() for cell in cells])
 
 
+def expect_commas(uri: str, row: Cells, column: str) -> None:
+    """Looks at a header, or a row, that is not as expected. Raises SourceError if other characters separate its cells.
+
+    Args:
+      uri: of the list.
+      row: the header.
+      column: one that has to be there by itself.
+    """
+    text = ",".join(row.values)
+    for separator, name in (";", "';'"), ("\t", "tabs"), ("|", "'|'"):
+        if column not in row.values and column in [cell.strip() for cell in text.split(separator)]:
+            what = f"the columns are separated by {name}: {text[:200]!r}"
+            raise at(uri, row.line, what, "Separate them by commas, and write numbers with a point")
+
+
 def expect_width(uri: str, row: Cells, columns: list[str]) -> None:
     """Looks at the number of a row's cells.
 

@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 
 from pipeline.output.matching import Incomplete, IncompleteError, Matched, matching
 from pipeline.output.sequence_example import SequenceExample
-from pipeline.output.tfrecord import RecordError, read_tfrecord, write_tfrecord
+from pipeline.output.tfrecord import OtherRecordError, RecordError, read_tfrecord, write_tfrecord
 from pipeline.types import RecordFormat
 
 __all__ = [
@@ -110,7 +110,7 @@ def parse(data: bytes, strict: bool = False) -> Record:
     try:
         message = SequenceExample.FromString(data)
     except DecodeError:
-        raise RecordError(f"{len(data)} bytes that are not a SequenceExample") from None
+        raise OtherRecordError(f"{len(data)} bytes that are not a SequenceExample", _READS) from None
     context, lists = message.context.feature, message.feature_lists.feature_list
     layout = _layout(context, lists)
     # YouTube-8M's releases of 2016 and 2017 say video_id
@@ -193,7 +193,12 @@ def _layout(context: Any, lists: Any) -> RecordFormat:
         if key in lists:
             return layout
     found = f"no feature list audio_embedding (AudioSet) or audio (YouTube-8M), only {sorted(lists)}"
-    raise RecordError(f"{_any_id(context)}{found}")
+    if not lists and context:
+        found += f"; it may be a tf.train.Example, with {', '.join(sorted(context)[:5])}"
+    raise OtherRecordError(f"{_any_id(context)}{found}", _READS)
+
+
+_READS = "Give records of pipeline.run, of AudioSet, or YouTube-8M's of frames"
 
 
 def _list(context: Any, key: str, kind: str) -> Any:

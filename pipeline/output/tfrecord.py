@@ -29,6 +29,10 @@ class RecordError(UserError):
     """A record or its frame is malformed; the message names what."""
 
 
+class OtherRecordError(RecordError):
+    """A record, or a file, is sound and of another kind."""
+
+
 def masked_crc32c(data: bytes) -> int:
     """Bytes -> their CRC32C, rotated by 15 bits and shifted by a constant, as TFRecord stores it."""
     crc = google_crc32c.value(data)
@@ -68,7 +72,8 @@ def read_tfrecord(file: BinaryIO, name: str = "") -> Iterator[bytes]:
         length, length_crc = _HEADER.unpack(header)
         if masked_crc32c(header[: _LENGTH.size]) != length_crc:
             if packed := next((kind for magic, kind in PACKED.items() if not index and header.startswith(magic)), ""):
-                raise RecordError(f"{name + ': ' if name else ''}the file is compressed ({packed}): unpack it first")
+                found = f"{name + ': ' if name else ''}the file is compressed ({packed})"
+                raise OtherRecordError(found, "Unpack it first")
             raise RecordError(f"{where}: the checksum of the length does not fit; not a TFRecord file, or damaged")
         if length > MAX_RECORD_BYTES:
             raise RecordError(f"{where}: a length of {length} bytes is not plausible")

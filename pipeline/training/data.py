@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -14,6 +15,8 @@ from pipeline.output.matching import Incomplete, Matched, matching
 from pipeline.output.records import expect_finite, records_of
 
 RECORDS_OF_A_READ = 1024
+_OPERATION = re.compile(r"\{\{[^}]*\}\}:? ?")
+"""TensorFlow's names of its own operations, in its messages."""
 
 
 class ClassesError(UserError):
@@ -154,7 +157,10 @@ def load_clips(pattern: str, classes: Classes, incomplete: Incomplete = "refuse"
             labels.append(batch.labels.astype(bool))
     except tf.errors.OpError as error:
         _name_fault(matched, classes)
-        raise RecordError(f"{pattern}: {error.message.splitlines()[0]}") from None
+        said = _OPERATION.sub("", error.message.splitlines()[0])
+        raise RecordError(
+            f"{pattern}: {said}", "python -m pipeline.verify --manifest none looks at each record"
+        ) from None
     return Clips(
         tuple(each.decode("utf-8", "surrogateescape") for each in ids),
         np.concatenate(starts),

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from vggish_core.errors import UserError
+from vggish_core.network import other_files
 from vggish_core.quiet import import_tensorflow
 
 _LAYERS: dict[str, tuple[int, ...]] = {
@@ -146,5 +147,10 @@ def _unreadable(path: str, error: Exception) -> str:
         return f"checkpoint {path} is a folder. Name the checkpoint in it, without .index or .data-…"
     if not file.exists() and not index.exists():
         return f"checkpoint {path} does not exist, nor does {index.name} beside it. Name an existing one."
+    if kind := other_files.kind_of(file):
+        return (
+            f"checkpoint {path} is {kind}, not a TensorFlow checkpoint. Give the released vggish_model.ckpt, or one "
+            "trained from it; save weights of other frameworks as one first."
+        )
     reason = str(error).splitlines()[0].partition(": perhaps your file")[0].rpartition("DATA_LOSS: ")[2]
     return f"checkpoint {path} cannot be read as a TensorFlow checkpoint ({reason}). Fetch it again."

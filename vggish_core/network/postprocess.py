@@ -16,6 +16,7 @@ import numpy as np
 from vggish_core import params
 from vggish_core.errors import UserError
 from vggish_core.features.products import columns, multiply_windows
+from vggish_core.network import other_files
 
 RELEASED_SPAN = 7500.0
 """Largest over smallest eigenvalue of the released PCA (3.77 / 0.0005)."""
@@ -91,6 +92,8 @@ class Postprocessor:
 
 
 def _load(path: str) -> dict[str, np.ndarray]:
+    if kind := other_files.kind_of(path):
+        raise PcaError(f"PCA parameters {path} are {kind}, not an npz file. {_REMEDY}")
     try:
         loaded = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):

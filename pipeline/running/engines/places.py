@@ -41,10 +41,10 @@ def look_at_temporary(engine: Engine, shared: bool = False) -> None:
     Raises:
       FlagError: workers would not see them, there is no such bucket, or there are no credentials for it.
     """
-    from apache_beam.options.pipeline_options import GoogleCloudOptions
-
     if engine.local or template.is_dry(engine):
         return
+    from apache_beam.options.pipeline_options import GoogleCloudOptions
+
     cloud = engine.options().view_as(GoogleCloudOptions)
     given = [(f"--{name}", getattr(cloud, name)) for name in ("temp_location", "staging_location")]
     places = [(flag, uri) for flag, uri in given if uri]
