@@ -82,6 +82,10 @@ def test_an_ending_has_what_the_decoder_said_and_the_segment_is_the_pool_s_own(p
     assert ending == SegmentEnd(segment.clip, 1, 4, 2, 1.92, 16000, 1, "WAV/PCM_16", False)
 
 
+def test_what_stops_a_run_stops_no_decoder(pool: DecoderPool) -> None:
+    assert outcomes(pool.submit(request("70 stopped", "5"))) == {"70 stopped": "70 examples", "5": "5 examples"}
+
+
 @pytest.mark.parametrize(
     ("verb", "reason", "message"),
     [

@@ -85,9 +85,28 @@ class Run:
             os.killpg(self.process.pid, number)
         return self.end()
 
+    def signal_each(self, number: int, pause_s: float) -> tuple[int, str]:
+        """As `signal`, to those that it started first, and some time later to itself, as systemd and Slurm might:
+        decoders are in groups of their own."""
+        for pid in descendants(self.process.pid):
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+        time.sleep(pause_s)
+        with suppress(ProcessLookupError):
+            os.kill(self.process.pid, number)
+        return self.end()
+
     def end(self) -> tuple[int, str]:
         said = self.process.communicate()[1]
         return self.process.returncode, said
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes that a process has started, and those that they have."""
+    found = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    pairs = [tuple(map(int, line.split())) for line in found.splitlines()]
+    own = [child for child, parent in pairs if parent == pid]
+    return [*own, *(below for child in own for below in descendants(child))]
 
 
 @pytest.fixture(scope="module")
@@ -194,6 +213,36 @@ def test_stopped_in_order(audio: Path, tmp_path: Path, number: int, monkeypatch:
     assert not list(temporary.iterdir())
     assert not processes_of(this.process.pid)
     no_faults(output)
+
+
+@pytest.fixture(scope="module")
+def busy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Clips so long that decoders are always at one."""
+    folder = tmp_path_factory.mktemp("busy")
+    for clip in range(10):
+        soundfile.write(folder / f"{clip}.flac", np.random.default_rng(clip).normal(0, 0.1, 80 * 44_100), 44_100)
+    return folder
+
+
+@pytest.mark.ci
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_stop_of_all_processes_fails_no_clip(busy: Path, tmp_path: Path, number: int, full: bool) -> None:
+    """At seeded moments, decoders first: what they were at is decoded again, and is not said to have crashed them."""
+    rng, flags = random.Random(number), ["--input", busy, *FOUR]
+    status, said = Run(tmp_path / "log", *flags, "--output", tmp_path / "whole", example_s=0).end()
+    assert status == 0, said
+    whole = outputs.content(tmp_path / "whole")
+    for stop in range(12 if full else 2):
+        output = tmp_path / f"out{stop}"
+        this = Run(tmp_path / f"log{stop}", *flags, "--output", output, example_s=0)
+        enough = rng.randrange(2, 6)
+        assert this.wait_for(lambda lines, enough=enough: len(lines) >= enough)
+        status, said = this.signal_each(number, 0.2 if number == signal.SIGTERM else 0.1)
+        assert status == (-number if number == signal.SIGKILL else 128 + number), said
+        status, said = Run(tmp_path / f"again{stop}", *flags, "--output", output, example_s=0).end()
+        assert status == 0, said
+        assert outputs.content(output) == whole
+        assert not left_over(output)
 
 
 @pytest.mark.ci

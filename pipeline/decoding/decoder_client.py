@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -30,6 +31,9 @@ COMMAND = (sys.executable, "-m", "pipeline.decoding.process")
 START_TIMEOUT_S = 120.0
 """Seconds for a decoder to import its libraries, on a slow file system too."""
 SLICE_S = 0.25
+KILLED_S = 0.5
+"""Seconds from a decoder's SIGKILL to the verdict that its file was the cause: whoever kills all processes of a run,
+one after another, has killed this one by then."""
 
 ENVIRONMENT = {
     # One thread a decoder: there are as many decoders as cores.
@@ -193,6 +197,8 @@ class Decoder:
             return DecoderError("too_large", f"decoding needed more than {self._decoding.memory_mb} MB")
         if "Timeout (" in log:
             return DecoderError("timed_out", "the decoder made no progress, and ended itself")
+        if status == -signal.SIGKILL:
+            time.sleep(KILLED_S)
         if status < 0:
             return DecoderError("crashed", f"the decoder process died of {signal_name(-status)}{_place(log)}")
         last = log.splitlines()[-1] if log else "it printed nothing"

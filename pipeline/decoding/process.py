@@ -64,7 +64,9 @@ def _isolate() -> BinaryIO:
 
     Decoders print warnings by the thousand to stderr, which is the user's terminal: it goes nowhere.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the pool ends this one
+    # What stops a run reaches all of its processes, and the pool ends this one: dying first would be the file's fault.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     log = os.fdopen(os.dup(2), "wb", buffering=0)
     os.set_inheritable(log.fileno(), False)
     nowhere = os.open(os.devnull, os.O_WRONLY)

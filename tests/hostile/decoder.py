@@ -57,6 +57,9 @@ def misbehave(verb: str) -> None:
     """Do it, if it is one of these."""
     if verb == "segfault":
         ctypes.string_at(0)
+    elif verb == "stopped":
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            os.kill(os.getpid(), number)
     elif verb == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
     elif verb == "hang":
