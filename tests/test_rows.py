@@ -137,7 +137,7 @@ def test_rows_of_other_settings_files_and_times_are_not_used(output: str) -> Non
     ):
         work = without_held(Work([other], (), (), 0, 1), look(output))
         assert (list(work.clips), work.from_rows, work.partly) == ([other], 0, {})
-        assert [list(clips) for clips in work.stale.values()] == [[DAY]]
+        assert list(work.stale.values()) == [[DAY]]
     moved = without_held(Work([replace(DAY, uri="/moved.wav")], (), (), 0, 1), look(output))
     assert (list(moved.clips), moved.from_rows, moved.kept) == ([], 1, 1)
     foreign = held.files_of(output, "e" * 64)
@@ -169,7 +169,7 @@ def test_a_failure_is_done_unless_it_is_to_be_tried_again(output: str) -> None:
     assert not without_held(work, look(output)).clips
     again = without_held(work, look(output), retry_failed=True)
     assert list(again.clips) == [DAY]
-    assert list(again.stale.values()) == [{DAY}]
+    assert list(again.stale.values()) == [[DAY]]
 
 
 def test_of_a_long_clip_ranges_and_whole_segments_are_known(output: str) -> None:

@@ -37,7 +37,7 @@ class Work:
     gone: int = 0
     partly: Mapping[ClipKey, HeldClip] = field(default_factory=dict)
     from_rows: int = 0
-    stale: Mapping[str, set[Clip]] = field(default_factory=dict)
+    stale: Mapping[str, Packed[Clip]] = field(default_factory=dict)
     damaged: tuple[RowsRef, ...] = ()
 
     @property
@@ -51,7 +51,7 @@ def together(parts: Iterable[Work]) -> Work:
     clips, failures, drops = Packed[Clip](), Packed[Failure](), Packed[Clip]()
     numbers = dict.fromkeys(("kept", "clips_in", "gone", "from_rows"), 0)
     partly: dict[ClipKey, HeldClip] = {}
-    stale: dict[str, set[Clip]] = defaultdict(set)
+    stale: dict[str, Packed[Clip]] = defaultdict(Packed)
     damaged: list[RowsRef] = []
     for part in parts:
         clips.extend(part.clips)
@@ -61,7 +61,7 @@ def together(parts: Iterable[Work]) -> Work:
             numbers[name] += getattr(part, name)
         partly.update(part.partly)
         for name, of_file in part.stale.items():
-            stale[name] |= of_file
+            stale[name].extend(of_file)
         damaged += part.damaged
     return Work(clips, failures, drops, partly=partly, stale=stale, damaged=tuple(damaged), **numbers)
 
@@ -129,12 +129,12 @@ def without_held(work: Work, held: Held, retry_failed: bool = False) -> Work:
         left.append(clip)
     done = len(work.clips) - len(left)
     keep = {id(found) for found in used}
-    stale: dict[str, set[Clip]] = defaultdict(set)
+    stale: dict[str, Packed[Clip]] = defaultdict(Packed)
     for variants in held.clips.values():
         for found in variants:
             if id(found) not in keep:
                 for name in found.files:
-                    stale[name].add(found.clip)
+                    stale[name].append(found.clip)
     return replace(
         work, clips=left, kept=work.kept + done, partly=partly, from_rows=done, stale=stale, damaged=held.damaged
     )

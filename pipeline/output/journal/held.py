@@ -169,7 +169,7 @@ def settle(
     fingerprint: str,
     num_shards: int,
     there: Files,
-    stale: Mapping[str, Collection[Clip]],
+    stale: Mapping[str, Iterable[Clip]],
     damaged: Collection[RowsRef] = (),
 ) -> list[RowsRef]:
     """Removes from the row files what is of no use -> parts of what stays. The output has to be locked.
@@ -189,7 +189,7 @@ def settle(
         if file.name not in stale and file.name not in broken:
             return file.parts
         good = [part for part in file.parts if part not in damaged]
-        unwanted = stale.get(file.name, ())
+        unwanted = set(stale.get(file.name, ()))
         found = [clip for part in good for clip in rows.read(directory, part) if clip.clip not in unwanted]
         parts = rows.write(directory, fingerprint, num_shards, found, file.made_with) if found else ()
         _remove(directory, [file.name])
