@@ -151,6 +151,29 @@ def test_a_job_that_stops_keeps_what_is_finished(
     assert embed_corpus(corpus, job).totals["clips_in"] == len(corpus.clips) + len(corpus.failures)
 
 
+def test_row_files_that_are_damaged_before_the_merge_are_named_and_computed_again(
+    audio: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "out"
+    job, corpus = Job(Output(str(output), num_shards=2), MODEL), find_corpus([str(audio)])
+    whole = replace(job, output=Output(str(tmp_path / "whole"), num_shards=2))
+    embed_corpus(corpus, whole)
+    write_shard = shards.write_shard
+
+    def damaged(*arguments: Any) -> Any:
+        for path in (output / "_state/rows").iterdir():
+            path.write_bytes(path.read_bytes()[:-1] + b"?")
+        return write_shard(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shards, "write_shard", damaged)
+        with pytest.raises(JobError, match=r"the row file \S*\.rows cannot be used: it has changed") as caught:
+            embed_corpus(corpus, job)
+    assert caught.value.remedy == "Run the same command again: what it held is computed again."
+    embed_corpus(corpus, job)
+    assert shard_bytes(output) == shard_bytes(tmp_path / "whole")
+
+
 GOLDEN = {
     "embeddings-00000-of-00002.tfrecord": "8c6f6026f119a1a5c2d8820304b0bb097fe6b364f3efbe20342ffa63690a214c",
     "embeddings-00001-of-00002.tfrecord": "90088e68bec8afa28b050c4a5ed51daeb62fce1de3e75bbf651c09ceae9777c8",

@@ -12,11 +12,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pipeline.output import shards
 from pipeline.output.journal import held, merged, rows, spilled
 from pipeline.output.journal import writer as writers
 from pipeline.output.journal.writer import RowPlace, RowWriter
 from pipeline.output.layout import OutputError
 from pipeline.output.work import Work, without_held
+from pipeline.settings import Output
 from pipeline.types import Clip, Embedding, Failure, Outcome, RowsRef, SegmentEnd
 from tests import outputs
 
@@ -124,6 +126,40 @@ def test_a_damaged_file_is_named_and_removed_and_its_clips_are_computed_again(ou
     assert not path.exists()
     with pytest.raises(OutputError, match=f"{part.name} cannot be used"):
         list(merged.results(output, [part]))
+
+
+@pytest.mark.parametrize("damage", ["flip", "gone"])
+def test_a_file_that_is_damaged_after_it_was_counted_on_is_named(output: str, damage: str) -> None:
+    """When what is of no use is removed; the same command again computes what it held."""
+    night = replace(DAY, id="night")
+    parts = write(output, stretch(0, 40), ending(0, 40, 0, 1), stretch(0, 9, night), ending(0, 9, 0, 1, night))
+    there = held.files_of(output, FINGERPRINT)
+    work = without_held(Work([night], (), (), 0, 1), look(output))
+    assert (work.from_rows, list(work.stale.values())) == (1, [[DAY]])
+    path = Path(output) / rows.ROWS / parts[0].name
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-1] + b"?")
+    with pytest.raises(OutputError, match=f"{path.name} cannot be used") as caught:
+        held.settle(output, FINGERPRINT, 3, there, work.stale, work.damaged)
+    assert caught.value.remedy == "Run the same command again: what it held is computed again."
+    assert list(without_held(Work([night], (), (), 0, 1), look(output)).clips) == [night]
+
+
+def test_whatever_byte_is_damaged_before_the_merge_the_file_is_named(output: str, full: bool) -> None:
+    every = [outputs.clip(number) for number in (1, 2)]
+    found = [item for clip in every for item in (stretch(0, 1, clip), ending(0, 1, 0, 1, clip))]
+    parts = write(output, *found, shards=1) + write(output, *found, made_with={"other": "run"}, shards=1)
+    (part, _) = parts
+    path, made = Path(output) / rows.ROWS / part.name, Output(output, 1)
+    content = path.read_bytes()
+    assert shards.write_shard(made, 0, parts, "attempt").entry.records == 2
+    for at in range(part.offset_bytes, part.offset_bytes + part.size_bytes, 1 if full else 5):
+        path.write_bytes(content[:at] + bytes([content[at] ^ 1 << at % 6]) + content[at + 1 :])
+        with pytest.raises(OutputError, match=f"{path.name} cannot be used.*computed again"):
+            shards.write_shard(made, 0, parts, "attempt")
+    assert len(list((Path(output) / "_state/staged").iterdir())) == 2
 
 
 def test_rows_of_other_settings_files_and_times_are_not_used(output: str) -> None:

@@ -46,10 +46,12 @@ def write_shard(output: Output, index: int, pieces: Iterable[ShardInput], attemp
         try:
             results = merged.results(output.directory, refs, failures)
             return _merged(output, index, base, results, dropped, staged)
-        except Exception:
+        except Exception as error:
             for suffix in (".tfrecord", ".jsonl"):
                 with suppress(Exception):
                     storage.delete(join(output.directory, staged + suffix))
+            if not isinstance(error, OSError):
+                merged.expect_undamaged(output.directory, refs)
             raise
 
 

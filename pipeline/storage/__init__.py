@@ -168,15 +168,20 @@ def why_not_a_file(uri: str) -> str:
     return local.why_not_a_file(local_path(uri)) if is_local(uri) else ""
 
 
-def open_read(uri: str) -> BinaryIO:
+def open_read(uri: str, start: int = 0, stop: int | None = None) -> BinaryIO:
     """A file for reading, seekable; of a remote one only the ranges that are read are fetched.
+
+    Args:
+      uri: path or URI.
+      start: where reading begins.
+      stop: where it will end, if that is known: all before it is then one request, or one for each 8 MB.
 
     Raises:
       MissingError: there is no such file.
       StorageError: it cannot be opened.
     """
     files, path = _at(uri)
-    return files.open_read(path)
+    return files.open_read(path, start, stop)
 
 
 def is_wrapped(uri: str) -> bool:
@@ -280,7 +285,7 @@ class _Files(Protocol):
     def kind(self, path: str, /) -> Literal["file", "folder"] | None: ...
     def info(self, path: str, /) -> FileInfo: ...
     def walk(self, top: str, glob: Glob, closed: list[StorageError] | None = None, /) -> Iterator[FileInfo]: ...
-    def open_read(self, path: str, /) -> BinaryIO: ...
+    def open_read(self, path: str, start: int = 0, stop: int | None = None, /) -> BinaryIO: ...
     def open_write(self, path: str, /) -> AbstractContextManager[BinaryIO]: ...
     def read_whole(self, path: str, /) -> tuple[bytes, str]: ...
     def delete(self, path: str, /) -> None: ...

@@ -181,9 +181,11 @@ def _path(top: str, relative: str) -> str:
     return f"{top}{relative}" if not top or top.endswith("/") else f"{top}/{relative}"
 
 
-def open_read(path: str) -> BinaryIO:
+def open_read(path: str, start: int = 0, stop: int | None = None) -> BinaryIO:
     """A file, for reading."""
-    return retried(path, "opening", lambda: Path(path).open("rb"))
+    file = retried(path, "opening", lambda: Path(path).open("rb"))  # noqa: SIM115
+    file.seek(start)
+    return file
 
 
 @contextmanager

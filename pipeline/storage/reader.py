@@ -19,17 +19,26 @@ Fetch = Callable[[int, int], tuple[bytes, int]]
 """First byte, and that after the last -> those that are there, or all bytes of the object; and its size."""
 
 
-def reading(uri: str, fetch: Fetch) -> BinaryIO:
-    """A function that fetches ranges of an object -> the file. Raises MissingError where there is none."""
-    return cast(BinaryIO, io.BufferedReader(_Reader(uri, fetch), BUFFER_BYTES))
+def reading(uri: str, fetch: Fetch, start: int = 0, stop: int | None = None) -> BinaryIO:
+    """A function that fetches ranges of an object -> the file. Raises MissingError where there is none.
+
+    Args:
+      uri: for messages.
+      fetch: the function.
+      start: where the file stands at first.
+      stop: where it ends for this reader: what is before it is fetched at once, up to `MOST_BYTES`.
+    """
+    return cast(BinaryIO, io.BufferedReader(_Reader(uri, fetch, start, stop), BUFFER_BYTES))
 
 
 class _Reader(io.RawIOBase):
-    def __init__(self, uri: str, fetch: Fetch) -> None:
+    def __init__(self, uri: str, fetch: Fetch, start: int, stop: int | None) -> None:
         super().__init__()
         self._uri, self._fetch = uri, fetch
-        self._position, self._at, self._ahead = 0, 0, FIRST_BYTES
-        self._block, self._size = retried(uri, "opening", lambda: fetch(0, FIRST_BYTES))
+        self._ahead = FIRST_BYTES if stop is None else max(1, min(stop - start, MOST_BYTES))
+        self._block, size = retried(uri, "opening", lambda: fetch(start, start + self._ahead))
+        self._size = size if stop is None else min(size, stop)
+        self._position, self._at = start, self._start_of(self._block, start)
 
     def readable(self) -> bool:
         return True
@@ -59,7 +68,11 @@ class _Reader(io.RawIOBase):
         end = min(start + self._ahead, self._size)
         self._block = b""  # not two at a time
         self._block, _ = retried(self._uri, "reading", lambda: self._fetch(start, end))
-        self._at = start if len(self._block) <= end - start else 0
+        self._at = self._start_of(self._block, start)
+
+    def _start_of(self, block: bytes, start: int) -> int:
+        """Where what was fetched from `start` on begins: a server that gives no ranges gives all."""
+        return start if len(block) <= self._ahead else 0
 
     def close(self) -> None:
         self._block, self._size = b"", 0

@@ -150,9 +150,9 @@ def _page(prefix: str, after: str | None, most: int) -> tuple[list[FileInfo], st
         raise MissingError(prefix, f"there is no bucket {bucket}", "Check its name", errno.ENOENT) from error
 
 
-def open_read(uri: str) -> BinaryIO:
+def open_read(uri: str, start: int = 0, stop: int | None = None) -> BinaryIO:
     """An object, for reading by ranges."""
-    return reading(uri, lambda start, end: store(uri).read(uri, start, end))
+    return reading(uri, lambda first, end: store(uri).read(uri, first, end), start, stop)
 
 
 @contextmanager

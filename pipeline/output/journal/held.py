@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from itertools import chain, groupby
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -130,32 +131,40 @@ def files_of(directory: str, fingerprint: str) -> Files:
 def look(directory: str, parts: Sequence[RowsRef]) -> Held:
     """Reads parts of row files -> what they hold; values are checked, not kept.
 
+    Parts of a file that come one after another are read in one go.
+
     Raises:
       OutputError: storage fails.
     """
 
-    def read(part: RowsRef) -> list[ClipRows]:
+    def read(of_file: Sequence[RowsRef]) -> list[list[ClipRows] | None]:
         try:
-            return list(map(_bare, rows.read(directory, part)))
+            with rows.opened(directory, of_file) as file:
+                return [_undamaged(directory, file, part) for part in of_file]
         except FileNotFoundError:
-            return []
-        except DamagedRowsError:
-            damaged.append(part)
-            return []
+            return [[] for _ in of_file]
 
-    damaged: list[RowsRef] = []
+    by_file = [list(of_file) for _, of_file in groupby(parts, key=lambda part: part.name)]
     with explained(directory, "reading finished rows"):
-        found = each(directory, read, parts)
+        found = list(chain.from_iterable(each(directory, read, by_file)))
     clips: dict[ClipKey, list[HeldClip]] = {}
     for part, of_part in zip(parts, found, strict=True):
-        for clip_rows in of_part:
+        for clip_rows in of_part or ():
             variants = clips.setdefault(clip_rows.clip.key, [])
             held = next((held for held in variants if held.clip == clip_rows.clip), None)
             if held is None:
                 held = HeldClip(clip_rows.clip)
                 variants.append(held)
             held.add(part.name, clip_rows)
-    return Held(clips, tuple(damaged))
+    return Held(clips, tuple(part for part, of_part in zip(parts, found, strict=True) if of_part is None))
+
+
+def _undamaged(directory: str, file: BinaryIO, part: RowsRef) -> list[ClipRows] | None:
+    """A part's clips, bare; None where it is damaged."""
+    try:
+        return list(map(_bare, rows.clips_of(directory, file, part)))
+    except DamagedRowsError:
+        return None
 
 
 def _bare(found: ClipRows) -> ClipRows:
@@ -181,6 +190,7 @@ def settle(
       damaged: parts that cannot be.
 
     Raises:
+      DamagedRowsError: a file has been damaged since its rows were counted on.
       OutputError: storage fails.
     """
     broken = {part.name for part in damaged}
@@ -190,7 +200,7 @@ def settle(
             return file.parts
         good = [part for part in file.parts if part not in damaged]
         unwanted = set(stale.get(file.name, ()))
-        found = [clip for part in good for clip in rows.read(directory, part) if clip.clip not in unwanted]
+        found = [clip for clip in rows.read(directory, *good) if clip.clip not in unwanted] if good else ()
         parts = rows.write(directory, fingerprint, num_shards, found, file.made_with) if found else ()
         _remove(directory, [file.name])
         return parts

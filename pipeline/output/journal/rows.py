@@ -15,16 +15,16 @@ import hashlib
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from pipeline import storage
 from pipeline.corpus import plan
 from pipeline.corpus.plan_file import clip_fields, clip_of
-from pipeline.output.layout import STATE, files_in, join
+from pipeline.output.layout import STATE, OutputError, files_in, join
 from pipeline.storage.hashed import HashedReader
 from pipeline.types import Clip, ClipKey, Embedding, Failure, Outcome, RowsRef, SegmentEnd
 
@@ -32,10 +32,11 @@ ROWS = f"{STATE}/rows"
 FORMAT_VERSION = 1
 NAME = re.compile(r"([0-9a-f]{12})-[0-9a-f]{20}\.rows")
 MAX_LINE_BYTES = 1 << 24
+CHANGED = "it has changed since it was written"
 
 
-class DamagedRowsError(ValueError):
-    """A row file, or a part of one, is not what was written."""
+class DamagedRowsError(OutputError):
+    """A row file, or a part of one, is gone or not what was written: what it held has to be computed again."""
 
 
 @dataclass(frozen=True)
@@ -131,27 +132,51 @@ def read_head(directory: str, name: str) -> RowFile:
     try:
         head = json.loads(line)
         if head["format"] != FORMAT_VERSION:
-            raise DamagedRowsError(f"{name} has format {head['format']}, not {FORMAT_VERSION}")
+            raise _damaged(directory, name, f"its format is {head['format']}, not {FORMAT_VERSION}")
         if _name(head["fingerprint"], line) != name:
-            raise DamagedRowsError(f"{name} has changed since it was written")
+            raise _damaged(directory, name, CHANGED)
         return RowFile(name, head["fingerprint"], head["made_with"], _parts(name, head["parts"], len(line)))
     except (ValueError, KeyError, TypeError) as error:
-        raise DamagedRowsError(f"{name} is not a row file: {error!r}") from None
+        raise _damaged(directory, name, f"it is none: {error!r}") from None
 
 
-def read(directory: str, part: RowsRef) -> Iterator[ClipRows]:
-    """A shard's part of a row file -> its clips by key, one after another.
+def read(directory: str, *parts: RowsRef) -> Iterator[ClipRows]:
+    """Shards' parts of one row file, in its order -> their clips, by shard and key, one after another.
 
     Raises:
-      DamagedRowsError: it is not what was written, known for sure after the last clip.
+      DamagedRowsError: it is gone, or not what was written, known for sure after a part's last clip.
     """
-    with storage.open_read(join(directory, f"{ROWS}/{part.name}")) as file:
-        file.seek(part.offset_bytes)
-        source = HashedReader(file)
+    try:
+        with opened(directory, parts) as file:
+            for part in parts:
+                yield from clips_of(directory, file, part)
+    except FileNotFoundError:
+        raise _damaged(directory, parts[0].name, "it is gone") from None
+
+
+def opened(directory: str, parts: Sequence[RowsRef]) -> BinaryIO:
+    """Parts of one row file, in their order -> the file for reading them: a request for all of them, up to 8 MB."""
+    first, last = parts[0], parts[-1]
+    uri = join(directory, f"{ROWS}/{first.name}")
+    return storage.open_read(uri, first.offset_bytes, last.offset_bytes + last.size_bytes)
+
+
+def clips_of(directory: str, file: BinaryIO, part: RowsRef) -> Iterator[ClipRows]:
+    """As `read`, of one part of a file that is open."""
+    file.seek(part.offset_bytes)
+    source = HashedReader(file)
+    try:
         while source.size < part.size_bytes:
             yield _decode(source, part)
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged(directory, part.name, f"it is damaged: {error!r}") from None
     if source.sha256.hexdigest() != part.sha256:
-        raise DamagedRowsError(f"{part.name} has changed since it was written")
+        raise _damaged(directory, part.name, CHANGED)
+
+
+def _damaged(directory: str, name: str, why: str) -> DamagedRowsError:
+    found = f"{directory}: the row file {name} cannot be used: {why}"
+    return DamagedRowsError(found, "Run the same command again: what it held is computed again.")
 
 
 def _name(fingerprint: str, line: bytes) -> str:
@@ -185,23 +210,20 @@ def _encode(rows: ClipRows) -> bytes:
 
 
 def _decode(source: HashedReader, part: RowsRef) -> ClipRows:
-    """The inverse of `_encode`."""
-    try:
-        head = json.loads(source.readline(part.size_bytes - source.size))
-        clip = clip_of(head["clip"])
-        rows = ClipRows(clip)
-        if pieces := head.get("rows"):
-            dtype, width = np.dtype(head["dtype"]), int(head["width"])
-            count = sum(count for _, _, count in pieces)
-            data = source.read(min(count * width * dtype.itemsize, part.size_bytes - source.size))
-            values, at = np.frombuffer(data, dtype).reshape(count, width), 0
-            for segment, first, count in pieces:
-                rows.embeddings.append(Embedding(clip, segment, first, values[at : at + count]))
-                at += count
-        for numbers in head.get("endings", ()):
-            rows.endings.append(SegmentEnd(clip, *numbers))
-        for failure in head.get("failures", ()):
-            rows.failures.append(Failure(clip, *failure))
-    except (ValueError, KeyError, TypeError) as error:
-        raise DamagedRowsError(f"{part.name} is damaged: {error!r}") from None
+    """The inverse of `_encode`; ValueError, KeyError or TypeError where it is not one's result."""
+    head = json.loads(source.readline(part.size_bytes - source.size))
+    clip = clip_of(head["clip"])
+    rows = ClipRows(clip)
+    if pieces := head.get("rows"):
+        dtype, width = np.dtype(head["dtype"]), int(head["width"])
+        count = sum(count for _, _, count in pieces)
+        data = source.read(min(count * width * dtype.itemsize, part.size_bytes - source.size))
+        values, at = np.frombuffer(data, dtype).reshape(count, width), 0
+        for segment, first, count in pieces:
+            rows.embeddings.append(Embedding(clip, segment, first, values[at : at + count]))
+            at += count
+    for numbers in head.get("endings", ()):
+        rows.endings.append(SegmentEnd(clip, *numbers))
+    for failure in head.get("failures", ()):
+        rows.failures.append(Failure(clip, *failure))
     return rows
