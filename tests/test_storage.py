@@ -154,6 +154,17 @@ class TestEveryStorage:
             assert file.read() == bytes(range(11, 100))
             assert file.read() == b""
 
+    def test_a_part_whose_end_is_known(self, root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        (uri,) = put(root, "a", data=bytes(range(100)))
+        for most in (1, 7, 1000):
+            monkeypatch.setattr("pipeline.storage.reader.MOST_BYTES", most)
+            with storage.open_read(uri, 30, 60) as file:
+                assert file.read(10) == bytes(range(30, 40))
+                file.seek(50)
+                assert file.read(10) == bytes(range(50, 60))
+        with storage.open_read(uri, 200, 300) as file:
+            assert file.read(1) == b""
+
     def test_a_file_appears_when_it_is_whole(self, root: str) -> None:
         uri = storage.join(root, "a")
         with storage.open_write(uri) as file:

@@ -145,21 +145,21 @@ def _expect(directory: str) -> Manifest:
 def _expect_to_fit(directory: str, manifest: Manifest, results: Iterable[StagedShard]) -> None:
     """Raises OutputError for staged shards that are gone, of other settings, or not built on what is committed now."""
     committed = {entry.index: entry.ledger_sha256 for entry in manifest.shards}
-    ours = f"{STAGED}/{manifest.fingerprint[:12]}-"
-
-    def fits(result: StagedShard) -> bool:
-        staged = (join(directory, f"{result.staged}.{suffix}") for suffix in ("tfrecord", "jsonl"))
-        if not result.staged.startswith(ours):  # of a job that goes on though the output was begun again
-            return False
-        return committed.get(result.entry.index, "") == result.base_ledger_sha256 and all(map(storage.exists, staged))
-
-    every = list(results)
-    for result, fit in zip(every, each(directory, fits, every), strict=True):
-        if not fit:
+    ours = f"{STAGED}/{manifest.fingerprint[:12]}-"  # not of a job that goes on though the output was begun again
+    there = _staged(directory)
+    for result in results:
+        whole = {f"{result.staged}.tfrecord", f"{result.staged}.jsonl"} <= there
+        builds_on = committed.get(result.entry.index, "") == result.base_ledger_sha256
+        if not (whole and builds_on and result.staged.startswith(ours)):
             raise OutputError(
                 f"{result.staged} in {directory} does not build on what the output holds now",
                 "Another run changed the output in the meantime; run the same command again.",
             )
+
+
+def _staged(directory: str) -> set[str]:
+    """Names, below the output's directory, of what is staged: one listing, where each question costs a request."""
+    return {f"{STAGED}/{name}" for name in files_in(join(directory, STAGED))}
 
 
 def shard_uris(directory: str, manifest: Manifest, index: int) -> tuple[str, str]:
@@ -176,10 +176,12 @@ def finish_pending(directory: str, manifest: Manifest, complete: bool = True) ->
     The output is `complete` then if it was to be, and if all its shards are there.
     """
 
+    there = _staged(directory)
+
     def put(item: Pending) -> None:
         data, lines = shard_uris(directory, manifest, item.entry.index)
         for staged, final in ((f"{item.staged}.tfrecord", data), (f"{item.staged}.jsonl", lines)):
-            if storage.exists(join(directory, staged)):
+            if staged in there:
                 storage.rename(join(directory, staged), final)
 
     each(directory, put, manifest.pending)

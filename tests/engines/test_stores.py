@@ -11,8 +11,10 @@ import pytest
 import soundfile
 
 from pipeline import storage
+from pipeline.output import commit, resume
+from pipeline.output.journal import held, rows
 from pipeline.storage import errors
-from tests import command
+from tests import command, outputs
 from tests.command import Done
 from tests.engines import binaries
 from tests.engines.stores import Store
@@ -168,3 +170,35 @@ def test_a_long_recording_is_read_by_ranges(reached: Store) -> None:
     starts = [int(request.range.removeprefix("bytes=").split("-")[0]) for request in ranged]
     assert max(starts) > 0.9 * len(content)
     assert sum(request.sent for request in gets) < 0.5 * len(content)
+
+
+def test_requests_for_row_files_and_shards_are_few(reached: Store) -> None:
+    """Two a file to plan, one a part to merge; seven a shard: two to stage it, four to commit, one for its failures."""
+    num_shards, num_files = 6, 3
+    job = outputs.job(reached.uri("out"), num_shards=num_shards)
+    directory, asked = job.output.directory, reached.proxy.requests
+    clips = [outputs.clip(number) for number in range(60)]
+    manifest = resume.start(directory, job).manifest
+    for at in range(num_files):
+        found = rows.gathered(out for clip in clips[at::num_files] for out in outputs.outcomes_of(clip))
+        rows.write(directory, job.fingerprint(), num_shards, found, {})
+
+    asked.clear()
+    there = held.files_of(directory, job.fingerprint())
+    assert len(asked) == 1 + num_files  # a listing
+    asked.clear()
+    parts = there.parts(range(num_shards))
+    assert len(held.look(directory, parts).clips) == len(clips)
+    assert len(asked) == num_files
+
+    asked.clear()
+    staged = outputs.merge(job, manifest, parts)
+    of_rows = [request for request in asked if request.path.split("?")[0].endswith(".rows")]
+    assert len(of_rows) == len(parts) == num_files * num_shards
+    assert sum(request.sent for request in of_rows) == sum(part.size_bytes for part in parts)
+    assert len(asked) - len(of_rows) == 2 * num_shards  # records and ledger
+
+    asked.clear()
+    assert commit.finish(directory, staged, len(clips)).complete
+    assert len(asked) == 5 * num_shards + num_files + 9
+    assert not rows.names(directory)
