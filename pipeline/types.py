@@ -62,6 +62,7 @@ class Segment:
       examples: how many; None: all up to the clip's end (the only, or the last, segment).
       held: [start, stop) of examples whose embeddings an earlier run left in row files, ascending.
       ended: (index, count) of segments of which such a run left all, of the clip cut into `count`.
+      last: the last one of its clip that is to be read: with it the clip counts as done.
     """
 
     clip: Clip
@@ -71,6 +72,7 @@ class Segment:
     examples: int | None = None
     held: tuple[tuple[int, int], ...] = ()
     ended: tuple[tuple[int, int], ...] = ()
+    last: bool = True
 
 
 @dataclass(frozen=True)
@@ -183,6 +185,7 @@ class SegmentEnd:
       silent: True where every sample was zero.
       damaged: why the file is, if what decodes of it was kept.
       first_example: index within the clip of the segment's first example.
+      last: as of the `Segment`; about the run, so it is not kept.
     """
 
     clip: Clip
@@ -196,6 +199,7 @@ class SegmentEnd:
     silent: bool = False
     damaged: str = ""
     first_example: int = 0
+    last: bool = field(default=True, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,13 @@ import soundfile
 
 from pipeline.decoding.decoders import DecoderPool
 from pipeline.embedding import models
+from pipeline.output import history
 from pipeline.output.journal import held, rows, writer
-from pipeline.types import DecodeRequest
+from pipeline.output.tasks import Task
+from pipeline.running import tasks
+from pipeline.running.counts import Counts
+from pipeline.running.engines.watch import counts_of
+from pipeline.types import Clip, DecodeRequest
 from tests import outputs
 from tests.command import manifest
 from tests.in_process import Embed
@@ -49,7 +54,7 @@ def held_clip(output: Path) -> held.HeldClip:
 
 def rows_in(output: Path) -> int:
     """How many rows are kept."""
-    return sum(stop - start for start, stop in held_clip(output).filled())
+    return held_clip(output).examples
 
 
 @pytest.mark.parametrize("name", ["day.wav", pytest.param("day.mp3", marks=pytest.mark.ci)])
@@ -122,6 +127,50 @@ def test_segments_that_are_there_are_not_decoded_again(
     monkeypatch.setattr(models, "load", lambda model, check=False: models.finished(values_of))
     assert embed_here(tmp_path / "out", *flags).status == 0
     assert set(asked) == set(range(4)) - ended
+
+
+@pytest.mark.parametrize("counters", [True, False])
+def test_a_recording_counts_for_the_run_that_finishes_it(
+    recording: Path, tmp_path: Path, embed_here: Embed, monkeypatch: pytest.MonkeyPatch, counters: bool
+) -> None:
+    """Though its last segment was there already; on engines without counters, too."""
+    audio, output = tmp_path / "audio", tmp_path / "out"
+    audio.mkdir()
+    (audio / "day.wav").symlink_to(recording / "day.wav")
+    mine, other = (0, 1) if Task(0, 2).owns(Clip("day", "")) else (1, 0)
+    name = next(name for name in map(str, range(9)) if Task(other, 2).owns(Clip(name, "")))
+    (audio / f"{name}.wav").symlink_to(recording / "day.wav")  # so that no task commits
+    flags = ["--input", audio, *FLAGS, *SPLIT, "--task", f"{mine}/2"]
+    done = embed_here(output, *flags)
+    assert f"task {mine}/2: 1 clips, 0 failed" in done.out
+    total = rows_in(output)
+    fingerprint = manifest(output)["fingerprint"]
+    for file in held.files_of(str(output), fingerprint).files:
+        found = list(rows.read(str(output), *file.parts))
+        for of_clip in found:
+            of_clip.embeddings = [piece for piece in of_clip.embeddings if piece.segment]
+            of_clip.endings = [end for end in of_clip.endings if end.segment]
+        rows.write(str(output), fingerprint, 1, found, file.made_with)
+        (output / rows.ROWS / file.name).unlink()
+    missing = total - rows_in(output)
+    assert 0 < missing < total
+    (first,) = history.read(str(output))
+
+    told: list[Counts] = []
+
+    def counted(result: object) -> Counts:
+        told.append(counts_of(result))
+        return told[0] if counters else Counts()
+
+    monkeypatch.setattr(tasks, "counts_of", counted)
+    done = embed_here(output, *flags)
+    assert done.status == 0, done.err
+    assert f"task {mine}/2: 1 clips, 0 failed" in done.out
+    assert "embedded in" in done.out
+    assert told[0].clips == 1
+    (again,) = [run for run in history.read(str(output)) if run != first]
+    assert sum(piece.clips for piece in again.pieces) == 1
+    assert sum(piece.examples for piece in again.pieces) == missing
 
 
 @pytest.mark.parametrize(

@@ -161,7 +161,8 @@ def _left(segment: Segment, known: Segment) -> Segment | None:
         return None
     stop = math.inf if segment.examples is None else segment.first_example + segment.examples
     held = tuple(span for span in known.held if span[0] < stop and segment.first_example < span[1])
-    return replace(segment, held=held)
+    last = all((index, segment.count) in known.ended for index in range(segment.index + 1, segment.count))
+    return replace(segment, held=held, last=last)
 
 
 def segments_of(clip: Clip, examples_total: int, segment_examples: int) -> tuple[Segment, ...]:
@@ -175,7 +176,14 @@ def segments_of(clip: Clip, examples_total: int, segment_examples: int) -> tuple
     count = max(1, math.ceil(examples_total / max(1, segment_examples)))
     starts = [index * examples_total // count for index in range(count)]
     return tuple(
-        Segment(clip, index, count, start, None if index == count - 1 else starts[index + 1] - start)
+        Segment(
+            clip,
+            index,
+            count,
+            start,
+            None if index == count - 1 else starts[index + 1] - start,
+            last=index == count - 1,
+        )
         for index, start in enumerate(starts)
     )
 

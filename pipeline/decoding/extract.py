@@ -141,7 +141,7 @@ class ExtractDoFn(beam.DoFn):
             self._examples.inc(len(item.examples))
         elif isinstance(item, SegmentEnd):
             self._audio_ms.inc(round(item.audio_s * 1000))
-            self._clips.inc(item.segment == item.segments - 1)
+            self._clips.inc(item.last)
         elif isinstance(item, Failure):
             self._clips.inc()
             Metrics.counter("extract", f"{'skipped' if item.skipped else 'failed'}_{item.reason}").inc()

@@ -232,4 +232,5 @@ def _outcome(message: protocol.Ended | protocol.Failed, segment: Segment) -> Seg
         message.silent,
         message.damaged,
         segment.first_example,
+        segment.last,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 FLUSH_S = 0.5
@@ -30,6 +30,14 @@ class Counts:
     failed: int = 0
     examples: int = 0
     audio_s: float = 0.0
+
+    def __bool__(self) -> bool:
+        return self != Counts()
+
+    def of_clips(self, clips: int) -> Counts:
+        """The same, of a job that has ended and had so many clips to do: a bundle tried again is counted twice, and a
+        recording as often as parts of it fail."""
+        return replace(self, clips=clips, failed=min(self.failed, clips))
 
     def add(self, other: Counts) -> None:
         for field in fields(self):

@@ -159,20 +159,17 @@ def finish(
     after = manifests.read(directory)
     if after is None or not after.complete or after.totals["clips_in"] != work.clips_in:
         raise JobError("the engine ended without committing what it computed. Run the same command again.")
-    done = counts_of(result)
-    if done == Counts():  # an engine without counters: by the output, rows of earlier runs among it
-        done = _grown(before, after, len(work.clips))
+    # By the output where the engine has no counters, rows of earlier runs among it.
+    done = (counts_of(result) or _grown(before, after)).of_clips(len(work.clips)) if work.clips else Counts()
     done.add(Counts(len(work.failures), len(work.failures)))
     if execution.log:
         execution.log.end(sums_of(done), seen.idle_s(), result)
     return Finished(after, done.audio_s, work.kept, execution.log.working_s if execution.log else 0.0)
 
 
-def _grown(before: Manifest, after: Manifest, clips: int) -> Counts:
-    """What an output has grown by, where so many clips were to be computed; nothing where none were."""
-    if not clips:
-        return Counts()
+def _grown(before: Manifest, after: Manifest) -> Counts:
+    """What an output has grown by."""
     failed, examples, audio_s = (
         after.totals[name] - before.totals[name] for name in ("failed", "examples", "audio_seconds")
     )
-    return Counts(clips, max(0, int(failed)), max(0, int(examples)), max(0.0, audio_s))
+    return Counts(0, max(0, int(failed)), max(0, int(examples)), max(0.0, audio_s))

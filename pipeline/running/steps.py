@@ -68,7 +68,7 @@ class EmbedDoFn(beam.DoFn):
         if isinstance(item, Failure):
             self._tally.add(clips=1, failed=0 if item.skipped else 1)
         elif isinstance(item, SegmentEnd):
-            self._tally.add(clips=int(item.segment == item.segments - 1))
+            self._tally.add(clips=int(item.last))
 
     def _count(self, rows: int, seconds: float) -> None:
         self._tally.add(examples=rows, audio_s=rows * self._hop_seconds)

@@ -49,6 +49,11 @@ class HeldClip:
         """The ranges, ascending and joined."""
         return joined(self.ranges)
 
+    @property
+    def examples(self) -> int:
+        """How many embeddings are there."""
+        return sum(stop - start for start, stop in self.filled())
+
     def ended(self) -> list[tuple[int, int]]:
         """(index, count) of segments of which all is there."""
         filled = self.filled()

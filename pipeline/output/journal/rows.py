@@ -188,8 +188,8 @@ def _parts(name: str, parts: Iterable[Any], start: int) -> tuple[RowsRef, ...]:
     return tuple(RowsRef(int(shard), name, start + offset, size, sha256) for shard, offset, size, sha256 in parts)
 
 
-_ENDING = tuple(item.name for item in fields(SegmentEnd))[1:]
-"""All but the clip, in their order."""
+_ENDING = tuple(item.name for item in fields(SegmentEnd) if item.compare)[1:]
+"""All that is kept but the clip, in their order."""
 
 
 def _encode(rows: ClipRows) -> bytes:
