@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from pipeline import storage
+from pipeline.output.layout import OutputError
 
 WRITES = ("open_write", "rename", "delete", "mkdirs")
 
@@ -79,3 +80,42 @@ class Faults:
     def _due(self) -> bool:
         number, self.count = self.count, self.count + 1
         return number == self.at or (self.also_later and number > self.at >= 0)
+
+
+def operations(patch: pytest.MonkeyPatch, action: Callable[[], object]) -> int:
+    """How many operations an action is made of."""
+    with Faults(patch).armed(-1) as faults:
+        action()
+    return faults.count
+
+
+def at_each_operation(
+    patch: pytest.MonkeyPatch,
+    folder: Path,
+    prepare: Callable[[Path], object],
+    action: Callable[[Path], object],
+    error: Callable[[], BaseException] = Killed,
+    after: bool = False,
+    also_later: bool = False,
+) -> Iterator[tuple[Path, OutputError | None]]:
+    """For each operation of an action: a directory in which it has failed at that one, and the error that it gave.
+
+    Args:
+      folder: where directories are made; in "count" nothing fails.
+      prepare: makes one.
+      action: is killed, or raises an OutputError; None: it went on.
+      error, after, also_later: as of `Faults`.
+    """
+    prepare(folder / "count")
+    for at in range(operations(patch, lambda: action(folder / "count"))):
+        directory, caught = folder / str(at), None
+        prepare(directory)
+        with Faults(patch, error).armed(at, after, also_later):
+            try:
+                action(directory)
+                assert error is not Killed
+            except Killed:
+                pass
+            except OutputError as raised:
+                caught = raised
+        yield directory, caught

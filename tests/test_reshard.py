@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import random
@@ -35,7 +36,7 @@ from pipeline.output.resharding import change, order
 from pipeline.running import resolve
 from pipeline.types import Clip, Corpus, Failure
 from tests import outputs
-from tests.faults import Faults, Killed, full
+from tests.faults import Faults, Killed, at_each_operation, full, operations
 from tests.in_process import Embed
 
 CLIPS = [outputs.clip(number) for number in range(40)]
@@ -150,12 +151,6 @@ def test_by_way_of_many_temporary_files(
     assert state(output) == state(expected[7])
 
 
-def operations(monkeypatch: pytest.MonkeyPatch, action: Callable[[], object]) -> int:
-    with Faults(monkeypatch).armed(-1) as seen:
-        action()
-    return seen.count
-
-
 def readable(directory: Path, expected: dict[int, Path]) -> int:
     """Asserts that readers see the old or the new data set, and nothing else -> its number of shards."""
     assert faults(directory) == []
@@ -172,16 +167,11 @@ def readable(directory: Path, expected: dict[int, Path]) -> int:
 def test_killed_at_any_operation_the_next_command_finishes_or_undoes_it(
     tmp_path: Path, expected: dict[int, Path], monkeypatch: pytest.MonkeyPatch, after: bool, then: str
 ) -> None:
-    shutil.copytree(expected[OLD], tmp_path / "count")
-    count = operations(monkeypatch, lambda: changed(tmp_path / "count"))
-    assert count >= 2 * NEW + 2 * NEW + 2 * OLD + 4
-    seen = set()
-    for at in range(count):
-        directory = Path(shutil.copytree(expected[OLD], tmp_path / str(at)))
-        with Faults(monkeypatch).armed(at, after), pytest.raises(Killed):
-            changed(directory)
+    seen: list[int] = []
+    old = functools.partial(shutil.copytree, expected[OLD])
+    for directory, _ in at_each_operation(monkeypatch, tmp_path, old, changed, after=after):
         number = readable(directory, expected)
-        seen.add(number)
+        seen.append(number)
         if then == "reshard":
             changed(directory)
             number = NEW
@@ -193,52 +183,46 @@ def test_killed_at_any_operation_the_next_command_finishes_or_undoes_it(
         assert state(directory) == state(expected[number])
         assert left_overs(directory) == []
         shutil.rmtree(directory)
-    assert seen == {OLD, NEW}
+    assert set(seen) == {OLD, NEW}
+    assert len(seen) >= 2 * NEW + 2 * NEW + 2 * OLD + 4
 
 
 def test_what_recovers_may_be_killed_too(
     tmp_path: Path, expected: dict[int, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Half-way before the manifest was switched, and half-way after it."""
-
-    def interrupted(name: str, at: int) -> Path:
-        directory = Path(shutil.copytree(expected[OLD], tmp_path / name))
-        with Faults(monkeypatch).armed(at), pytest.raises(Killed):
-            changed(directory)
-        return directory
-
-    shutil.copytree(expected[OLD], tmp_path / "count")
-    moments: dict[int, list[int]] = {OLD: [], NEW: []}
-    for at in range(operations(monkeypatch, lambda: changed(tmp_path / "count"))):
-        found = manifest.read(str(interrupted(f"moment {at}", at)))
+    moments: dict[int, list[Path]] = {OLD: [], NEW: []}
+    old = functools.partial(shutil.copytree, expected[OLD])
+    for directory, _ in at_each_operation(monkeypatch, tmp_path, old, changed):
+        found = manifest.read(str(directory))
         if found is not None and found.resharding:
-            moments[found.num_shards].append(at)
-    assert min(map(len, moments.values())) > 3
-    for number, moment in ((number, found[len(found) // 2]) for number, found in moments.items()):
-        count = operations(monkeypatch, lambda: resume.recover(str(tmp_path / f"moment {moment}")))  # noqa: B023
-        assert count > 3
-        for at in range(count):
-            directory = interrupted(f"{number}-{at}", moment)
-            with Faults(monkeypatch).armed(at), pytest.raises(Killed):
-                resume.recover(str(directory))
+            moments[found.num_shards].append(directory)
+    for number, left in moments.items():
+        half_way = functools.partial(shutil.copytree, left[len(left) // 2])
+        count = 0
+        for directory, _ in at_each_operation(monkeypatch, tmp_path / f"of {number}", half_way, recovered):
+            count += 1
             assert readable(directory, expected) == number
-            resume.recover(str(directory))
+            recovered(directory)
             assert state(directory) == state(expected[number])
             assert left_overs(directory) == []
+        assert min(count, len(left)) > 3
+
+
+def recovered(directory: Path) -> None:
+    resume.recover(str(directory))
 
 
 @pytest.mark.parametrize("also_later", [False, True])
 def test_storage_that_fails_at_any_operation_is_a_clear_error_and_changes_nothing_by_half(
     tmp_path: Path, expected: dict[int, Path], monkeypatch: pytest.MonkeyPatch, also_later: bool
 ) -> None:
-    shutil.copytree(expected[OLD], tmp_path / "count")
-    for at in range(operations(monkeypatch, lambda: changed(tmp_path / "count"))):
-        directory = Path(shutil.copytree(expected[OLD], tmp_path / str(at)))
-        with Faults(monkeypatch, full).armed(at, also_later=also_later), pytest.raises(OutputError) as caught:
-            changed(directory)
-        assert caught.value.found.startswith(f"{directory}: changing the number of shards failed: ")
-        assert caught.value.found.endswith("No space left on device")
-        assert "Check that there is space for a copy of it" in caught.value.remedy
+    old = functools.partial(shutil.copytree, expected[OLD])
+    for directory, error in at_each_operation(monkeypatch, tmp_path, old, changed, full, also_later=also_later):
+        assert error is not None
+        assert error.found.startswith(f"{directory}: changing the number of shards failed: ")
+        assert error.found.endswith("No space left on device")
+        assert "Check that there is space for a copy of it" in error.remedy
         number = readable(directory, expected)
         if not also_later:  # what it had written is gone already
             assert state(directory) == state(expected[number])
