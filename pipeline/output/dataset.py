@@ -89,7 +89,7 @@ def frame_starts(num_frames: int, start_s: float = 0.0, hop_s: float = FrontEnd.
 
 
 def load_dataset(
-    pattern: str,
+    pattern: str | Matched,
     *,
     batch_size: int | None = None,
     frames: int | None = None,
@@ -105,7 +105,8 @@ def load_dataset(
     Padding is 0.0, which `keras.layers.Masking()` recognises: no dequantized byte is 0.
 
     Args:
-      pattern: path, URI or glob: 'embeddings/*.tfrecord'.
+      pattern: path, URI or glob: 'embeddings/*.tfrecord'; or files found before (`matching`), which are not looked at
+        again.
       batch_size: records an element; None: one record an element, without the leading dimension.
       frames: rows of every record: longer ones are cut, shorter ones padded. None: of a batch, its longest record's;
         of a single record, its own.
@@ -125,31 +126,7 @@ def load_dataset(
       tf.errors.OpError: while iterating: frames that are not 128 wide, labels beyond or not among `num_classes` (names
         the id), a damaged record (`read_records` names file and number).
     """
-    matched = matching(pattern, incomplete)
-    return dataset_of(
-        matched,
-        batch_size=batch_size,
-        frames=frames,
-        dequantize=dequantize,
-        shuffle=shuffle,
-        seed=seed,
-        num_classes=num_classes,
-        level=level,
-    )
-
-
-def dataset_of(
-    matched: Matched,
-    *,
-    batch_size: int | None = None,
-    frames: int | None = None,
-    dequantize: bool = True,
-    shuffle: bool | int = False,
-    seed: int | None = None,
-    num_classes: int | Sequence[int] = NUM_CLASSES,
-    level: Level = "frame",
-) -> tf.data.Dataset:
-    """As `load_dataset`, of files that were found before."""
+    matched = pattern if isinstance(pattern, Matched) else matching(pattern, incomplete)
     from vggish_core.quiet import import_tensorflow
 
     if level not in get_args(Level) or (level == "clip" and not dequantize):

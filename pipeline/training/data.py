@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.corpus import class_labels
 from pipeline.errors import UserError
-from pipeline.output.dataset import WIDTH, RecordError, dataset_of, dequantize
+from pipeline.output.dataset import WIDTH, RecordError, dequantize, load_dataset
 from pipeline.output.matching import Incomplete, Matched, matching
 from pipeline.output.records import expect_finite, records_of
 
@@ -144,7 +144,7 @@ def load_clips(pattern: str, classes: Classes, incomplete: Incomplete = "refuse"
     starts, frames, lengths, labels = [], [], [], []
     matched = matching(pattern, incomplete)
     matched.expect_content()
-    dataset = dataset_of(matched, batch_size=RECORDS_OF_A_READ, dequantize=False, num_classes=classes.indices)
+    dataset = load_dataset(matched, batch_size=RECORDS_OF_A_READ, dequantize=False, num_classes=classes.indices)
     try:
         for batch in dataset.as_numpy_iterator():
             ids.extend(batch.id.tolist())
