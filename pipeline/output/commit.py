@@ -21,6 +21,7 @@ from pipeline.output.layout import (
     FAILURES,
     MANIFEST,
     PLAN,
+    REMOTE_THREADS,
     STAGED,
     OutputError,
     each,
@@ -32,7 +33,7 @@ from pipeline.output.layout import (
 )
 from pipeline.output.manifest import Manifest, Pending
 from pipeline.settings import Output
-from pipeline.types import StagedShard
+from pipeline.types import ShardEntry, StagedShard
 
 
 def attempt_name(manifest: Manifest) -> str:
@@ -194,8 +195,11 @@ def finish_pending(directory: str, manifest: Manifest, complete: bool = True) ->
 
 def write_failures(directory: str, manifest: Manifest) -> None:
     """Rewrites `failures.jsonl` from the ledgers of the manifest's shards."""
+
+    def lines(entry: ShardEntry) -> bytes:
+        return b"".join(ledger.read_failures(shard_uris(directory, manifest, entry.index)[1]))
+
+    failing = [entry for entry in manifest.shards if entry.failed or entry.skipped]
     with storage.open_write(join(directory, FAILURES)) as file:
-        for entry in manifest.shards:
-            if entry.failed or entry.skipped:
-                for line in ledger.read_failures(shard_uris(directory, manifest, entry.index)[1]):
-                    file.write(line)
+        for at in range(0, len(failing), REMOTE_THREADS):  # all at once might be more than memory holds
+            file.writelines(each(directory, lines, failing[at : at + REMOTE_THREADS]))

@@ -35,6 +35,7 @@ __all__ = [
     "FAILURES",
     "MANIFEST",
     "PLAN",
+    "REMOTE_THREADS",
     "REPORT",
     "STAGED",
     "STATE",
