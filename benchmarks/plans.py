@@ -69,8 +69,7 @@ def planned(job: Job, corpus: Corpus) -> dict[str, Any]:
     opened = resume.start(directory, job)
     there = held.files_of(directory, job.fingerprint())
     work = jobs.work_on(job, corpus, Update(), there, opened.manifest)
-    parts = held.settle(directory, job.fingerprint(), job.output.num_shards, there, work.stale, work.damaged)
-    plan_parts = jobs.write_plan(job, work, parts, opened.manifest, "benchmark")
+    _, plan_parts = jobs.write_plan(job, work, opened.manifest, there)
     return {"left": len(work.clips), "kept": work.kept, "clips_in": work.clips_in, "plan_parts": len(plan_parts)}
 
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from pipeline.corpus import plan
 from pipeline.corpus.plan import Probe
 from pipeline.output import ledger
-from pipeline.output.work import todo
-from pipeline.types import Clip, Failure, Segment, SegmentEnd
+from pipeline.output.work import compare
+from pipeline.types import Clip, Corpus, Failure, Segment, SegmentEnd
 
 PINNED = {
     "": 652,
@@ -223,29 +223,36 @@ BASE = Clip("a", "a.wav", labels=(1, 2), size_bytes=10, version="7")
     ],
 )
 def test_what_is_unchanged_is_kept(now: Clip, kept: bool) -> None:
-    found = todo([now], [written(BASE)])
-    assert (found.run, found.kept) == (((), 1) if kept else ((now,), 0))
-    assert found.gone == ()
+    found = compare(Corpus([now]), [written(BASE)])
+    assert (found.clips, found.kept) == (((), 1) if kept else ((now,), 0))
+    assert found.gone == 0
 
 
 def test_failed_clips_wait_until_they_are_to_be_tried_again() -> None:
-    assert todo([BASE], [failed(BASE)]).run == ()
-    assert todo([BASE], [failed(BASE)], retry_failed=True).run == (BASE,)
-    assert todo([BASE], [failed(BASE, skipped=True)], retry_failed=True).run == ()
-    assert todo([BASE], [written(BASE)], retry_failed=True).run == ()
+    corpus = Corpus([BASE])
+    assert compare(corpus, [failed(BASE)]).clips == ()
+    assert compare(corpus, [failed(BASE)], retry_failed=True).clips == (BASE,)
+    assert compare(corpus, [failed(BASE, skipped=True)], retry_failed=True).clips == ()
+    assert compare(corpus, [written(BASE)], retry_failed=True).clips == ()
+    assert compare(corpus, [failed(BASE)], succeeded={BASE.key}).clips == (BASE,)
 
 
 def test_a_clip_that_could_not_be_planned_before_is_embedded_now() -> None:
-    assert todo([BASE], [failed(BASE, stage="find")]).run == (BASE,)
+    assert compare(Corpus([BASE]), [failed(BASE, stage="find")]).clips == (BASE,)
 
 
 def test_what_is_gone() -> None:
     other = replace(BASE, id="b")
-    assert todo([BASE], [written(BASE), failed(other)]).gone == (other,)
-    assert todo([BASE], [written(BASE), failed(other)], others={other.key}).gone == ()
+    entries = [written(BASE), failed(other)]
+    for prune, drops, clips_in in ((True, [other], 1), (False, (), 2)):
+        found = compare(Corpus([BASE]), entries, prune=prune)
+        assert (found.drops, found.gone, found.kept, found.clips_in) == (drops, 1, clips_in, clips_in)
+    known = Failure(other, "extract", "corrupt", "it is")
+    found = compare(Corpus([BASE], [known]), entries, prune=True)
+    assert (found.drops, found.failures, found.kept, found.clips_in) == ([], [], 2, 2)
 
 
 def test_a_clip_of_other_times_is_another_clip() -> None:
     now = replace(BASE, start_s=1.0, end_s=2.0)
-    found = todo([now], [written(BASE)])
-    assert (found.run, found.kept, found.gone) == ((now,), 0, (BASE,))
+    found = compare(Corpus([now]), [written(BASE)], prune=True)
+    assert (found.clips, found.kept, found.drops) == ((now,), 0, [BASE])

@@ -66,21 +66,6 @@ def together(parts: Iterable[Work]) -> Work:
     return Work(clips, failures, drops, partly=partly, stale=stale, damaged=tuple(damaged), **numbers)
 
 
-@dataclass(frozen=True)
-class Todo:
-    """The clips of a corpus that an output lacks, and those that it has.
-
-    Attributes:
-      run: clips to embed: new, changed, or failed and to be tried again.
-      kept: how many clips of the corpus the output accounts for as they are.
-      gone: clips that the output accounts for and the corpus no longer holds.
-    """
-
-    run: tuple[Clip, ...]
-    kept: int
-    gone: tuple[Clip, ...]
-
-
 def compare(
     corpus: Corpus,
     ledger: Iterable[LedgerEntry],
@@ -88,7 +73,7 @@ def compare(
     prune: bool = False,
     succeeded: Container[ClipKey] = frozenset(),
 ) -> Work:
-    """The corpus and what the output says of each clip -> the work.
+    """The corpus and what an output of the same settings says of each clip -> the work: records are a cache.
 
     Args:
       corpus: the inputs now.
@@ -100,12 +85,22 @@ def compare(
     entries = {entry.key: entry for entry in ledger}
     if not entries:
         return Work(corpus.clips, corpus.failures, (), 0, len(corpus.clips) + len(corpus.failures))
-    new_failures = [failure for failure in corpus.failures if not _known(failure, entries.get(failure.clip.key))]
-    others = {failure.clip.key for failure in corpus.failures}
-    found = todo(corpus.clips, entries.values(), retry_failed, others, succeeded)
-    kept = found.kept + len(corpus.failures) - len(new_failures) + (0 if prune else len(found.gone))
-    work = len(found.run) + len(new_failures)
-    return Work(found.run, new_failures, found.gone if prune else (), kept, kept + work, len(found.gone))
+    failures = [failure for failure in corpus.failures if not _known(failure, entries.get(failure.clip.key))]
+    failed = {failure.clip.key for failure in corpus.failures}
+    wanted = {clip.key: clip for clip in corpus.clips}
+    kept, gone = len(corpus.failures) - len(failures), []
+    for entry in entries.values():
+        clip = wanted.get(entry.key)
+        if clip is None:
+            if entry.key not in failed:
+                gone.append(entry.clip)
+        elif is_current(entry, clip) and not (entry.outcome == "failed" and (retry_failed or entry.key in succeeded)):
+            kept += 1
+            del wanted[entry.key]
+    kept += 0 if prune else len(gone)
+    clips = tuple(wanted.values())
+    clips_in = kept + len(clips) + len(failures)
+    return Work(clips, failures, gone if prune else (), kept, clips_in, len(gone))
 
 
 def without_held(work: Work, held: Held, retry_failed: bool = False) -> Work:
@@ -145,35 +140,6 @@ def _is_of(held: HeldClip, clip: Clip, retry_failed: bool) -> bool:
     if held.clip != clip and not (replace(held.clip, uri=clip.uri) == clip and held.whole()):
         return False
     return not (held.failed and retry_failed)
-
-
-def todo(
-    clips: Iterable[Clip],
-    entries: Iterable[LedgerEntry],
-    retry_failed: bool = False,
-    others: Container[ClipKey] = frozenset(),
-    succeeded: Container[ClipKey] = frozenset(),
-) -> Todo:
-    """The corpus and what an output of the same settings says of it -> what is left to do: records are a cache.
-
-    Args:
-      clips: of the corpus, each key once.
-      entries: of the output's ledgers; read once.
-      retry_failed: whether clips that failed are tried again.
-      others: keys that the corpus holds too, and that need no embedding.
-      succeeded: keys of clips that did not fail when they were tried again.
-    """
-    wanted = {clip.key: clip for clip in clips}
-    kept, gone = 0, []
-    for entry in entries:
-        clip = wanted.get(entry.key)
-        if clip is None:
-            if entry.key not in others:
-                gone.append(entry.clip)
-        elif is_current(entry, clip) and not (entry.outcome == "failed" and (retry_failed or entry.key in succeeded)):
-            kept += 1
-            del wanted[entry.key]
-    return Todo(tuple(wanted.values()), kept, tuple(gone))
 
 
 def is_current(entry: LedgerEntry, clip: Clip) -> bool:

@@ -150,11 +150,9 @@ def finish(
         return Finished(commit.finish(directory, (), work.clips_in), 0.0, work.kept)
     from pipeline.running.transforms import Commit
 
-    attempt = commit.attempt_name(before)
-    parts = held.settle(directory, job.fingerprint(), job.output.num_shards, there, work.stale, work.damaged)
     end = Commit(work.clips_in, held_lock.token, tuple(there.made_with))
     with execution.watched(work) as seen:
-        plan_parts = jobs.write_plan(job, work, parts, before, attempt)
+        attempt, plan_parts = jobs.write_plan(job, work, before, there)
         result = execution.run(job, plan_parts, attempt, seen, end)
     after = manifests.read(directory)
     if after is None or not after.complete or after.totals["clips_in"] != work.clips_in:

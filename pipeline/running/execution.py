@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from pipeline.decoding import decoders
 from pipeline.errors import FlagError, JobError, UserError
 from pipeline.output.history import Log
 from pipeline.output.work import Work
 from pipeline.running import job as jobs
+from pipeline.running.engines import runners
 from pipeline.running.engines.runners import Engine
 from pipeline.running.progress import OnProgress, Watched, watched
 from pipeline.settings import PIECE_S, Job
+
+if TYPE_CHECKING:
+    from pipeline.running.transforms import Commit
 
 
 @contextmanager
@@ -55,7 +60,26 @@ class Execution:
         with watched(self.engine, len(work.clips) + len(work.failures), self.tell, self.log) as seen:
             yield seen
 
-    def run(self, job: Job, plan_parts: Sequence[str], attempt: str, seen: Watched, end: Any = None) -> Any:
-        """Runs a job's graph -> the engine's result; arguments as `pipeline.running.job.run`; raises JobError."""
+    @decoders.kept()
+    def run(self, job: Job, plan_parts: Sequence[str], attempt: str, seen: Watched, end: Commit | None = None) -> Any:
+        """Runs the graph -> the engine's result.
+
+        Args:
+          job: the settings.
+          plan_parts: URIs of the plan's files.
+          attempt: names what is staged.
+          seen: the job as it is watched.
+          end: what the commit needs to know; None: nothing is committed.
+
+        Raises:
+          JobError: the engine, or a step, failed.
+        """
+        from pipeline.running import transforms
+
+        place = jobs.row_place(job, seen.engine, self.piece_s)
         with begun():
-            return jobs.run(job, plan_parts, seen.engine, attempt, self.piece_s, end, seen.tallies)
+            return runners.run(
+                seen.engine,
+                lambda root: transforms.build(root, plan_parts, job, attempt, place, end, seen.tallies),
+                transforms.RESOURCE_HINTS,
+            )

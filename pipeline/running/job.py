@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import chain
-from typing import Any
 
-from pipeline import storage
 from pipeline.corpus import buckets, plan, plan_file, units
-from pipeline.decoding import decoders
 from pipeline.output import commit
 from pipeline.output.journal import held
 from pipeline.output.journal.held import HeldClip
@@ -61,20 +58,27 @@ def row_place(job: Job, engine: Engine, limit_s: float) -> RowPlace:
     return RowPlace(job.output.directory, job.fingerprint(), job.output.num_shards, limit_s, engine.describe())
 
 
-def write_plan(job: Job, work: Work, parts: Sequence[RowsRef], manifest: Manifest, attempt: str) -> list[str]:
-    """Everything that there is to do -> URIs of the plan's files.
+def write_plan(job: Job, work: Work, manifest: Manifest, there: held.Files | None = None) -> tuple[str, list[str]]:
+    """Everything that there is to do -> a name for what is made of it, and URIs of the plan's files.
 
     Args:
       job, work: the job, and what is left of it.
-      parts: of row files that are used.
       manifest: what is committed.
-      attempt: begins the files' names.
+      there: the row files, which are used, and rid of what is of no use, under a lock of the whole output; None: for a
+        task of an array, which leaves row files alone.
+
+    Raises:
+      OutputError: storage fails, or a row file is damaged.
     """
-    touched = _touched(work, parts, job.output.num_shards)
-    committed = (entry for entry in manifest.shards if entry.index in touched)
-    items = chain(units_of(job, work), work.failures, map(Removal, work.drops), parts, committed)
-    with explained(job.output.directory, "writing the plan"):
-        return plan_file.write(join(job.output.directory, PLAN), items, name=attempt)
+    output, attempt = job.output, commit.attempt_name(manifest)
+    items: Iterator[plan_file.Written] = units_of(job, work)
+    if there is not None:
+        parts = held.settle(output.directory, job.fingerprint(), output.num_shards, there, work.stale, work.damaged)
+        touched = _touched(work, parts, output.num_shards)
+        committed = (entry for entry in manifest.shards if entry.index in touched)
+        items = chain(items, work.failures, map(Removal, work.drops), parts, committed)
+    with explained(output.directory, "writing the plan"):
+        return attempt, plan_file.write(join(output.directory, PLAN), items, name=attempt)
 
 
 def units_of(job: Job, work: Work) -> Iterator[plan_file.Written]:
@@ -82,53 +86,6 @@ def units_of(job: Job, work: Work) -> Iterator[plan_file.Written]:
     partly = {key: _segment(known) for key, known in work.partly.items()}
     decoding, hop = job.decoding, job.front_end.hop_frames
     return units.units(work.clips, job.output.num_shards, decoding.segment_seconds, hop, partly)
-
-
-def write_units(job: Job, work: Work, attempt: str) -> list[str]:
-    """As `write_plan`, for a task of an array: only what is to be computed."""
-    with explained(job.output.directory, "writing the plan"):
-        return plan_file.write(join(job.output.directory, PLAN), units_of(job, work), name=attempt)
-
-
-@decoders.kept()
-def run(
-    job: Job,
-    plan_parts: Sequence[str],
-    engine: Engine,
-    attempt: str,
-    limit_s: float,
-    end: Any = None,
-    progress_dir: str | None = None,
-) -> Any:
-    """Runs the graph -> the engine's result.
-
-    Args:
-      job: the settings.
-      plan_parts: URIs of the plan's files.
-      engine: where.
-      attempt: names what is staged.
-      limit_s: what a kill may cost, in seconds of work.
-      end: what the commit needs to know (`transforms.Commit`); None: nothing is committed.
-      progress_dir: where local workers leave their tallies.
-
-    Raises:
-      JobError: the engine, or a step, failed.
-    """
-    from pipeline.running import transforms
-    from pipeline.running.engines import runners
-
-    place = row_place(job, engine, limit_s)
-    return runners.run(
-        engine,
-        lambda root: transforms.build(root, plan_parts, job, attempt, place, end, progress_dir),
-        transforms.RESOURCE_HINTS,
-    )
-
-
-def remove_plan(plan_parts: Iterable[str]) -> None:
-    """Removes a plan that was done; that of a job that failed goes when the output is next opened."""
-    for part in plan_parts:
-        storage.delete(part)
 
 
 def _segment(known: HeldClip) -> Segment:

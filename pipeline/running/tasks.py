@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
 
+from pipeline import storage
 from pipeline.corpus import buckets
 from pipeline.corpus.packed import Packed
 from pipeline.output import commit, history, resume
@@ -81,11 +82,11 @@ def compute(corpus: Corpus, job: Job, task: Task, execution: Execution, update: 
         with begun():
             own = _own(_work(corpus, job, update)[0], task)
         if own.clips:
-            attempt = commit.attempt_name(found)
             with execution.watched(own) as seen:
-                plan_parts = jobs.write_units(job, own, attempt)
+                attempt, plan_parts = jobs.write_plan(job, own, found)
                 result = execution.run(job, plan_parts, attempt, seen)
-                jobs.remove_plan(plan_parts)
+                for part in plan_parts:
+                    storage.delete(part)
             done = (counts_of(result) or _in_rows(job, own)).of_clips(len(own.clips))
             if execution.log:
                 execution.log.end(sums_of(done), seen.idle_s(), result)

@@ -41,7 +41,7 @@ def write(found: Corpus, job: Job, engine: Engine, update: Update) -> str:
       OutputError: the output cannot be started or continued.
       Exception: whatever Beam raises of the job or its staging.
     """
-    from pipeline.output import commit, lock, resume
+    from pipeline.output import lock, resume
     from pipeline.output.journal import held
     from pipeline.output.layout import PLAN, join
     from pipeline.running import job as jobs
@@ -58,9 +58,7 @@ def write(found: Corpus, job: Job, engine: Engine, update: Update) -> str:
         work = jobs.work_on(job, found, update, there, opened.manifest)
         if work.done:
             return f"{directory} holds all of the corpus: there is nothing to write a template for."
-        attempt = commit.attempt_name(opened.manifest)
-        parts = held.settle(directory, job.fingerprint(), job.output.num_shards, there, work.stale, work.damaged)
-        plan_parts = jobs.write_plan(job, work, parts, opened.manifest, attempt)
+        attempt, plan_parts = jobs.write_plan(job, work, opened.manifest, there)
         end = Commit(work.clips_in, held_lock.token, tuple(there.made_with))
         before = _version(location)
         try:
