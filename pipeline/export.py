@@ -1,6 +1,6 @@
 """`python -m pipeline.export`: a data set as NumPy arrays or a table of vectors."""
 
-from pipeline.cli import ending
+from pipeline.cli.console import ending
 from pipeline.cli.export import main
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """`python -m pipeline.fit_pca`: raw embeddings -> PCA parameters."""
 
-from pipeline.cli import ending
+from pipeline.cli.console import ending
 from pipeline.cli.fit_pca import main
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """`python -m pipeline.parquet`: records <-> Parquet."""
 
-from pipeline.cli import ending
+from pipeline.cli.console import ending
 from pipeline.cli.parquet import main
 
 if __name__ == "__main__":

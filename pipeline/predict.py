@@ -1,6 +1,6 @@
 """`python -m pipeline.predict`: audio or records -> the classes that a model hears."""
 
-from pipeline.cli import ending
+from pipeline.cli.console import ending
 from pipeline.cli.predict import main
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """`python -m pipeline.report`: a data set as a page for people."""
 
-from pipeline.cli import ending
+from pipeline.cli.console import ending
 from pipeline.cli.report import main
 
 if __name__ == "__main__":

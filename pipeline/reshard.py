@@ -1,6 +1,6 @@
 """`python -m pipeline.reshard`: a finished data set in another number of shards."""
 
-from pipeline.cli import ending
+from pipeline.cli.console import ending
 from pipeline.cli.reshard import main
 
 if __name__ == "__main__":

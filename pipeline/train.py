@@ -1,6 +1,6 @@
 """`python -m pipeline.train`: records -> a classifier."""
 
-from pipeline.cli import ending
+from pipeline.cli.console import ending
 from pipeline.cli.train import main
 
 if __name__ == "__main__":

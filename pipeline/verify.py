@@ -1,6 +1,6 @@
 """`python -m pipeline.verify`: checks every record of a data set."""
 
-from pipeline.cli import ending
+from pipeline.cli.console import ending
 from pipeline.cli.verify import main
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli import progress
+from pipeline.cli.console import progress
 from pipeline.running import counts
 from pipeline.running import progress as running_progress
 from pipeline.running.engines.runners import Engine

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
 
-from pipeline.cli import messages
+from pipeline.cli.console import messages
 from pipeline.errors import FlagError
 from pipeline.machine import cores
 from pipeline.running.engines import runners

@@ -7,7 +7,8 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
-from pipeline.cli import flags, messages, quiet
+from pipeline.cli import flags
+from pipeline.cli.console import messages, quiet
 from pipeline.errors import OK, exit_code
 from pipeline.storage import scratch
 

@@ -21,8 +21,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipeline.analysis.wanted import KERNEL_FRAMES, Wanted
-from pipeline.cli import streams
 from pipeline.cli.command import ProgramParser, add_incomplete, run_command
+from pipeline.cli.console import streams
 from pipeline.cli.flags import check_beam_flags, hop_seconds, positive_int
 from pipeline.errors import FlagError
 from pipeline.formatting import short, text
@@ -102,7 +102,7 @@ def _embedded(name: str, output: str, model: Model, hop_s: float, progress: str)
     """Audio -> its embeddings; clips that have none are named on standard error."""
     from pipeline.analysis import audio
     from pipeline.analysis.sources import find
-    from pipeline.cli.progress import ProgressLine
+    from pipeline.cli.console.progress import ProgressLine
 
     with ProgressLine(progress) as line:
         failures = audio.embed([name], output, model, hop_s, "skip", None if line.off else line.show)

@@ -7,9 +7,10 @@ import sys
 import time
 from collections.abc import Mapping
 
-from pipeline.cli import messages, streams, summary
+from pipeline.cli import summary
+from pipeline.cli.console import messages, streams
+from pipeline.cli.console.progress import ProgressLine
 from pipeline.cli.flags import failures_allowed
-from pipeline.cli.progress import ProgressLine
 from pipeline.errors import FAILED, OK
 from pipeline.extras import MissingPackagesError
 from pipeline.output import history

@@ -25,7 +25,7 @@ class _Version(argparse.Action):
     """Prints what takes part, and ends."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
-        from pipeline.cli.version import described
+        from pipeline.cli.console.version import described
 
         print(described())
         parser.exit()

@@ -106,7 +106,7 @@ def load(model: Model) -> None:
 def about(flag: str, *lists: str | None) -> Iterator[None]:
     """Errors in the block are shown with the flag's or list's name, and end with exit status 2."""
     from pipeline import storage
-    from pipeline.cli import messages
+    from pipeline.cli.console import messages
 
     try:
         yield

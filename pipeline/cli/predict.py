@@ -18,8 +18,9 @@ from pathlib import Path
 
 from pipeline import storage
 from pipeline.analysis.sources import are_records
-from pipeline.cli import predict_audio, streams
+from pipeline.cli import predict_audio
 from pipeline.cli.command import ProgramParser, add_incomplete, run_command
+from pipeline.cli.console import streams
 from pipeline.cli.flags import positive_int
 from pipeline.corpus.data_sets import DataSets
 from pipeline.errors import FlagError

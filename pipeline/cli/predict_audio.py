@@ -46,7 +46,7 @@ def embed(flags: Namespace, directory: str, description: Description) -> Embedde
     Raises:
       UserError: the audio or the weights cannot be used; weights are refused before any audio is looked at.
     """
-    from pipeline.cli.progress import ProgressLine
+    from pipeline.cli.console.progress import ProgressLine
     from pipeline.corpus.sources import find_corpus
     from pipeline.output.resume import SettingsDiffer
     from pipeline.running.embed_corpus import embed_corpus

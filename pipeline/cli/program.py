@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple, NoReturn
 
-from pipeline.cli import ending
+from pipeline.cli.console import ending
 from pipeline.errors import OK, FlagError, exit_code
 
 NAME = "vggish-pipeline"
@@ -52,12 +52,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(_help())
         return OK
     if name in ("--version", "version"):
-        from pipeline.cli.version import described
+        from pipeline.cli.console.version import described
 
         print(described())
         return OK
     if (found := PROGRAMS.get(name) or PROGRAMS.get(name.replace("_", "-"))) is None:
-        from pipeline.cli import messages
+        from pipeline.cli.console import messages
 
         error = _unknown(name)
         messages.show(error, verbose=False)

@@ -9,7 +9,8 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from pipeline.cli import ending, from_flags, options
+from pipeline.cli import from_flags, options
+from pipeline.cli.console import ending
 from pipeline.cli.flags import check_beam_flags
 from pipeline.errors import OK, exit_code
 from pipeline.running.engines import template
@@ -17,7 +18,7 @@ from pipeline.storage import options as store_options
 from pipeline.storage import scratch
 
 if TYPE_CHECKING:
-    from pipeline.cli.progress import ProgressLine
+    from pipeline.cli.console.progress import ProgressLine
     from pipeline.output.history import Log
     from pipeline.output.manifest import Manifest
     from pipeline.output.resume import OpenedOutput
@@ -43,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return _run(*parsed, line)
         except (KeyboardInterrupt, Exception) as error:
             if not interrupted and not isinstance(error, KeyboardInterrupt):
-                from pipeline.cli import messages
+                from pipeline.cli.console import messages
 
                 messages.show(error, verbose)
                 return exit_code(error)
@@ -52,14 +53,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _progress(flags: argparse.Namespace) -> ProgressLine:
-    from pipeline.cli.progress import ProgressLine
+    from pipeline.cli.console.progress import ProgressLine
 
     return ProgressLine(flags.progress)
 
 
 def _run(flags: argparse.Namespace, beam_flags: list[str], line: ProgressLine) -> int:
     # Heavy imports come after the flags were found to be sound.
-    from pipeline.cli import quiet, summary
+    from pipeline.cli import summary
+    from pipeline.cli.console import quiet
     from pipeline.output import resume
     from pipeline.running import garbage, resolve
     from pipeline.running.engines import places, preflight, runners
@@ -180,7 +182,8 @@ def _execution(flags: argparse.Namespace, engine: Engine, log: Log | None, line:
 
 def _check(flags: argparse.Namespace, found: Corpus, job: Job, before: Manifest | None, line: ProgressLine) -> int:
     """Prints what the run would do; changes nothing."""
-    from pipeline.cli import streams, trial
+    from pipeline.cli import trial
+    from pipeline.cli.console import streams
     from pipeline.corpus.sample import draw
     from pipeline.output.journal import held
     from pipeline.running import job as jobs

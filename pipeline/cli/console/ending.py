@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import NoReturn
 
-from pipeline.cli import streams
+from pipeline.cli.console import streams
 from pipeline.running.engines import worker_processes
 
 CRASHED = 1
