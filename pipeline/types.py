@@ -283,12 +283,14 @@ class Corpus:
       failures: of rows and files that cannot be embedded, whatever they hold.
       names: display names of classes, by index, as far as the inputs give them.
       notes: lines for the user: what was left out of the listings.
+      numbers_classes: labels were made of the audio's names, so that the output has to keep `names`.
     """
 
     clips: Sequence[Clip]
     failures: Sequence[Failure] = ()
     names: Mapping[int, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    numbers_classes: bool = False
 
 
 Extracted = ExampleBlock | SegmentEnd | Failure

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 def corpus_of(flags: argparse.Namespace) -> Corpus:
     """Flags -> the corpus; prints what was left out of it."""
     from pipeline.corpus import sources
+    from pipeline.output import classes
 
     with about("--input", flags.manifest, flags.segments, flags.class_labels):
         found = sources.find_corpus(
@@ -30,6 +31,8 @@ def corpus_of(flags: argparse.Namespace) -> Corpus:
             duplicate_ids=flags.duplicate_ids,
             output=flags.output,
             exclude=flags.exclude,
+            labels_from=flags.labels_from,
+            numbered={} if flags.overwrite or not flags.labels_from else classes.numbered(flags.output),
         )
     for note in found.notes:
         print(note, file=sys.stderr)

@@ -39,6 +39,13 @@ def add_input(group: Any) -> None:
         "--class_labels", metavar="CSV", help="class_labels_indices.csv: MID -> class index (default: none)"
     )
     group.add_argument(
+        "--labels_from",
+        metavar="RULE",
+        default="",
+        help='labels in the paths of --input: "folder", "folder:2", or "filename:REGEX" with a group named label; '
+        "writes classes.csv unless there are --class_labels (default: none)",
+    )
+    group.add_argument(
         "--segment_audio",
         choices=get_args(SegmentAudio),
         default="whole",

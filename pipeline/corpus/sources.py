@@ -5,13 +5,15 @@ A clip's id is the list's own, or the path of its file below the fixed part of t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
+from types import MappingProxyType
 
 from pipeline import storage
+from pipeline.corpus import path_labels
 from pipeline.corpus.advice import why_nothing_matches
-from pipeline.corpus.class_labels import read_class_labels
+from pipeline.corpus.class_labels import ClassLabels, read_class_labels
 from pipeline.corpus.data_sets import DataSets, is_whole
 from pipeline.corpus.exclusion import Exclusion
 from pipeline.corpus.ids import as_utf8, id_of
@@ -19,7 +21,9 @@ from pipeline.corpus.keys import Keys
 from pipeline.corpus.listings import clips_from_manifest, clips_from_segments
 from pipeline.corpus.not_audio import says_no_audio
 from pipeline.corpus.packed import Packed
+from pipeline.corpus.path_labels import PathLabels, labelled
 from pipeline.corpus.tables import SourceError
+from pipeline.errors import FlagError
 from pipeline.types import Clip, Corpus, DuplicateIds, Failure, SegmentAudio
 
 __all__ = ["SourceError", "clips_from_manifest", "clips_from_patterns", "clips_from_segments", "find_corpus"]
@@ -35,6 +39,8 @@ def find_corpus(
     duplicate_ids: DuplicateIds = "stop",
     output: str = "",
     exclude: Sequence[str] = (),
+    labels_from: str = "",
+    numbered: Mapping[int, str] | None = None,
 ) -> Corpus:
     """Patterns of files, and lists of clips -> the corpus.
 
@@ -50,13 +56,22 @@ def find_corpus(
       duplicate_ids: clips of one id and time: "stop" raises, "fail" makes each of them a failure.
       output: the folder that is to be written to: what is in it is no input, though it may have no manifest yet.
       exclude: globs of files that patterns find and that are to be left out (`pipeline.corpus.exclusion.Exclusion`).
+      labels_from: where the labels of files that patterns find stand in their paths
+        (`pipeline.corpus.path_labels.PathLabels`); "": nowhere.
+      numbered: names of classes that an output has numbered already (`pipeline.output.classes.numbered`).
 
     Raises:
       SourceError: the inputs cannot be used as given.
       StorageError: they cannot be listed or read.
     """
     classes = read_class_labels(storage.absolute(class_labels)) if class_labels else None
-    inputs = clips_from_patterns(patterns, duplicate_ids, output, exclude)
+    if labels_from and (segments or manifest):
+        raise FlagError(
+            f"--labels_from {labels_from} is for the files of --input; {segments or manifest} has labels of its own",
+            "Leave one out",
+        )
+    rule = PathLabels(labels_from) if labels_from else None
+    inputs = clips_from_patterns(patterns, duplicate_ids, output, exclude, rule, classes, numbered or {})
     if segments:
         if classes is None:
             raise SourceError(f"{segments} has labels as MIDs", "Name the table of classes that they are from")
@@ -70,7 +85,8 @@ def find_corpus(
         found = listed if every_key_once else _with_others(listed, inputs, manifest, duplicate_ids)
     else:
         found = inputs
-    return replace(found, names=classes.names if classes else {}, notes=inputs.notes)
+    names = classes.names if classes else inputs.names
+    return replace(found, names=names, notes=inputs.notes, numbers_classes=bool(rule) and classes is None)
 
 
 def _with_others(listed: Corpus, inputs: Corpus, manifest: str, duplicate_ids: DuplicateIds) -> Corpus:
@@ -86,7 +102,13 @@ def _with_others(listed: Corpus, inputs: Corpus, manifest: str, duplicate_ids: D
 
 
 def clips_from_patterns(
-    patterns: Sequence[str], duplicate_ids: DuplicateIds = "stop", output: str = "", exclude: Sequence[str] = ()
+    patterns: Sequence[str],
+    duplicate_ids: DuplicateIds = "stop",
+    output: str = "",
+    exclude: Sequence[str] = (),
+    rule: PathLabels | None = None,
+    classes: ClassLabels | None = None,
+    numbered: Mapping[int, str] = MappingProxyType({}),
 ) -> Corpus:
     """Patterns (`pipeline.storage.match`) -> a clip for each file, in the order of their URIs.
 
@@ -97,12 +119,15 @@ def clips_from_patterns(
     Args:
       patterns: of the files.
       duplicate_ids: as `pipeline.corpus.keys.Keys`.
-      output, exclude: as of `find_corpus`.
+      output, exclude, numbered: as of `find_corpus`.
+      rule: where their labels stand; None: they have none.
+      classes: the table of these labels.
 
     Raises:
       SourceError: a pattern matches nothing; two files have one id.
     """
     clips: list[Clip] = []
+    labels: list[str] = []
     shut: dict[str, tuple[str, str]] = {}
     seen: set[str] = set()
     taken = Keys("", duplicate_ids, "Rename one, match only one ('audio/**.wav' say), or give a --manifest with ids")
@@ -131,9 +156,15 @@ def clips_from_patterns(
             clip_id = path if says_no_audio(path) else id_of(path)
             clips.append(Clip(clip_id, file.uri, size_bytes=file.size_bytes, version=file.version, listed=not named))
             taken.add(clips[-1], file.uri)
+            if rule:
+                labels.append(rule.of(path))
     if not clips and exclude and not shut:
         raise SourceError("--exclude leaves out all files of --input", "Check what the globs match")
     failures = (Failure(Clip(as_utf8(path), uri), "find", "unreadable", why) for uri, (path, why) in shut.items())
     apart = [taken.apart(failure, "the folder") for failure in failures]
+    names: Mapping[int, str] = {}
+    if rule:
+        clips, names = labelled(clips, labels, classes, numbered)
     settled = taken.settled(Corpus(sorted(clips, key=lambda clip: clip.uri), apart))
-    return replace(settled, notes=(*data_sets.notes(), *exclusion.notes()))
+    notes = (*data_sets.notes(), *exclusion.notes(), *(path_labels.notes(labels, rule.rule) if rule else ()))
+    return replace(settled, notes=notes, names=names)

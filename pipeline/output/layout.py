@@ -12,6 +12,7 @@ from typing import TypeVar
 from pipeline import storage
 from pipeline.errors import UserError
 from pipeline.output_names import (
+    CLASSES,
     FAILURES,
     MANIFEST,
     PLAN,
@@ -32,6 +33,7 @@ from pipeline.output_names import (
 from pipeline.storage import join
 
 __all__ = [
+    "CLASSES",
     "FAILURES",
     "MANIFEST",
     "PLAN",

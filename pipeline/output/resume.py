@@ -11,6 +11,7 @@ from pipeline.output import manifest as manifests
 from pipeline.output.commit import finish_pending, remove_staged, shard_uris, write_failures
 from pipeline.output.journal import held, rows
 from pipeline.output.layout import (
+    CLASSES,
     FAILURES,
     MANIFEST,
     REPORT,
@@ -224,7 +225,7 @@ def _remove_unnamed(directory: str, manifest: Manifest, all_numbers: bool) -> No
         _remove_drafts(place)
     if all_numbers:
         history = [join(STATE, name) for name in files_in(join(directory, STATE)) if is_history(name)]
-        each(directory, storage.delete, [join(directory, name) for name in (FAILURES, REPORT, *history)])
+        each(directory, storage.delete, [join(directory, name) for name in (FAILURES, REPORT, CLASSES, *history)])
 
 
 def _remove_drafts(place: str) -> None:

@@ -24,7 +24,8 @@ def write(
 
     Args:
       directory: the output.
-      class_labels: AudioSet's `class_labels_indices.csv` or one like it, or the names of class indices themselves.
+      class_labels: AudioSet's `class_labels_indices.csv` or one like it, or the names of class indices themselves;
+        None: those that the output has numbered.
       manifest_uri: of a manifest that lies elsewhere.
       to: where the report goes; "": into the output.
       incomplete: "refuse" compares the output with its manifest first: whether it is complete, each shard is there, of
@@ -35,10 +36,11 @@ def write(
       MissingPackagesError, OutputError, RecordError, SourceError, OSError: something that it is made of cannot be read.
     """
     expect_packages()
+    from pipeline.output import classes
     from pipeline.reporting import sample as report_sample
     from pipeline.reporting import source
 
-    names = _names(class_labels)
+    names = classes.numbered(directory) if class_labels is None else _names(class_labels)
     digest = "" if manifest_uri else source.digest(directory, names)  # first: what changes meanwhile makes it old
     sample = report_sample.of_output(directory, manifest_uri, incomplete)
     return _write(sample, names, to or join(directory, REPORT), digest)

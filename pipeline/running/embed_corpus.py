@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pipeline.errors import JobError
-from pipeline.output import commit, history, lock, resume
+from pipeline.output import classes, commit, history, lock, resume
 from pipeline.output import manifest as manifests
 from pipeline.output.journal import held
 from pipeline.output.manifest import Manifest
@@ -125,6 +125,7 @@ def run(
     with lock.Lock(directory) as held_lock:
         found = resume.start(directory, job, update.overwrite, execution.engine.describe())
         with begun():
+            classes.keep(directory, corpus)
             there = held.files_of(directory, job.fingerprint())
             work = jobs.work_on(job, corpus, update, there, found.manifest)
             opened(found, work)

@@ -16,7 +16,7 @@ from itertools import chain
 from pipeline import storage
 from pipeline.corpus import buckets
 from pipeline.corpus.packed import Packed
-from pipeline.output import commit, history, resume
+from pipeline.output import classes, commit, history, resume
 from pipeline.output import manifest as manifests
 from pipeline.output.holder import RUN
 from pipeline.output.journal.held import Files, files_of, look
@@ -113,6 +113,7 @@ def finish(corpus: Corpus, job: Job, execution: Execution, update: Update, count
     directory = job.output.directory
     with Lock(directory, role=FINISHING) as lock:
         opened = resume.start(directory, job, engine=execution.engine.describe())
+        classes.keep(directory, corpus)
         work, there = _work(corpus, job, update)
         if work.clips:
             raise TasksMissing(*_missing(work, count or _count(directory)))
