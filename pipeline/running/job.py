@@ -71,7 +71,9 @@ def write_plan(job: Job, work: Work, manifest: Manifest, there: held.Files | Non
       OutputError: storage fails, or a row file is damaged.
     """
     output, attempt = job.output, commit.attempt_name(manifest)
-    items: Iterator[plan_file.Written] = units_of(job, work)
+    partly = {key: _segment(known) for key, known in work.partly.items()}
+    segment_s, hop = job.decoding.segment_seconds, job.front_end.hop_frames
+    items: Iterator[plan_file.Written] = units.units(work.clips, output.num_shards, segment_s, hop, partly)
     if there is not None:
         parts = held.settle(output.directory, job.fingerprint(), output.num_shards, there, work.stale, work.damaged)
         touched = _touched(work, parts, output.num_shards)
@@ -79,13 +81,6 @@ def write_plan(job: Job, work: Work, manifest: Manifest, there: held.Files | Non
         items = chain(items, work.failures, map(Removal, work.drops), parts, committed)
     with explained(output.directory, "writing the plan"):
         return attempt, plan_file.write(join(output.directory, PLAN), items, name=attempt)
-
-
-def units_of(job: Job, work: Work) -> Iterator[plan_file.Written]:
-    """The units of work's clips."""
-    partly = {key: _segment(known) for key, known in work.partly.items()}
-    decoding, hop = job.decoding, job.front_end.hop_frames
-    return units.units(work.clips, job.output.num_shards, decoding.segment_seconds, hop, partly)
 
 
 def _segment(known: HeldClip) -> Segment:
