@@ -2,7 +2,8 @@
 
 `python -m tests.interrupted_run LOG FLAGS` is `python -m pipeline.run FLAGS` where examples become their own values
 instead of going through VGGish; everything else is the pipeline as it is. LOG gets a line for what happens: `start`,
-`clip ID` when a clip has been decoded, `kept ID` when all of it is in row files, `commit` when shards were committed;
+`clip ID` when a clip has been decoded, `keeping ID` and `kept ID` before and after the last of it is written to a row
+file, `commit` when shards were committed;
 with TEST_NOTE_BATCHES set also `rows N` when N examples were embedded. TEST_ROWS_SECONDS is the time from one row file
 to the next, TEST_BATCH the number of examples in a call of the network.
 """
@@ -54,12 +55,15 @@ def replacements(note: Callable[[str], None]) -> list[tuple[object, str, Any]]:
 
     def noted_write(directory: str, fingerprint: str, num_shards: int, clips: Any, made_with: Any) -> Any:
         found = list(clips)
-        result = write(directory, fingerprint, num_shards, found, made_with)
         for item in found:
             ended = [end.examples for end in item.endings]
             missing[item.clip.id] += sum(ended) - sum(len(piece.values) for piece in item.embeddings)
-            if not missing[item.clip.id]:
-                note(f"kept {item.clip.id}")
+        whole = [item.clip.id for item in found if not missing[item.clip.id]]
+        for clip in whole:
+            note(f"keeping {clip}")
+        result = write(directory, fingerprint, num_shards, found, made_with)
+        for clip in whole:
+            note(f"kept {clip}")
         return result
 
     def small_batches(model: Model, check: bool = False) -> embed.Worker:
