@@ -8,13 +8,14 @@ MANIFEST = "manifest.json"
 FAILURES = "failures.jsonl"
 REPORT = "report.html"
 CLASSES = "classes.csv"
+CONFIG = "config.yaml"
 STATE = "_state"
 STAGED = f"{STATE}/staged"
 PLAN = f"{STATE}/plan"
 
 _SHARD = re.compile(r"embeddings-(\d{5,})-of-(\d{5,})\.tfrecord")
 _DRAFT = re.compile(
-    r"(manifest\.json|failures\.jsonl|report\.html|classes\.csv|lock\.json|task-.*|embeddings-.*|ledger-.*|run-.*)\.[0-9a-f]{8}\.tmp"
+    r"(manifest\.json|failures\.jsonl|report\.html|classes\.csv|config\.yaml|lock\.json|task-.*|embeddings-.*|ledger-.*|run-.*)\.[0-9a-f]{8}\.tmp"
 )
 _HISTORY = re.compile(r"run-\d{8}T\d{6}Z-[0-9a-f]{8}\.json")
 _STAGED_NAME = re.compile(rf"{STAGED}/[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -81,4 +82,4 @@ def is_of_an_output(name: str) -> bool:
     >>> is_of_an_output("embeddings-00000-of-00001.tfrecord"), is_of_an_output("embeddings.wav")
     (True, False)
     """
-    return name in (MANIFEST, FAILURES, REPORT, CLASSES) or is_shard(name) or is_draft(name)
+    return name in (MANIFEST, FAILURES, REPORT, CLASSES, CONFIG) or is_shard(name) or is_draft(name)

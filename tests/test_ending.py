@@ -13,7 +13,7 @@ from tests.command import REPOSITORY
 
 PROGRAM = """
 import atexit, sys, threading, time
-from pipeline.cli import ending
+from pipeline.cli.console import ending
 
 class Stuck:
     def __del__(self, wait=time.sleep):

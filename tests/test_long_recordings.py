@@ -142,7 +142,7 @@ def test_a_recording_counts_for_the_run_that_finishes_it(
     (audio / f"{name}.wav").symlink_to(recording / "day.wav")  # so that no task commits
     flags = ["--input", audio, *FLAGS, *SPLIT, "--task", f"{mine}/2"]
     done = embed_here(output, *flags)
-    assert f"task {mine}/2: 1 clips, 0 failed" in done.out
+    assert f"task {mine}/2: 1 clip, 0 failed" in done.out
     total = rows_in(output)
     fingerprint = manifest(output)["fingerprint"]
     for file in held.files_of(str(output), fingerprint).files:
@@ -165,7 +165,7 @@ def test_a_recording_counts_for_the_run_that_finishes_it(
     monkeypatch.setattr(tasks, "counts_of", counted)
     done = embed_here(output, *flags)
     assert done.status == 0, done.err
-    assert f"task {mine}/2: 1 clips, 0 failed" in done.out
+    assert f"task {mine}/2: 1 clip, 0 failed" in done.out
     assert "embedded in" in done.out
     assert told[0].clips == 1
     (again,) = [run for run in history.read(str(output)) if run != first]

@@ -109,7 +109,7 @@ def test_each_stream_of_each_program(program: str, stream: str, fault: str, done
 
 STREAM_PROGRAM = """
 import sys
-from pipeline.cli import ending
+from pipeline.cli.console import ending
 def program():
     print("said", file=sys.stderr)
     for line in range(10_000):

@@ -7,11 +7,11 @@ import sys
 import time
 from collections.abc import Mapping
 
-from pipeline.cli import summary
+from pipeline.cli import config, options, summary
 from pipeline.cli.console import messages, streams
 from pipeline.cli.console.progress import ProgressLine
 from pipeline.cli.flags import failures_allowed
-from pipeline.errors import FAILED, OK
+from pipeline.errors import FAILED, OK, UserError
 from pipeline.extras import MissingPackagesError
 from pipeline.output import history
 from pipeline.output.layout import REPORT, join
@@ -38,6 +38,7 @@ def finish_run(
       started: when it began, on the monotonic clock.
       line: shows the stage.
     """
+    _keep_flags(flags, directory)
     line.stage("drawing the report")
     made = _report(flags, names, directory)
     line.stage("")
@@ -46,6 +47,14 @@ def finish_run(
     if lost := streams.unwritten(sys.stdout) + streams.unwritten(sys.stderr):
         history.note_unprinted(directory, lost)
     return status
+
+
+def _keep_flags(flags: argparse.Namespace, directory: str) -> None:
+    """Keeps the flags in the output. The data set is done: an error here is only reported."""
+    try:
+        config.keep(directory, config.kept(options.parser(), flags, flags.beam_flags))
+    except UserError as error:
+        print(f"The flags were not kept: {error.found}. The data set is whole.", file=sys.stderr)
 
 
 def _report(flags: argparse.Namespace, names: Mapping[int, str], directory: str) -> str:

@@ -61,6 +61,12 @@ def add_input(group: Any) -> None:
 
 def add_output(group: Any) -> None:
     """Adds the output flags."""
+    group.add_argument(
+        "--config",
+        metavar="FILE",
+        help="flags as YAML, one a line, over which those given here go; each run leaves its own as config.yaml in its "
+        "output (default: none)",
+    )
     group.add_argument("--output", metavar="DIR", help="folder of the data set; local, gs:// or s3:// (required)")
     group.add_argument(
         "--num_shards", type=positive_int, metavar="N", help="number of record files (default: by the corpus' size)"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from pipeline.cli import groups
+from pipeline.cli import config, groups
 from pipeline.cli.flags import Parser
 from pipeline.errors import FlagError
 
@@ -57,7 +57,7 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     Raises:
       FlagError: for a value that a flag does not take, or a combination that makes no sense.
     """
-    flags, rest = parser().parse_known_args(argv)
+    flags, rest = parser().parse_known_args(config.expanded(argv))
     if not flags.output:
         raise FlagError("--output is missing", "Name the folder of the data set: --output embeddings")
     if not flags.input and not flags.manifest:
@@ -91,6 +91,7 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         flags.convolutions = "direct" if flags.precision == "bfloat16" else "winograd"
     if flags.gcs_anonymous:
         rest.append("--no_auth")  # Beam's name for it, which workers get to know
+    flags.beam_flags = rest
     return flags, rest
 
 

@@ -7,7 +7,7 @@ import io
 
 from pipeline import storage
 from pipeline.corpus.class_labels import read_class_labels
-from pipeline.output.layout import CLASSES, explained, join
+from pipeline.output.layout import CLASSES, explained, join, write_if_changed
 from pipeline.types import Corpus
 
 
@@ -29,11 +29,5 @@ def keep(directory: str, corpus: Corpus) -> None:
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(["index", "display_name"])
     rows.writerows(sorted(corpus.names.items()))
-    data = text.getvalue().encode("utf-8", "surrogateescape")
     with explained(directory, "writing the table of classes"):
-        uri = join(directory, CLASSES)
-        if storage.exists(uri):
-            with storage.open_read(uri) as file:
-                if file.read() == data:
-                    return
-        storage.write_atomic(uri, data)
+        write_if_changed(join(directory, CLASSES), text.getvalue().encode("utf-8", "surrogateescape"))

@@ -13,6 +13,7 @@ from pipeline import storage
 from pipeline.errors import UserError
 from pipeline.output_names import (
     CLASSES,
+    CONFIG,
     FAILURES,
     MANIFEST,
     PLAN,
@@ -34,6 +35,7 @@ from pipeline.storage import join
 
 __all__ = [
     "CLASSES",
+    "CONFIG",
     "FAILURES",
     "MANIFEST",
     "PLAN",
@@ -93,6 +95,15 @@ def each(directory: str, action: Callable[[Item], Result], items: Iterable[Item]
         return [action(item) for item in items]
     with ThreadPoolExecutor(REMOTE_THREADS) as pool:
         return list(pool.map(action, items))
+
+
+def write_if_changed(uri: str, data: bytes) -> None:
+    """Writes a small file, whole, unless it says the same already."""
+    if storage.exists(uri):
+        with storage.open_read(uri) as file:
+            if file.read() == data:
+                return
+    storage.write_atomic(uri, data)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from pipeline.output.commit import finish_pending, remove_staged, shard_uris, wr
 from pipeline.output.journal import held, rows
 from pipeline.output.layout import (
     CLASSES,
+    CONFIG,
     FAILURES,
     MANIFEST,
     REPORT,
@@ -225,7 +226,9 @@ def _remove_unnamed(directory: str, manifest: Manifest, all_numbers: bool) -> No
         _remove_drafts(place)
     if all_numbers:
         history = [join(STATE, name) for name in files_in(join(directory, STATE)) if is_history(name)]
-        each(directory, storage.delete, [join(directory, name) for name in (FAILURES, REPORT, CLASSES, *history)])
+        each(
+            directory, storage.delete, [join(directory, name) for name in (FAILURES, REPORT, CLASSES, CONFIG, *history)]
+        )
 
 
 def _remove_drafts(place: str) -> None:

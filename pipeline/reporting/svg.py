@@ -106,7 +106,9 @@ class Figure:
                 self.line(self.left, at, self.right, at, "rule", 0.6)
             self.text(self.left - 4, at + 0.35 * LETTER, text, "end")
         for value, text in x_ticks:
-            self.text(self.x(value), self.bottom + 1.2 * LETTER, text, "middle")
+            half = 0.3 * LETTER * len(text)  # a label at the end must not be cut off
+            at = min(max(self.x(value), half), self._size[0] - half)
+            self.text(at, self.bottom + 1.2 * LETTER, text, "middle")
         if labels[0]:
             self.text((self.left + self.right) / 2, self._size[1] - 5, labels[0], "middle")
         if labels[1]:

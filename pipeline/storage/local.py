@@ -184,7 +184,8 @@ def _path(top: str, relative: str) -> str:
 def open_read(path: str, start: int = 0, stop: int | None = None) -> BinaryIO:
     """A file, for reading."""
     file = retried(path, "opening", lambda: Path(path).open("rb"))  # noqa: SIM115
-    file.seek(start)
+    if start:  # a pipe does not seek
+        file.seek(start)
     return file
 
 
