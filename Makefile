@@ -5,6 +5,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 MODULES := pipeline vggish_core
 CODE := $(MODULES) tests benchmarks examples docs/mkdocs_hooks.py setup.py
+# An interpreter that is named, and is not the one that .venv was made from: .venv is made again.
+ifneq ($(filter command environment,$(origin PYTHON)),)
+OTHER_PYTHON := $(shell test ! -x $(BIN)/python || test "`$(BIN)/python -V`" = "`$(PYTHON) -V`" || echo yes)
+endif
 # A stamp: the weights and kernels that tests take for granted are in their cache.
 WEIGHTS := $(or $(VGGISH_CACHE),.pytest_cache/vggish)/.prepared-$(subst /,-,$(VENV))
 # A process more than cores, since some always wait, with one thread for BLAS; the tests of a module stay together, since
@@ -17,7 +21,7 @@ OTHER_PYTHONS := 3.10 3.12 3.13
 # Tests start hundreds of processes, which would compile the package each time: bytecode is kept.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install demo lint format docs weights prism test test-ci test-repeat test-full test-released bench constraints clean
+.PHONY: FORCE help install demo lint format docs weights prism test test-ci test-repeat test-full test-released bench constraints clean
 
 help:
 	@echo "make demo         install, make example audio, embed it"
@@ -32,18 +36,23 @@ help:
 
 install: $(STAMP)
 
-$(STAMP): pyproject.toml setup.py constraints.txt
+$(STAMP): pyproject.toml setup.py constraints.txt $(if $(OTHER_PYTHON),FORCE)
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 10) <= v <= (3, 13) or sys.exit( \
 	    "error: $(PYTHON) is Python %d.%d\n  Name one of 3.10 to 3.13: make PYTHON=python3.12 install" % v)'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.8,<1"
-	$(BIN)/uv pip install --quiet --compile-bytecode --constraint constraints.txt --editable ".[test]"
+	@echo "Installing into $(VENV): 3 GB, 2 to 3 minutes with a quick network."
+	@$(PYTHON) -m venv $(if $(OTHER_PYTHON),--clear) $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.8,<1"
+	$(BIN)/uv pip install --compile-bytecode --constraint constraints.txt --editable ".[test]"
 	@touch $@
 
 demo: install
 	$(BIN)/python -m examples.make_audio demo/audio
 	$(BIN)/python -m pipeline.run --runner DirectRunner --input 'demo/audio/**' --output demo/embeddings \
 	    --checkpoint standin --pca_params standin --max_failures 1 --overwrite
+	@echo
+	@echo "Next, with your own recordings:"
+	@echo "  . $(VENV)/bin/activate"
+	@echo "  python -m pipeline.run --input 'recordings/**' --output embeddings"
 
 lint: install
 	$(BIN)/ruff check $(CODE)

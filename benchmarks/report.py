@@ -21,7 +21,7 @@ from typing import Any
 
 from benchmarks.measure import Row
 
-PACKAGES = ("tensorflow-cpu", "tensorflow", "apache-beam", "numpy", "scipy", "numba", "resampy", "soundfile")
+PACKAGES = ("tensorflow-cpu", "tensorflow", "apache-beam", "numpy", "scipy", "llvmlite", "resampy", "soundfile")
 _PART = re.compile(r"(<!-- benchmark:(\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
