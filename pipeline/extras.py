@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import cache
 from importlib.util import find_spec
 
@@ -32,6 +33,17 @@ def needs(extra: str, *modules: str, for_: str) -> None:
             f"{for_} needs packages that are not installed: {', '.join(missing)}",
             f"Install them: pip install '{DISTRIBUTION}[{extra}]'",
         )
+
+
+def missing_package(error: BaseException) -> MissingPackagesError | None:
+    """A failed import of a package that this one always needs -> the error that says how it comes; None for others."""
+    name = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if not name or name in ("pipeline", "vggish_core"):
+        return None
+    return MissingPackagesError(
+        f"{name} is not installed for {sys.executable}",
+        "Activate the environment that has it (. .venv/bin/activate), or install this package: pip install .",
+    )
 
 
 @cache  # not of errors: a notebook may install what is missing

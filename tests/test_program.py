@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -87,3 +88,23 @@ def test_as_a_module() -> None:
     done = run("pipeline", "version")
     assert done.status == 0
     assert done.out.startswith("vggish-pipeline ")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["-m", "pipeline.run", "--input", "a", "--output", "b"],
+        ["-m", "pipeline.verify", "a"],
+        ["-m", "pipeline", "version"],
+    ],
+)
+def test_an_interpreter_without_the_packages_is_named(command: str) -> None:
+    """As `python3` outside of the environment answers README's commands."""
+    bare = [sys.executable, "-S", "-E", "-m", "pipeline"]  # without site-packages
+    done = subprocess.run([*bare, *command.split()], cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 2
+    wrong, remedy = done.stderr.splitlines()
+    assert re.fullmatch(rf"error: \w+ is not installed for {re.escape(sys.executable)}", wrong)
+    assert remedy == (
+        "  Activate the environment that has it (. .venv/bin/activate), or install this package: pip install ."
+    )

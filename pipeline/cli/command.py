@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from pipeline.cli import flags
 from pipeline.cli.console import messages, quiet
-from pipeline.errors import OK, exit_code
+from pipeline.errors import OK
 from pipeline.storage import scratch
 
 
@@ -62,5 +62,4 @@ def run_command(
         print(f"\nStopped. {stopped}", file=sys.stderr)
         return 128 + signal.SIGINT
     except Exception as error:
-        messages.show(error, "--verbose" in arguments)
-        return exit_code(error)
+        return messages.show(error, "--verbose" in arguments)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import difflib
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, NoReturn
 
-from pipeline.cli.console import ending
-from pipeline.errors import OK, FlagError, exit_code
+from pipeline.cli.console import ending, messages
+from pipeline.errors import OK, FlagError
 
 NAME = "vggish-pipeline"
 
@@ -52,17 +52,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(_help())
         return OK
     if name in ("--version", "version"):
-        from pipeline.cli.console.version import described
-
-        print(described())
-        return OK
+        return main_of("console.version")(())
     if (found := PROGRAMS.get(name) or PROGRAMS.get(name.replace("_", "-"))) is None:
-        from pipeline.cli.console import messages
+        return messages.show(_unknown(name))
+    return main_of(found.module)([*found.flags, *rest])
 
-        error = _unknown(name)
-        messages.show(error, verbose=False)
-        return exit_code(error)
-    return importlib.import_module(f"pipeline.cli.{found.module}").main([*found.flags, *rest])
+
+def main_of(module: str) -> Callable[..., int]:
+    """A module of `pipeline.cli` -> its `main`, imported when it is called, so that missing packages are an error."""
+
+    def main(argv: Sequence[str] | None = None) -> int:
+        try:
+            return importlib.import_module(f"pipeline.cli.{module}").main(argv)
+        except ModuleNotFoundError as error:
+            return messages.show(error)
+
+    return main
 
 
 def _help() -> str:

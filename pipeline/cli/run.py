@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 from pipeline.cli import from_flags, options
 from pipeline.cli.console import ending
 from pipeline.cli.flags import check_beam_flags
-from pipeline.errors import OK, exit_code
+from pipeline.errors import OK
 from pipeline.running.engines import template
 from pipeline.storage import options as store_options
 from pipeline.storage import scratch
@@ -46,8 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if not interrupted and not isinstance(error, KeyboardInterrupt):
                 from pipeline.cli.console import messages
 
-                messages.show(error, verbose)
-                return exit_code(error)
+                return messages.show(error, verbose)
         print("\nStopped. What was finished is kept: the same command continues.", file=sys.stderr)
         return 128 + (interrupted or [signal.SIGINT])[0]
 

@@ -6,7 +6,8 @@ import sys
 import traceback
 from pathlib import Path
 
-from pipeline.errors import UserError
+from pipeline.errors import UserError, exit_code
+from pipeline.extras import missing_package
 
 
 def parts(error: BaseException) -> tuple[str, str]:
@@ -42,8 +43,10 @@ def shown(error: BaseException) -> str:
     return "\n".join(lines)
 
 
-def show(error: BaseException, verbose: bool = False) -> None:
-    """Prints an error on standard error, after its traceback if that was asked for."""
+def show(error: BaseException, verbose: bool = False) -> int:
+    """Prints an error on standard error, after its traceback if that was asked for -> the program's exit status."""
     if verbose:
         traceback.print_exception(error)
+    error = missing_package(error) or error
     print(shown(error), file=sys.stderr)
+    return exit_code(error)

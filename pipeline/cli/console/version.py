@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from pipeline.errors import OK
 from pipeline.extras import DISTRIBUTION
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Prints it -> exit status."""
+    print(described())
+    return OK
 
 
 def described() -> str:
