@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measure import Row, Spent, interleaved, ratios, row, spent
-from pipeline.output.dataset import NUM_CLASSES, load_dataset
+from pipeline.output.loading.dataset import NUM_CLASSES, load_dataset
 from pipeline.output.records import to_sequence_example, write_tfrecord
 
 GROUP = "loader"

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from pipeline.checking.verify import verify_output
     from pipeline.corpus.sources import find_corpus
     from pipeline.errors import JobError, UserError
-    from pipeline.output.dataset import dequantize, frame_starts, load_dataset
     from pipeline.output.export import export_arrays
+    from pipeline.output.loading.dataset import dequantize, frame_starts, load_dataset
+    from pipeline.output.loading.parquet import from_parquet, to_parquet
     from pipeline.output.manifest import Manifest
     from pipeline.output.manifest import read as read_manifest
-    from pipeline.output.parquet import from_parquet, to_parquet
     from pipeline.output.records import Record, read_records, to_sequence_example
     from pipeline.output.records import parse as parse_record
     from pipeline.reporting.report import write as write_report
@@ -49,17 +49,17 @@ _PLACES = {
     "UserError": "errors.UserError",
     "Wanted": "analysis.wanted.Wanted",
     "compare_sets": "analysis.compare.compare_sets",
-    "dequantize": "output.dataset.dequantize",
+    "dequantize": "output.loading.dataset.dequantize",
     "embed_corpus": "running.embed_corpus.embed_corpus",
     "export_arrays": "output.export.export_arrays",
     "find_corpus": "corpus.sources.find_corpus",
-    "frame_starts": "output.dataset.frame_starts",
-    "from_parquet": "output.parquet.from_parquet",
-    "load_dataset": "output.dataset.load_dataset",
+    "frame_starts": "output.loading.dataset.frame_starts",
+    "from_parquet": "output.loading.parquet.from_parquet",
+    "load_dataset": "output.loading.dataset.load_dataset",
     "parse_record": "output.records.parse",
     "read_manifest": "output.manifest.read",
     "read_records": "output.records.read_records",
-    "to_parquet": "output.parquet.to_parquet",
+    "to_parquet": "output.loading.parquet.to_parquet",
     "to_sequence_example": "output.records.to_sequence_example",
     "verify_output": "checking.verify.verify_output",
     "write_report": "reporting.report.write",

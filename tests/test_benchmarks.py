@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import corpus, loader, measure, reference_front_end, report, run, whole
 from benchmarks.measure import Row, Spent
-from pipeline.output.dataset import load_dataset
+from pipeline.output.loading.dataset import load_dataset
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from examples import make_audio
-from pipeline.output.dataset import dequantize
+from pipeline.output.loading.dataset import dequantize
 from pipeline.output.records import read_records
 from tests.command import REPOSITORY, embed, run
 from vggish_core import weights

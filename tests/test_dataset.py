@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.output.clip_vectors import clip_vector
-from pipeline.output.dataset import Batch, RecordError, dequantize, frame_starts, load_dataset, read_records
+from pipeline.output.loading.clip_vectors import clip_vector
+from pipeline.output.loading.dataset import Batch, RecordError, dequantize, frame_starts, load_dataset, read_records
 from pipeline.output.records import to_sequence_example, write_tfrecord
 from pipeline.types import RecordFormat
 from vggish_core.network.postprocess import Postprocessor

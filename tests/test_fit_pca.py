@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pipeline import fit_pca
 from pipeline.analysis import moments
 from pipeline.analysis.sums import Sum
-from pipeline.output import dataset
+from pipeline.output.loading import dataset
 from pipeline.output.records import to_sequence_example, write_tfrecord
 from pipeline.training.pca import DegenerateWarning, pca_params
 from vggish_core.network.postprocess import PcaError, Postprocessor

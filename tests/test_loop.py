@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from pipeline import fit_pca, predict, run, train
-from pipeline.output.dataset import read_records
+from pipeline.output.loading.dataset import read_records
 from tests.command import manifest
 from vggish_core import train_demo
 

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.cli.parquet import main
-from pipeline.output.parquet import from_parquet, to_parquet
+from pipeline.output.loading.parquet import from_parquet, to_parquet
 from pipeline.output.records import RecordError, read_records, read_tfrecord, to_sequence_example, write_tfrecord
 from pipeline.types import RecordFormat
 

@@ -233,8 +233,8 @@ def test_the_reader_of_youtube8ms_starter_code_opens_them() -> None:
 
 @pytest.mark.parametrize("empty", [False, True])
 def test_records_without_labels_have_none(tmp_path: Path, empty: bool) -> None:
-    from pipeline.output.dataset import load_dataset
-    from pipeline.output.parquet import from_parquet, to_parquet
+    from pipeline.output.loading.dataset import load_dataset
+    from pipeline.output.loading.parquet import from_parquet, to_parquet
 
     message = SequenceExample.FromString(
         to_sequence_example("a", 0.0, 2.0, [3], np.ones((2, 128), np.uint8), "youtube8m")

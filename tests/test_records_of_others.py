@@ -10,7 +10,7 @@ import pytest
 
 from pipeline import parquet, report
 from pipeline.cli import verify
-from pipeline.output.dataset import load_dataset
+from pipeline.output.loading.dataset import load_dataset
 from pipeline.output.records import Record, RecordError, read_records
 from pipeline.training.data import Classes, load_clips
 from tests.reference_data import part

@@ -16,7 +16,7 @@ import pytest
 from pipeline import settings
 from pipeline.cli.train import main, split
 from pipeline.corpus.sources import SourceError
-from pipeline.output.dataset import dequantize
+from pipeline.output.loading.dataset import dequantize
 from pipeline.output.records import to_sequence_example, write_tfrecord
 from pipeline.training.data import Classes, Clips, load_clips, read_classes
 from tests import outputs

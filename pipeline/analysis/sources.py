@@ -10,8 +10,8 @@ import numpy as np
 from pipeline import storage
 from pipeline.errors import UserError
 from pipeline.output import provenance
-from pipeline.output.dataset import dequantize
 from pipeline.output.layout import MANIFEST, join
+from pipeline.output.loading.dataset import dequantize
 from pipeline.output.matching import Incomplete, frames, matching
 from pipeline.output.records import Record, RecordError, expect_finite, parse_placed
 from pipeline.output.tfrecord import read_tfrecord
@@ -123,7 +123,7 @@ def clips(file: SourceFile) -> Iterator[Record]:
 
 def _placed(file: SourceFile) -> Iterator[tuple[str, Record]]:
     if file.uri.endswith(PARQUET):
-        from pipeline.output.parquet import parquet_records
+        from pipeline.output.loading.parquet import parquet_records
 
         yield from parquet_records(file.uri)
         return
@@ -139,7 +139,7 @@ def _of_records(name: str, pattern: str, incomplete: Incomplete) -> Source:
 
 
 def _of_parquet(name: str, files: Sequence[str]) -> Source:
-    from pipeline.output.parquet import made_by
+    from pipeline.output.loading.parquet import made_by
 
     if others := [uri for uri in files if not uri.endswith(PARQUET)]:
         raise RecordError(f"{name}: {others[0]} lies among Parquet files", "Name the Parquet files alone")

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pipeline.cli.command import ProgramParser, add_incomplete, run_command
 from pipeline.cli.flags import positive_float
 from pipeline.errors import FlagError
-from pipeline.output.parquet import from_parquet, to_parquet
+from pipeline.output.loading.parquet import from_parquet, to_parquet
 
 
 def _main(argv: Sequence[str]) -> None:

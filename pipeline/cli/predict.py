@@ -26,7 +26,7 @@ from pipeline.corpus.data_sets import DataSets
 from pipeline.errors import FlagError
 from pipeline.extras import needs
 from pipeline.output import provenance
-from pipeline.output.dataset import matching_files
+from pipeline.output.loading.dataset import matching_files
 from pipeline.output.records import read_records
 from pipeline.training.predictions import Prediction, plot, predict, to_csv, to_json
 from pipeline.training.saved_model import expect_trained, load, read_description

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from pipeline import storage
 from pipeline.errors import FlagError
 from pipeline.output import ledger, provenance
-from pipeline.output.dataset import matching_files
 from pipeline.output.layout import FAILURES, STATE, join
+from pipeline.output.loading.dataset import matching_files
 from pipeline.training.saved_model import Description
 
 if TYPE_CHECKING:

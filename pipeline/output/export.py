@@ -18,8 +18,8 @@ import numpy as np
 from pipeline import storage
 from pipeline.errors import UserError
 from pipeline.formatting import text
-from pipeline.output.clip_vectors import clip_vector
-from pipeline.output.dataset import WIDTH, Level, dequantize
+from pipeline.output.loading.clip_vectors import clip_vector
+from pipeline.output.loading.dataset import WIDTH, Level, dequantize
 from pipeline.output.matching import Incomplete, matching
 from pipeline.output.records import Record, RecordError, expect_finite, records_of
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.output.dataset import dequantize
+from pipeline.output.loading.dataset import dequantize
 from pipeline.output.records import WIDTH, Record
 
 GROUPS = 10

@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.corpus import class_labels
 from pipeline.errors import UserError
-from pipeline.output.dataset import WIDTH, RecordError, dequantize, load_dataset
+from pipeline.output.loading.dataset import WIDTH, RecordError, dequantize, load_dataset
 from pipeline.output.matching import Incomplete, Matched, matching
 from pipeline.output.records import expect_finite, records_of
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from pipeline import storage
 from pipeline.formatting import plain
-from pipeline.output.dataset import frame_starts
+from pipeline.output.loading.dataset import frame_starts
 from pipeline.output.records import Record
 from pipeline.training.saved_model import Description
 
@@ -52,7 +52,7 @@ class Prediction:
 
 def predict(model: keras.Model, record: Record, hop_s: float, uri: str = "") -> Prediction:
     """A model of `classifiers.build` and a record with at least one frame -> what the model hears."""
-    from pipeline.output.dataset import dequantize
+    from pipeline.output.loading.dataset import dequantize
 
     values = dequantize(record.values) if record.values.dtype == np.uint8 else record.values
     parts = np.array_split(values, -(-len(values) // FRAMES_OF_A_CALL))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 import numpy as np
 
 from pipeline.errors import UserError
-from pipeline.output.clip_vectors import clip_vectors
+from pipeline.output.loading.clip_vectors import clip_vectors
 from pipeline.output.matching import Incomplete, IncompleteError, Matched, matching, matching_files
 from pipeline.output.records import FRAMES_KEY, Record, RecordError, read_records, records_of
 from pipeline.settings import FrontEnd
@@ -152,7 +152,7 @@ def load_dataset(
 
     batches = records.map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     if batch_size is None:
-        from pipeline.output.single_records import SingleRecords
+        from pipeline.output.loading.single_records import SingleRecords
 
         return SingleRecords(batches, own_length=frames is None and level == "frame")
     return batches.prefetch(tf.data.AUTOTUNE)

@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline import storage
 from pipeline.output import provenance
-from pipeline.output.dataset import WIDTH, frame_starts
+from pipeline.output.loading.dataset import WIDTH, frame_starts
 from pipeline.output.matching import Incomplete, matching
 from pipeline.output.records import Record, RecordError, records_of, to_sequence_example, write_tfrecord
 from pipeline.types import RecordFormat

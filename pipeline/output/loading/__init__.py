@@ -1,0 +1,1 @@
+"""Records as people use them: data sets of TensorFlow, vectors of clips, Parquet."""
