@@ -107,7 +107,7 @@ class Output:
     Attributes:
       directory: local path or URI.
       num_shards: N of `embeddings-00000-of-0000N.tfrecord`; 0: as many as the output has, or by the corpus' size.
-      record_format: "audioset" or "youtube8m".
+      record_format: "audioset", "youtube8m" (frames), or "youtube8m_video" (a mean a clip).
       array: True: several commands compute shards of their own (`--task`); what they write waits for the last of them.
     """
 

@@ -299,7 +299,7 @@ Extracted = ExampleBlock | SegmentEnd | Failure
 Outcome = Embedding | SegmentEnd | Failure
 """A piece of what becomes of a clip."""
 
-RecordFormat = Literal["audioset", "youtube8m"]
+RecordFormat = Literal["audioset", "youtube8m", "youtube8m_video"]
 EmbeddingKind = Literal["quantized", "pca", "raw"]
 ShortClips = Literal["skip", "pad", "fail"]
 Damaged = Literal["fail", "keep"]

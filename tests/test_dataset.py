@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.errors import UserError
 from pipeline.output.loading.clip_vectors import clip_vector
-from pipeline.output.loading.dataset import Batch, RecordError, dequantize, frame_starts, load_dataset, read_records
+from pipeline.output.loading.dataset import Batch, Level, RecordError, dequantize, frame_starts, load_dataset, read_records
 from pipeline.output.records import to_sequence_example, write_tfrecord
 from pipeline.types import RecordFormat
 from vggish_core.network.postprocess import Postprocessor
@@ -117,6 +117,23 @@ def test_a_clip_without_a_frame_has_zeros(tmp_path: Path) -> None:
     assert batch.embeddings[0].all()
     assert not batch.embeddings[1].any()
     assert not clip_vector(np.empty((0, 128), np.float32)).any()
+
+
+@pytest.mark.parametrize("level", ["frame", "clip"])
+@pytest.mark.parametrize("batch_size", [None, 4])
+def test_a_record_of_the_video_level_has_one_vector(tmp_path: Path, level: Level, batch_size: int | None) -> None:
+    records, values = made(10, layout="youtube8m_video")
+    dataset = load_dataset(write(tmp_path / "e", records), batch_size=batch_size, level=level)
+    found: list[Batch] = []
+    for batch in dataset.as_numpy_iterator():
+        found.extend([Batch(*each) for each in zip(*batch, strict=True)] if batch_size else [batch])
+    assert [each.id.decode() for each in found] == [f"clip{i:04d}" for i in range(10)]
+    for i, (each, frames) in enumerate(zip(found, values, strict=True)):
+        assert each.embeddings.shape == ((128,) if level == "clip" else (1, 128))
+        assert np.array_equal(each.embeddings.ravel(), clip_vector(dequantize(frames)))
+        assert each.num_frames == 1
+        assert np.isnan(each.start)
+        assert np.flatnonzero(each.labels).tolist() == [i % 7, 500]
 
 
 @pytest.mark.parametrize("wrong", [{"level": "song"}, {"level": "clip", "dequantize": False}])

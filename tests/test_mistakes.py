@@ -159,17 +159,17 @@ MISTAKES = {
     "records of others, checked": Mistake(
         "verify --manifest none images.tfrecord",
         f"images.tfrecord: {IMAGES}",
-        "Give records of pipeline.run, of AudioSet, or YouTube-8M's of frames; compressed files unpacked.",
+        "Give records of pipeline.run, of AudioSet, or YouTube-8M's with audio; compressed files unpacked.",
     ),
     "texts as records, checked": Mistake(
         "verify --manifest none texts.tfrecord",
         "texts.tfrecord: record 0: 5 bytes that are not a SequenceExample",
-        "Give records of pipeline.run, of AudioSet, or YouTube-8M's of frames; compressed files unpacked.",
+        "Give records of pipeline.run, of AudioSet, or YouTube-8M's with audio; compressed files unpacked.",
     ),
     "records of others": Mistake(
         "train --train images.tfrecord --eval images.tfrecord --classes classes.csv --model model",
         f"images.tfrecord: {IMAGES}",
-        "Give records of pipeline.run, of AudioSet, or YouTube-8M's of frames.",
+        "Give records of pipeline.run, of AudioSet, or YouTube-8M's with audio.",
     ),
     "records that are compressed": Mistake(
         "train --train packed.tfrecord --eval packed.tfrecord --classes classes.csv --model model",

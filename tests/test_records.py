@@ -4,7 +4,7 @@ import gzip
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from pipeline.output.clip_vectors import clip_mean
 from pipeline.output.records import RecordError, parse, read_records, read_tfrecord, to_sequence_example, write_tfrecord
 from pipeline.output.sequence_example import SequenceExample
 from pipeline.types import RecordFormat
@@ -24,7 +25,7 @@ FRAMES = st.one_of(
     arrays.arrays(np.uint8, st.tuples(st.integers(1, 4), st.just(128))),
     arrays.arrays(np.float32, st.tuples(st.integers(1, 3), st.just(128)), elements=st.floats(-9, 9, width=32)),
 )
-LAYOUTS = st.sampled_from(["audioset", "youtube8m"])
+LAYOUTS = st.sampled_from(get_args(RecordFormat))
 
 
 def tensorflows(
@@ -45,6 +46,9 @@ def tensorflows(
     if layout == "audioset":
         context["start_time_seconds"], context["end_time_seconds"] = floats(start_s), floats(end_s)
     context["video_id" if layout == "audioset" else "id"] = blobs(clip_id.encode())
+    if layout == "youtube8m_video":
+        context["mean_audio"] = floats(*clip_mean(values))
+        return train.Example(features=train.Features(feature=context)).SerializeToString(deterministic=True)
     quantized = values.dtype == np.uint8
     frames = train.FeatureList(feature=[blobs(row.tobytes()) if quantized else floats(*row) for row in values])
     return train.SequenceExample(
@@ -63,8 +67,9 @@ def test_bytes_are_tensorflows_and_parse_to_the_same(
     record = parse(data, strict=True)
     assert (record.id, record.labels, record.layout) == (clip_id, labels, layout)
     assert (record.start_s, record.end_s) == ((start_s, end_s) if layout == "audioset" else (None, None))
-    assert record.values.dtype == values.dtype
-    np.testing.assert_array_equal(record.values, values)
+    expected = clip_mean(values)[np.newaxis] if layout == "youtube8m_video" else values
+    assert record.values.dtype == expected.dtype
+    np.testing.assert_array_equal(record.values, expected)
 
 
 def test_a_name_that_is_not_utf8_keeps_its_bytes() -> None:
@@ -229,6 +234,44 @@ def test_the_reader_of_youtube8ms_starter_code_opens_them() -> None:
     assert context["id"] == b"abcd"
     assert context["labels"].values.numpy().tolist() == [3, 17]
     np.testing.assert_array_equal(matrix[:300], values[:300])
+
+
+def test_the_reader_of_youtube8ms_starter_code_opens_the_video_level() -> None:
+    """As `YT8MAggregatedFeatureReader` does with feature_names="mean_audio" and feature_sizes="128"."""
+    from vggish_core.quiet import import_tensorflow
+
+    tf = import_tensorflow()
+    values = np.random.default_rng(0).integers(0, 256, (310, 128)).astype(np.uint8)
+    found = tf.io.parse_example(
+        [to_sequence_example("abcd", 0.0, 310.5, [3, 17], values, "youtube8m_video")],
+        features={
+            "id": tf.io.FixedLenFeature([], tf.string),
+            "labels": tf.io.VarLenFeature(tf.int64),
+            "mean_audio": tf.io.FixedLenFeature([128], tf.float32),
+        },
+    )
+    assert found["id"].numpy().tolist() == [b"abcd"]
+    assert found["labels"].values.numpy().tolist() == [3, 17]
+    dequantized = values * (4 / 255) + 4 / 512 - 2  # its utils.Dequantize
+    np.testing.assert_allclose(found["mean_audio"].numpy()[0], dequantized.mean(axis=0), rtol=1e-5)
+
+
+def test_early_records_of_the_video_level_and_their_images_are_read() -> None:
+    message = SequenceExample.FromString(
+        to_sequence_example("abcd", 0.0, 1.0, [3], np.ones((2, 128), np.uint8), "youtube8m_video")
+    )
+    context = message.context.feature
+    context["video_id"].CopyFrom(context["id"])
+    del context["id"]
+    context["mean_rgb"].float_list.value.extend([0.5] * 1024)
+    record = parse(message.SerializeToString(), strict=True)
+    assert (record.id, record.labels, record.layout) == ("abcd", (3,), "youtube8m_video")
+    context["mean_audio"].float_list.value.pop()
+    with pytest.raises(RecordError, match="abcd: mean_audio has 127 floats, not 128"):
+        parse(message.SerializeToString())
+    context["mean_audio"].bytes_list.value.append(b"x" * 128)
+    with pytest.raises(RecordError, match="mean_audio is a bytes_list, not a float_list"):
+        parse(message.SerializeToString())
 
 
 @pytest.mark.parametrize("empty", [False, True])

@@ -16,7 +16,7 @@ from pipeline.output import history
 from pipeline.output import manifest as manifests
 from pipeline.output.records import to_sequence_example, write_tfrecord
 from pipeline.reporting import report, sample
-from pipeline.types import Clip
+from pipeline.types import Clip, EmbeddingKind, RecordFormat
 from tests import outputs
 from tests.browser import Browser, chromium
 from tests.command import run
@@ -129,9 +129,13 @@ def test_names_and_messages_are_text_not_markup(tmp_path: Path) -> None:
     assert page.numbers["written"] == len(ids)
 
 
-@pytest.mark.parametrize("embeddings", ["pca", "raw"])
-def test_float_embeddings_have_a_report_without_bytes(tmp_path: Path, embeddings: str) -> None:
-    job = outputs.job(tmp_path, embeddings=embeddings, record_format="youtube8m")  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    ("embeddings", "layout"), [("pca", "youtube8m"), ("raw", "youtube8m"), ("quantized", "youtube8m_video")]
+)
+def test_float_embeddings_have_a_report_without_bytes(
+    tmp_path: Path, embeddings: EmbeddingKind, layout: RecordFormat
+) -> None:
+    job = outputs.job(tmp_path, embeddings=embeddings, record_format=layout)
     outputs.write(job, CLIPS[:12])
     page = Page(report.write(str(tmp_path)))
     assert "share_0" not in page.numbers

@@ -34,7 +34,7 @@ from pipeline.output.matching import IncompleteError, matching_files
 from pipeline.output.records import to_sequence_example, write_tfrecord
 from pipeline.output.resharding import change, order
 from pipeline.running import resolve
-from pipeline.types import Clip, Corpus, Failure
+from pipeline.types import Clip, Corpus, Failure, RecordFormat
 from tests import outputs
 from tests.faults import Faults, Killed, at_each_operation, full, operations
 from tests.in_process import Embed
@@ -103,9 +103,10 @@ def test_the_number_that_it_has_changes_nothing(output: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in output.rglob("*") if path.is_file()} == before
 
 
-def test_floats_in_youtube8ms_layout(tmp_path: Path) -> None:
+@pytest.mark.parametrize("layout", ["youtube8m", "youtube8m_video"])
+def test_floats_in_youtube8ms_layouts(tmp_path: Path, layout: RecordFormat) -> None:
     for name, number in (("out", 4), ("fresh", 5)):
-        job = outputs.job(tmp_path / name, number, "youtube8m", "raw")
+        job = outputs.job(tmp_path / name, number, layout, "raw")
         outputs.write(job, CLIPS)
     changed(tmp_path / "out", 5)
     assert state(tmp_path / "out") == state(tmp_path / "fresh")

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 from pipeline import storage
+from pipeline.errors import UserError
 from pipeline.output.layout import FAILURES
 from pipeline.output.provenance import Provenance
 from pipeline.running.progress import OnProgress
 from pipeline.settings import FrontEnd, Job, Model, Output
-from pipeline.types import ShortClips
+from pipeline.types import EmbeddingKind, ShortClips
 from vggish_core.weights import standin
 
 
@@ -21,7 +22,15 @@ def model_of(made: Provenance, checkpoint: str | None = None, pca_params: str | 
     Args:
       made: of the data set.
       checkpoint, pca_params: name, path or URI of its weights; None: where the data set says they were.
+
+    Raises:
+      UserError: its records hold means of clips, as which audio is not embedded here.
     """
+    if (kind := made.settings["embeddings"]) not in get_args(EmbeddingKind):
+        raise UserError(
+            f"the data set's embeddings are {kind}: it has YouTube-8M's video level",
+            "Embed the audio with pipeline.run --record_format youtube8m_video, and give its records",
+        )
     weights = {"checkpoint": checkpoint, "pca_params": pca_params}
     for kind, given in weights.items():
         known = made.models.get(kind, {}).get("name", "released")

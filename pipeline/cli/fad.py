@@ -90,7 +90,9 @@ def _sources(flags: Namespace, engine: Engine, folder: str) -> list[Source]:
     if made and flags.hop_seconds not in (None, made.hop_s):
         raise FlagError(f"--hop_seconds {flags.hop_seconds}: {known[0].name} has {made.hop_s}", "Leave the flag out")
     given = (flags.checkpoint, flags.pca_params)
-    model = audio.model_of(made, *given) if made else Model(flags.checkpoint or "released", embeddings="raw")
+    model = Model(flags.checkpoint or "released", embeddings="raw")
+    if made and None in found:
+        model = audio.model_of(made, *given)
     hop_s = flags.hop_seconds or (made.hop_s if made else FrontEnd.hop_seconds)
     return [
         source or _embedded(name, f"{folder}/{number}", model, hop_s, flags.progress)

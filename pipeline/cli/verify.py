@@ -111,7 +111,7 @@ def _expect_ours(report: Report) -> None:
     """Raises FlagError where no record of the files is one of embeddings: there is nothing to check."""
     if report.files and all(file.others and file.others >= file.records for file in report.files):
         first = report.files[0]
-        remedy = "Give records of pipeline.run, of AudioSet, or YouTube-8M's of frames; compressed files unpacked"
+        remedy = "Give records of pipeline.run, of AudioSet, or YouTube-8M's with audio; compressed files unpacked"
         raise FlagError(f"{first.uri}: {first.faults[0]}", remedy)
 
 

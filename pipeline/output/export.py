@@ -18,8 +18,8 @@ import numpy as np
 from pipeline import storage
 from pipeline.errors import UserError
 from pipeline.formatting import text
-from pipeline.output.loading.clip_vectors import clip_vector
-from pipeline.output.loading.dataset import WIDTH, Level, dequantize
+from pipeline.output.loading.clip_vectors import clip_mean, dequantize
+from pipeline.output.loading.dataset import WIDTH, Level
 from pipeline.output.matching import Incomplete, matching
 from pipeline.output.records import Record, RecordError, expect_finite, records_of
 
@@ -74,6 +74,7 @@ def export_arrays(
       destination: a folder that is not there yet ("npy", on this machine), or a file, which is replaced.
       kind: of the files.
       level: "clip": the mean of a clip's frames, zeros for one without a frame; "frame": all frames, clip after clip.
+        A record of YouTube-8M's video level has one vector at either.
       incomplete: as `read_records`.
 
     Raises:
@@ -93,8 +94,9 @@ def _rows(pattern: str, level: Level, incomplete: Incomplete) -> Iterator[ClipRo
     row = 0
     for place, record in records_of(matching(pattern, incomplete)):
         expect_finite(record, place)
-        values = dequantize(record.values) if record.values.dtype == np.uint8 else record.values
-        vectors = values if level == "frame" else clip_vector(values)[np.newaxis]
+        vectors = clip_mean(record.values)[np.newaxis] if level == "clip" else record.values
+        if vectors.dtype == np.uint8:
+            vectors = dequantize(vectors)
         yield ClipRows(row, record, vectors)
         row += len(vectors)
     if not row:

@@ -23,8 +23,17 @@ PUBLISHED: dict[RecordFormat, dict[str, Any]] = {
         "features_version": 1,
     },
     "youtube8m": {"embeddings": "quantized", "hop_seconds": 1.0, "precision": "float32", "features_version": 1},
+    "youtube8m_video": {
+        "embeddings": "means of quantized",
+        "hop_seconds": 1.0,
+        "precision": "float32",
+        "features_version": 1,
+    },
 }
 """How the published files were made, which have no manifest."""
+
+MEANS = "means of "
+"""Stands before the kind of embeddings whose means the records hold: YouTube-8M's video level."""
 
 SAME_FEATURES = (1, 2, 3)
 """Versions in which an embedding means the same: the second differs in what becomes of odd recordings, the
@@ -40,8 +49,8 @@ class Provenance:
     """The settings and weights behind a data set's embeddings.
 
     Attributes:
-      source: "manifest"; without one beside the records "released" if they are quantized, as the published ones are,
-        and "unknown" if they are floats.
+      source: "manifest"; without one beside the records "released" if they are quantized, or means, as the published
+        ones are, and "unknown" if they are other floats.
       settings: the values of `COMPARED`.
       models: checkpoint and pca_params -> their name and sha256; "released" without a sha256 for published files.
       fingerprint: of all settings, from the manifest; "" without one.
@@ -92,7 +101,10 @@ def unknown(settings: dict[str, Any]) -> Provenance:
 
 def from_manifest(made: manifest.Manifest) -> Provenance:
     """A data set's manifest -> what made its embeddings."""
-    return Provenance("manifest", {name: made.settings[name] for name in COMPARED}, made.models, made.fingerprint)
+    settings = {name: made.settings[name] for name in COMPARED}
+    if made.settings["record_format"] == "youtube8m_video":  # does not go together with frames of the same kind
+        settings["embeddings"] = f"{MEANS}{settings['embeddings']}"
+    return Provenance("manifest", settings, made.models, made.fingerprint)
 
 
 def differences(trained: Provenance, given: Provenance) -> list[str]:
@@ -120,7 +132,7 @@ def _without_manifest(matched: Matched) -> Provenance:
     if first is None:
         raise RecordError(f"{matched.pattern}: no record in the files", "Name files of a finished run")
     settings = dict(PUBLISHED[first.layout])
-    if first.values.dtype != np.uint8:
+    if first.values.dtype != np.uint8 and first.layout != "youtube8m_video":
         return unknown({**settings, "embeddings": "raw"})
     name = "released" if first.layout == "audioset" else "released with YouTube-8M"
     return Provenance("released", settings, _named_models(name))

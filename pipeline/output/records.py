@@ -1,6 +1,8 @@
-"""Embeddings of a clip <-> the bytes of a `tf.train.SequenceExample`, as AudioSet and YouTube-8M lay them out.
+"""Embeddings of a clip <-> the bytes of a record, as AudioSet and YouTube-8M lay them out.
 
-Layouts: docs/records.md. Serialization is deterministic: map entries in the order of their keys.
+Layouts: docs/records.md. Serialization is deterministic: map entries in the order of their keys. A record of frames is
+a `tf.train.SequenceExample`, one of YouTube-8M's video level a `tf.train.Example`, which has the bytes of a
+`SequenceExample` with a context alone.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from typing import Any
 import numpy as np
 from google.protobuf.message import DecodeError
 
+from pipeline.output.clip_vectors import clip_mean
 from pipeline.output.matching import Incomplete, IncompleteError, Matched, matching
 from pipeline.output.sequence_example import SequenceExample
 from pipeline.output.tfrecord import OtherRecordError, RecordError, read_tfrecord, write_tfrecord
@@ -30,7 +33,12 @@ __all__ = [
 ]
 
 WIDTH = 128
-FRAMES_KEY: dict[RecordFormat, str] = {"audioset": "audio_embedding", "youtube8m": "audio"}
+FRAMES_KEY: dict[RecordFormat, str] = {
+    "audioset": "audio_embedding",
+    "youtube8m": "audio",
+    "youtube8m_video": "mean_audio",
+}
+"""Where the embeddings are: a feature list, of the video level a feature."""
 AUDIOSET_KEYS = {"video_id", "start_time_seconds", "end_time_seconds", "labels"}
 
 
@@ -40,10 +48,10 @@ class Record:
 
     Attributes:
       id: `video_id` (AudioSet) or `id` (YouTube-8M).
-      start_s, end_s: None in YouTube-8M's layout, which has no times.
+      start_s, end_s: None in YouTube-8M's layouts, which have no times.
       labels: class indices.
-      values: uint8 [k, 128] quantized, or float32 [k, 128]; read-only.
-      layout: which of the two it was.
+      values: uint8 [k, 128] quantized, or float32 [k, 128]; read-only. Of YouTube-8M's video level float32 [1, 128].
+      layout: which of the three it was.
     """
 
     id: str
@@ -64,8 +72,9 @@ def to_sequence_example(
 ) -> bytes:
     """Embeddings uint8 or float32 [k, 128] -> the record's bytes; a function of the arguments alone.
 
-    Quantized frames become a bytes_list of 128 unsigned bytes each, float frames a float_list of 128. An id that is
-    not UTF-8 (a file's name need not be) keeps its bytes. YouTube-8M's layout has no times: they are left out.
+    Quantized frames become a bytes_list of 128 unsigned bytes each, float frames a float_list of 128; of YouTube-8M's
+    video level the mean of the dequantized frames is a float_list of 128. An id that is not UTF-8 (a file's name need
+    not be) keeps its bytes. YouTube-8M's layouts have no times: they are left out.
 
     Raises:
       RecordError: wrong shape or type, labels that repeat, times that are no numbers.
@@ -86,7 +95,11 @@ def to_sequence_example(
         context["id"].bytes_list.value.append(clip_id.encode("utf-8", "surrogateescape"))
     context["labels"].int64_list.SetInParent()  # an empty list is still a list of integers
     context["labels"].int64_list.value.extend(labels)
-    frames = message.feature_lists.feature_list[FRAMES_KEY[record_format]].feature
+    key = FRAMES_KEY[record_format]
+    if record_format == "youtube8m_video":
+        context[key].float_list.value.extend(clip_mean(values).tolist())
+        return message.SerializeToString(deterministic=True)
+    frames = message.feature_lists.feature_list[key].feature
     if values.dtype == np.uint8:
         data = values.tobytes()
         for begin in range(0, len(data), WIDTH):
@@ -101,7 +114,7 @@ def parse(data: bytes, strict: bool = False) -> Record:
     """A record's bytes -> its content.
 
     Args:
-      data: a serialized `SequenceExample` in either layout.
+      data: a serialized `SequenceExample`, or an `Example` of YouTube-8M's video level.
       strict: True refuses keys beyond the layout's own.
 
     Raises:
@@ -114,7 +127,7 @@ def parse(data: bytes, strict: bool = False) -> Record:
     context, lists = message.context.feature, message.feature_lists.feature_list
     layout = _layout(context, lists)
     # YouTube-8M's releases of 2016 and 2017 say video_id
-    id_key = "id" if layout == "youtube8m" and "id" in context else "video_id"
+    id_key = "id" if layout != "audioset" and "id" in context else "video_id"
     clip_id = _one(context, id_key, "bytes_list").decode("utf-8", "surrogateescape")
     try:
         return _parsed(clip_id, context, lists, layout, strict)
@@ -131,11 +144,13 @@ def _parsed(clip_id: str, context: Any, lists: Any, layout: RecordFormat, strict
     labels = tuple(_list(context, "labels", "int64_list")) if labelled else ()
     if strict:
         _expect_keys(context, lists, layout)
-    return Record(clip_id, *times, labels, _frames(lists[FRAMES_KEY[layout]].feature), layout)
+    return Record(clip_id, *times, labels, _values(context, lists, layout), layout)
 
 
 def _expect_keys(context: Any, lists: Any, layout: RecordFormat) -> None:
     allowed = AUDIOSET_KEYS if layout == "audioset" else {"id" if "id" in context else "video_id", "labels"}
+    if layout == "youtube8m_video":
+        allowed = allowed | {FRAMES_KEY[layout], "mean_rgb"}
     extra = (set(context) - allowed) | (set(lists) - {FRAMES_KEY[layout], "rgb"})
     if extra or (layout == "audioset" and "rgb" in lists):
         raise RecordError(f"unexpected keys {sorted(extra | (set(lists) - {FRAMES_KEY[layout]}))}")
@@ -190,7 +205,7 @@ def _any_id(context: Any) -> str:
 
 def _layout(context: Any, lists: Any) -> RecordFormat:
     for layout, key in FRAMES_KEY.items():
-        if key in lists:
+        if key in (context if layout == "youtube8m_video" else lists):
             return layout
     found = f"no feature list audio_embedding (AudioSet) or audio (YouTube-8M), only {sorted(lists)}"
     if not lists and context:
@@ -198,7 +213,7 @@ def _layout(context: Any, lists: Any) -> RecordFormat:
     raise OtherRecordError(f"{_any_id(context)}{found}", _READS)
 
 
-_READS = "Give records of pipeline.run, of AudioSet, or YouTube-8M's of frames"
+_READS = "Give records of pipeline.run, of AudioSet, or YouTube-8M's with audio"
 
 
 def _list(context: Any, key: str, kind: str) -> Any:
@@ -216,6 +231,18 @@ def _one(context: Any, key: str, kind: str) -> Any:
     if len(values) != 1:
         raise RecordError(f"{key} holds {len(values)} values, not one")
     return values[0]
+
+
+def _values(context: Any, lists: Any, layout: RecordFormat) -> np.ndarray:
+    key = FRAMES_KEY[layout]
+    if layout != "youtube8m_video":
+        return _frames(lists[key].feature)
+    mean = _list(context, key, "float_list")
+    if len(mean) != WIDTH:
+        raise RecordError(f"{key} has {len(mean)} floats, not {WIDTH}")
+    values = np.array([mean], np.float32)
+    values.flags.writeable = False
+    return values
 
 
 def _frames(features: Sequence[Any]) -> np.ndarray:

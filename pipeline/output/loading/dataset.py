@@ -1,6 +1,6 @@
 """Records for training: TFRecords of embeddings as a `tf.data.Dataset`, as plain Python values, or as NumPy arrays.
 
-Reads what `pipeline.run` writes and the released AudioSet and YouTube-8M files: both layouts, quantized or float.
+Reads what `pipeline.run` writes and the released AudioSet and YouTube-8M files: all layouts, quantized or float.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 import numpy as np
 
 from pipeline.errors import UserError
-from pipeline.output.loading.clip_vectors import clip_vectors
+from pipeline.output.loading.clip_vectors import LEVELS, clip_vectors, dequantize
 from pipeline.output.matching import Incomplete, IncompleteError, Matched, matching, matching_files
 from pipeline.output.records import FRAMES_KEY, Record, RecordError, read_records, records_of
 from pipeline.settings import FrontEnd
-from vggish_core.network.postprocess import Postprocessor
+from pipeline.types import RecordFormat
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -64,19 +64,6 @@ class Batch(NamedTuple):
     num_frames: Any
 
 
-def dequantize(quantized: np.ndarray) -> np.ndarray:
-    """Bytes uint8 [...] -> float32 [...], the middle of the interval that truncation maps to each byte.
-
-    x = q * 4 / 255 + 4 / 512 - 2, as the YouTube-8M starter code. No byte becomes 0, which therefore can mark padding.
-    """
-    if quantized.dtype != np.uint8:
-        raise ValueError(f"embeddings are {quantized.dtype}, not uint8: they are not quantized")
-    return _LEVELS[quantized]
-
-
-_LEVELS = Postprocessor.dequantize(np.arange(256, dtype=np.uint8))
-
-
 def frame_starts(num_frames: int, start_s: float = 0.0, hop_s: float = FrontEnd.hop_seconds) -> np.ndarray:
     """Start of every frame in seconds of the recording, float64 [num_frames].
 
@@ -115,7 +102,8 @@ def load_dataset(
       seed: of the shuffling.
       num_classes: width of `labels`; or the class indices that its columns stand for, if these are few of many.
       level: "clip" gives one vector a record, the mean of its dequantized frames (all, or the first `frames`), and
-        zeros for a record without a frame. Records of one id and several times stay apart.
+        zeros for a record without a frame. Records of one id and several times stay apart. A record of YouTube-8M's
+        video level holds such a mean: it has one frame at either level.
       incomplete: "refuse" compares the files with the manifests beside them first: whether the data set is complete
         and each shard of the pattern there, of its size. Their sha256 is compared as remote files are read;
         TensorFlow reads local ones, with their CRCs alone. "use" reads whatever is there.
@@ -141,10 +129,10 @@ def load_dataset(
         raise RecordError(found, "Name files of a finished run")
     records = _serialized(tf, matched, shuffle, seed)
     records = records.batch(batch_size or CHUNK, num_parallel_calls=None)
-    key, quantized = FRAMES_KEY[first.layout], first.values.dtype == np.uint8
+    layout, quantized = first.layout, first.values.dtype == np.uint8
 
     def parse(serialized: Any) -> Batch:
-        parsed = _parse(tf, serialized, key, quantized, num_classes)
+        parsed = _parse(tf, serialized, layout, quantized, num_classes)
         shaped = _shaped(tf, parsed, frames, quantized and dequantize)
         if level == "frame":
             return shaped
@@ -183,23 +171,28 @@ def _stored(matched: Matched) -> Iterator[bytes]:
         yield data
 
 
-def _parse(tf: Any, serialized: Any, key: str, quantized: bool, num_classes: int | Sequence[int]) -> Batch:
+def _parse(tf: Any, serialized: Any, layout: RecordFormat, quantized: bool, num_classes: int | Sequence[int]) -> Batch:
     """Serialized records [b] -> a batch with uint8 or float32 embeddings [b, t, 128] as stored."""
     text = tf.io.FixedLenFeature([], tf.string, default_value="")
     seconds = tf.io.FixedLenFeature([], tf.float32, default_value=float("nan"))
-    frame = tf.io.FixedLenSequenceFeature([] if quantized else [WIDTH], tf.string if quantized else tf.float32)
-    context, sequences, lengths = tf.io.parse_sequence_example(
-        serialized,
-        context_features={
-            "video_id": text,
-            "id": text,
-            "start_time_seconds": seconds,
-            "end_time_seconds": seconds,
-            "labels": tf.io.VarLenFeature(tf.int64),
-        },
-        sequence_features={key: frame},
-    )
-    values, num_frames = sequences[key], tf.cast(lengths[key], tf.int32)
+    context_features = {
+        "video_id": text,
+        "id": text,
+        "start_time_seconds": seconds,
+        "end_time_seconds": seconds,
+        "labels": tf.io.VarLenFeature(tf.int64),
+    }
+    key = FRAMES_KEY[layout]
+    if layout == "youtube8m_video":
+        mean = tf.io.FixedLenFeature([WIDTH], tf.float32)
+        context = tf.io.parse_example(serialized, {**context_features, key: mean})
+        values, num_frames = context[key][:, tf.newaxis], tf.ones(tf.shape(serialized), tf.int32)
+    else:
+        frame = tf.io.FixedLenSequenceFeature([] if quantized else [WIDTH], tf.string if quantized else tf.float32)
+        context, sequences, lengths = tf.io.parse_sequence_example(
+            serialized, context_features=context_features, sequence_features={key: frame}
+        )
+        values, num_frames = sequences[key], tf.cast(lengths[key], tf.int32)
     ids = tf.where(context["id"] == "", context["video_id"], context["id"])  # AudioSet, or YouTube-8M before 2018
     if quantized:
         values = _bytes(tf, values, num_frames, ids)
@@ -251,5 +244,5 @@ def _shaped(tf: Any, batch: Batch, frames: int | None, dequantized: bool) -> Bat
         num_frames = tf.minimum(num_frames, frames)
     if dequantized:
         mask = tf.sequence_mask(num_frames, tf.shape(values)[1], tf.float32)
-        values = tf.gather(_LEVELS, tf.cast(values, tf.int32)) * mask[:, :, tf.newaxis]
+        values = tf.gather(LEVELS, tf.cast(values, tf.int32)) * mask[:, :, tf.newaxis]
     return batch._replace(embeddings=values, num_frames=num_frames)

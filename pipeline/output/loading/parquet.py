@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast, get_args
 
 import numpy as np
 
@@ -35,7 +35,7 @@ _READ = ("id", "id_bytes", "start", "end", "embeddings", "labels")
 def to_parquet(pattern: str, path: str, *, hop_s: float | None = None, incomplete: Incomplete = "refuse") -> int:
     """TFRecord files -> one Parquet file; returns how many records.
 
-    `start` and `end` float32 (s; null in YouTube-8M's layout), `frame_times` list of float64 (s, each frame's start),
+    `start` and `end` float32 (s; null in YouTube-8M's layouts), `frame_times` list of float64 (s, each frame's start),
     `embeddings` list of fixed-size lists of 128 uint8 or float32, `labels` list of int64. The file's metadata names the
     layout, the hop, the dequantizer and, unless `hop_s` is given, what made the embeddings.
 
@@ -112,9 +112,10 @@ def made_by(path: str) -> provenance.Provenance:
     schema = parquet.schema_arrow
     if found := schema.metadata.get(MADE_KEY):
         return provenance.from_json(json.loads(found))
-    kind = "quantized" if schema.field("embeddings").type.value_type.value_type == pa.uint8() else "raw"
-    hop = float(schema.metadata[HOP_KEY])
-    return provenance.unknown({**provenance.PUBLISHED[layout], "embeddings": kind, "hop_seconds": hop})
+    settings = {**provenance.PUBLISHED[layout], "hop_seconds": float(schema.metadata[HOP_KEY])}
+    if layout != "youtube8m_video" and schema.field("embeddings").type.value_type.value_type != pa.uint8():
+        settings["embeddings"] = "raw"
+    return provenance.unknown(settings)
 
 
 def _opened(file: BinaryIO, path: str) -> tuple[Any, RecordFormat]:
@@ -203,7 +204,7 @@ def _inexact(clip_id: str) -> bytes | None:
 
 def _layout(parquet: Any, path: str) -> RecordFormat:
     layout = (parquet.schema_arrow.metadata or {}).get(LAYOUT_KEY, b"").decode()
-    if layout not in ("audioset", "youtube8m"):
+    if layout not in get_args(RecordFormat):
         raise RecordError(f"{path} was not written by pipeline.parquet: its metadata has no {LAYOUT_KEY.decode()}")
     return cast(RecordFormat, layout)
 
