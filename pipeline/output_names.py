@@ -9,13 +9,18 @@ FAILURES = "failures.jsonl"
 REPORT = "report.html"
 CLASSES = "classes.csv"
 CONFIG = "config.yaml"
+CARD = "README.md"
+DATA = "data"
+"""The folder of Parquet files."""
 STATE = "_state"
 STAGED = f"{STATE}/staged"
 PLAN = f"{STATE}/plan"
 
 _SHARD = re.compile(r"embeddings-(\d{5,})-of-(\d{5,})\.tfrecord")
+_PARQUET = re.compile(r"embeddings-(\d{5,})-of-(\d{5,})\.parquet")
 _DRAFT = re.compile(
-    r"(manifest\.json|failures\.jsonl|report\.html|classes\.csv|config\.yaml|lock\.json|task-.*|embeddings-.*|ledger-.*|run-.*)\.[0-9a-f]{8}\.tmp"
+    r"(manifest\.json|failures\.jsonl|report\.html|classes\.csv|config\.yaml|README\.md|lock\.json|task-.*|embeddings-.*"
+    r"|ledger-.*|run-.*)\.[0-9a-f]{8}\.tmp"
 )
 _HISTORY = re.compile(r"run-\d{8}T\d{6}Z-[0-9a-f]{8}\.json")
 _STAGED_NAME = re.compile(rf"{STAGED}/[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -30,6 +35,16 @@ def shard_name(index: int, num_shards: int) -> str:
 def ledger_name(index: int, num_shards: int) -> str:
     """Position and number of shards -> name of the ledger, below the output's directory."""
     return f"{STATE}/ledger-{index:05d}-of-{num_shards:05d}.jsonl"
+
+
+def parquet_name(index: int, num_shards: int) -> str:
+    """Position and number of shards -> name of the Parquet file, in the folder for them."""
+    return f"embeddings-{index:05d}-of-{num_shards:05d}.parquet"
+
+
+def is_parquet(name: str) -> bool:
+    """Whether a file's name (without its directory) is that of a shard's Parquet file."""
+    return _PARQUET.fullmatch(name) is not None
 
 
 def is_shard(name: str) -> bool:
@@ -82,4 +97,4 @@ def is_of_an_output(name: str) -> bool:
     >>> is_of_an_output("embeddings-00000-of-00001.tfrecord"), is_of_an_output("embeddings.wav")
     (True, False)
     """
-    return name in (MANIFEST, FAILURES, REPORT, CLASSES, CONFIG) or is_shard(name) or is_draft(name)
+    return name in (MANIFEST, FAILURES, REPORT, CLASSES, CONFIG, CARD) or is_shard(name) or is_draft(name)

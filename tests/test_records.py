@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from pipeline.output.clip_vectors import clip_mean
+from pipeline.output.loading.clip_vectors import clip_mean
 from pipeline.output.records import RecordError, parse, read_records, read_tfrecord, to_sequence_example, write_tfrecord
 from pipeline.output.sequence_example import SequenceExample
 from pipeline.types import RecordFormat

@@ -16,8 +16,8 @@ from pipeline import verify as program
 from pipeline.checking import audit, verify
 from pipeline.cli import verify as verify_command
 from pipeline.output import provenance
-from pipeline.output.clip_vectors import clip_mean
-from pipeline.output.parquet import from_parquet, made_by, to_parquet
+from pipeline.output.loading.clip_vectors import clip_mean
+from pipeline.output.loading.parquet import from_parquet, made_by, to_parquet
 from pipeline.output.records import to_sequence_example, write_tfrecord
 from pipeline.types import RecordFormat
 from tests import interrupted_run, outputs

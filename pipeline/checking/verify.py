@@ -11,11 +11,14 @@ from pipeline import storage
 from pipeline.checking import expectations
 from pipeline.checking.checks import FileReport, Rules, check_file
 from pipeline.output.layout import OutputError
+from pipeline.output.publishing import parquet_files
+from pipeline.output_names import DATA
 from pipeline.settings import FrontEnd
 
 Checker = Callable[[Sequence[tuple[str, Rules]]], list[FileReport]]
 """Files and their rules -> their reports, in order."""
 
+_OLD = "missing, or not of the shard as it is; pipeline.run --also parquet writes it"
 SMALL_BYTES = 64 << 20
 """Less than this is checked in one process: starting others would take longer."""
 
@@ -55,6 +58,7 @@ def verify_output(directory: str, manifest_uri: str = "", check: Checker | None 
     for file in report.files:
         expectations.compare_shard(promise, file)
     report.faults += expectations.failures_faults(promise)
+    report.notes += [f"note: {DATA}/{name}: {_OLD}" for name in parquet_files.outdated(directory, promise.manifest)]
     return report
 
 

@@ -16,6 +16,7 @@ from pipeline.extras import MissingPackagesError
 from pipeline.output import history
 from pipeline.output.layout import REPORT, join
 from pipeline.output.manifest import Manifest
+from pipeline.output_names import CARD, DATA
 from pipeline.reporting import report, source
 from pipeline.running.embed_corpus import Finished
 
@@ -28,7 +29,7 @@ def finish_run(
     started: float,
     line: ProgressLine,
 ) -> int:
-    """Prints a finished run's summary, and writes the report unless `--report off` -> the exit status.
+    """Prints a finished run's summary; writes the report unless `--report off`, and what `--also` names -> exit status.
 
     Args:
       flags: the command's.
@@ -41,9 +42,11 @@ def finish_run(
     _keep_flags(flags, directory)
     line.stage("drawing the report")
     made = _report(flags, names, directory)
+    line.stage("writing Parquet files" if flags.also else "")
+    parquet, written = _parquet(flags, directory, done.manifest)
     line.stage("")
-    print(summary.summary(directory, done, time.monotonic() - started, made), flush=True)
-    status = _verdict(flags.max_failures, directory, done.manifest)
+    print(summary.summary(directory, done, time.monotonic() - started, made, parquet), flush=True)
+    status = max(_verdict(flags.max_failures, directory, done.manifest), OK if written else FAILED)
     if lost := streams.unwritten(sys.stdout) + streams.unwritten(sys.stderr):
         history.note_unprinted(directory, lost)
     return status
@@ -73,6 +76,30 @@ def _report(flags: argparse.Namespace, names: Mapping[int, str], directory: str)
         print(f"The report was not made: {found}. The data set is whole.", file=sys.stderr)
         print(f"  python -m pipeline.report {directory} tries again.", file=sys.stderr)
         return ""
+
+
+def _parquet(flags: argparse.Namespace, directory: str, manifest: Manifest) -> tuple[str, bool]:
+    """Writes the Parquet files if `--also parquet` -> the summary's words for them, and whether all went well.
+
+    Without the flag, files of earlier runs stay as they are; standard error says so where they are of older shards.
+    """
+    from pipeline.output.publishing import parquet_files
+
+    try:
+        if not flags.also:
+            if old := parquet_files.outdated(directory, manifest):
+                where = join(directory, DATA)
+                files = f"{len(old):,} file{'s' if len(old) > 1 else ''}, {old[0]}{' first' if len(old) > 1 else ''}"
+                print(f"note: {where} is older than the records ({files}).", file=sys.stderr)
+                print("  --also parquet brings it up to date.", file=sys.stderr)
+            return "", True
+        done = parquet_files.write(directory)
+    except (UserError, OSError) as error:
+        messages.show(error, flags.verbose)
+        return "", not flags.also
+    if not done.card:
+        print(f"note: {join(directory, CARD)} is your own, and was left as it is.", file=sys.stderr)
+    return f"{join(directory, DATA, '*.parquet')}: {done.made:,} written, {done.kept:,} as they were", True
 
 
 def _verdict(limit: str, directory: str, manifest: Manifest) -> int:

@@ -93,6 +93,11 @@ def add_output(group: Any) -> None:
         help="write report.html, a page that shows what is in the data set (default: %(default)s)",
     )
     group.add_argument(
+        "--also",
+        choices=("parquet",),
+        help="also write data/*.parquet, a file a shard, and README.md, a data set card (default: only records)",
+    )
+    group.add_argument(
         "--retry_failed",
         action="store_true",
         help="try clips again that failed in earlier runs (default: keep their failures)",

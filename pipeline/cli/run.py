@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 from pipeline.cli import from_flags, options
 from pipeline.cli.console import ending
 from pipeline.cli.flags import check_beam_flags
-from pipeline.errors import OK
+from pipeline.errors import OK, FlagError
 from pipeline.running.engines import template
 from pipeline.storage import options as store_options
 from pipeline.storage import scratch
@@ -71,6 +71,11 @@ def _run(flags: argparse.Namespace, beam_flags: list[str], line: ProgressLine) -
     check_beam_flags(beam_flags, options.names())
     store_options.set_flags(beam_flags)
     engine = runners.choose(flags.runner, beam_flags)
+    if flags.also and template.asked(engine):
+        raise FlagError(
+            f"--also {flags.also}: a template's job writes records only",
+            "Leave it out, and run the same command without the template's flags when the job has ended",
+        )
     preflight.look(engine)
     given = [*(("--input", pattern) for pattern in flags.input), ("--output", flags.output)]
     places.look(engine, given, flags.shared_filesystem)

@@ -19,7 +19,7 @@ from pipeline.running.tasks import Part
 from vggish_core.weights import standin
 
 
-def summary(directory: str, done: Finished, elapsed_s: float, report: str = "") -> str:
+def summary(directory: str, done: Finished, elapsed_s: float, report: str = "", parquet: str = "") -> str:
     """A finished run as text.
 
     Args:
@@ -27,6 +27,7 @@ def summary(directory: str, done: Finished, elapsed_s: float, report: str = "") 
       done: what the run came to.
       elapsed_s: how long it took.
       report: where `report.html` is, if it was made.
+      parquet: what became of the Parquet files, if they were asked for.
     """
     manifest = done.manifest
     totals = manifest.totals
@@ -46,6 +47,7 @@ def summary(directory: str, done: Finished, elapsed_s: float, report: str = "") 
         f"  manifest   {storage.join(directory, MANIFEST)}",
         f"  failures   {storage.join(directory, FAILURES)}",
         f"  report     {report}" if report else "",
+        f"  parquet    {parquet}" if parquet else "",
         f"  model      {manifest.models['checkpoint']['name']}",
         _warning(manifest),
     ]

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from pipeline import storage
-from pipeline.output_names import MANIFEST, STATE, basename, is_of_an_output
+from pipeline.output_names import DATA, MANIFEST, STATE, basename, is_of_an_output, is_parquet
 
 _SHOWN = 3
 _BELOW_STATE = f"/{STATE}/"
@@ -68,6 +68,8 @@ def _owner(uri: str) -> str:
     if below:
         return folder
     folder, _, name = uri.rpartition("/")
+    if is_parquet(name) and basename(folder) == DATA:
+        return folder.rpartition("/")[0]
     return folder if is_of_an_output(name) else ""
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from pipeline.output.clip_vectors import clip_mean
+from pipeline.output.loading.clip_vectors import clip_mean
 from pipeline.output.matching import Incomplete, IncompleteError, Matched, matching
 from pipeline.output.sequence_example import SequenceExample
 from pipeline.output.tfrecord import OtherRecordError, RecordError, read_tfrecord, write_tfrecord

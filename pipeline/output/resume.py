@@ -32,6 +32,7 @@ from pipeline.output.layout import (
     of_number,
 )
 from pipeline.output.manifest import Manifest
+from pipeline.output.publishing import parquet_files
 from pipeline.settings import Job
 from pipeline.storage.hashed import sha256_of
 from pipeline.types import ShardEntry
@@ -224,6 +225,8 @@ def _remove_unnamed(directory: str, manifest: Manifest, all_numbers: bool) -> No
         gone = [name for name in found if all_numbers or any(of_number(name, number) for number in numbers)]
         each(directory, storage.delete, [join(place, name) for name in gone])
         _remove_drafts(place)
+    if all_numbers or manifest.resharding:
+        parquet_files.remove_unnamed(directory, manifest)
     if all_numbers:
         history = [join(STATE, name) for name in files_in(join(directory, STATE)) if is_history(name)]
         each(

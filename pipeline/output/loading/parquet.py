@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, BinaryIO, cast, get_args
 
 import numpy as np
@@ -25,6 +25,7 @@ LAYOUT_KEY = b"vggish.layout"
 HOP_KEY = b"vggish.hop_seconds"
 DEQUANTIZER_KEY = b"vggish.dequantize"
 MADE_KEY = b"vggish.made"
+SHARD_KEY = b"vggish.shard_sha256"
 
 Placed = tuple[str, Record]
 """A record, after its place for messages."""
@@ -50,18 +51,34 @@ def to_parquet(pattern: str, path: str, *, hop_s: float | None = None, incomplet
       RecordError: as `read_records`; or records of different layouts or types, which one file cannot hold.
       IncompleteError: as `read_records`.
     """
-    import pyarrow.parquet as pq
-
     records = records_of(matching(pattern, incomplete))
     first = next(records, None)
     if first is None:
         raise RecordError(f"{pattern}: no record in the files")
     made = None if hop_s else provenance.of(pattern, incomplete)
     hop = hop_s or (made.hop_s if made else 0.0)
-    schema = _schema(first[1], hop, made)
+    return write_records(path, chain([first], records), hop, made)
+
+
+def write_records(
+    path: str, records: Iterator[Placed], hop: float, made: provenance.Provenance | None, shard_sha256: str = ""
+) -> int:
+    """At least one record -> a Parquet file as `to_parquet`'s; returns how many.
+
+    Args:
+      path: of the file, which is replaced.
+      records: of one layout and type.
+      hop: from one frame to the next, in seconds.
+      made: what made the embeddings, if it is known.
+      shard_sha256: of the one file that the records are of, for `source_of`.
+    """
+    import pyarrow.parquet as pq
+
+    group = list(islice(records, ROWS_OF_A_GROUP))
+    first = group[0]
+    schema = _schema(first[1], hop, made, shard_sha256)
     count = 0
     with storage.open_write(path) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
-        group = [first, *islice(records, ROWS_OF_A_GROUP - 1)]
         while group:
             writer.write_table(_table(group, first, hop, schema))
             count += len(group)
@@ -118,6 +135,17 @@ def made_by(path: str) -> provenance.Provenance:
     return provenance.unknown(settings)
 
 
+def source_of(path: str) -> tuple[str, provenance.Provenance] | None:
+    """A Parquet file -> sha256 of the shard that `write_records` made it of, and what made that; None: of none."""
+    try:
+        with storage.open_read(path) as file:
+            parquet, _ = _opened(file, path)
+            metadata = parquet.schema_arrow.metadata
+        return metadata[SHARD_KEY].decode(), provenance.from_json(json.loads(metadata[MADE_KEY]))
+    except (RecordError, KeyError, ValueError, TypeError):
+        return None
+
+
 def _opened(file: BinaryIO, path: str) -> tuple[Any, RecordFormat]:
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -142,13 +170,15 @@ def _serialized(parquet: Any, path: str, layout: RecordFormat) -> Iterator[bytes
         raise RecordError(f"{path}: row {number}: {error}", _AGAIN) from None
 
 
-def _schema(first: Record, hop: float, made: provenance.Provenance | None) -> pa.Schema:
+def _schema(first: Record, hop: float, made: provenance.Provenance | None, shard_sha256: str) -> pa.Schema:
     import pyarrow as pa
 
     element = pa.uint8() if first.values.dtype == np.uint8 else pa.float32()
     metadata = {LAYOUT_KEY: first.layout.encode(), HOP_KEY: repr(hop).encode()}
     if made:
         metadata[MADE_KEY] = json.dumps(made.to_json()).encode()
+    if shard_sha256:
+        metadata[SHARD_KEY] = shard_sha256.encode()
     if element == pa.uint8():
         metadata[DEQUANTIZER_KEY] = b"x = q * 4 / 255 + 4 / 512 - 2"
     columns = {
