@@ -9,7 +9,15 @@ import pytest
 
 from pipeline.errors import UserError
 from pipeline.output.loading.clip_vectors import clip_vector
-from pipeline.output.loading.dataset import Batch, Level, RecordError, dequantize, frame_starts, load_dataset, read_records
+from pipeline.output.loading.dataset import (
+    Batch,
+    Level,
+    RecordError,
+    dequantize,
+    frame_starts,
+    load_dataset,
+    read_records,
+)
 from pipeline.output.records import to_sequence_example, write_tfrecord
 from pipeline.types import RecordFormat
 from vggish_core.network.postprocess import Postprocessor

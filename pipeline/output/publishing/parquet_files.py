@@ -13,9 +13,9 @@ from pipeline.formatting import text
 from pipeline.output import manifest as manifests
 from pipeline.output import provenance
 from pipeline.output.layout import MANIFEST, OutputError, basename, each, explained, files_in, is_draft, join
+from pipeline.output.loading.parquet import source_of, write_records
 from pipeline.output.manifest import Manifest
 from pipeline.output.matching import Matched
-from pipeline.output.loading.parquet import source_of, write_records
 from pipeline.output.publishing import card
 from pipeline.output.records import records_of
 from pipeline.output_names import CARD, DATA, is_parquet, parquet_name
