@@ -19,8 +19,8 @@ PLAN = f"{STATE}/plan"
 _SHARD = re.compile(r"embeddings-(\d{5,})-of-(\d{5,})\.tfrecord")
 _PARQUET = re.compile(r"embeddings-(\d{5,})-of-(\d{5,})\.parquet")
 _DRAFT = re.compile(
-    r"(manifest\.json|failures\.jsonl|report\.html|classes\.csv|config\.yaml|README\.md|lock\.json|task-.*|embeddings-.*"
-    r"|ledger-.*|run-.*)\.[0-9a-f]{8}\.tmp"
+    r"(manifest\.json|failures\.jsonl|report\.html|classes\.csv|config\.yaml|README\.md|lock\.json|task-.*|job.*"
+    r"|embeddings-.*|ledger-.*|run-.*)\.[0-9a-f]{8}\.tmp"
 )
 _HISTORY = re.compile(r"run-\d{8}T\d{6}Z-[0-9a-f]{8}\.json")
 _STAGED_NAME = re.compile(rf"{STAGED}/[A-Za-z0-9][A-Za-z0-9_.-]*")

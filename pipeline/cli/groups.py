@@ -209,6 +209,11 @@ def add_running(group: Any) -> None:
         "commits all, as does --task finish (default: the whole output)",
     )
     group.add_argument(
+        "--restart",
+        action="store_true",
+        help="cancel the job that an engine still does for --output, then continue (default: refuse to run beside it)",
+    )
+    group.add_argument(
         "--gcs_anonymous",
         action="store_true",
         help="read public gs:// objects without credentials (default: Google's application default credentials)",

@@ -38,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else list(argv)
     verbose = "--verbose" in arguments
     with ending.interruptible(verbose) as interrupted:
+        said = ""
         try:
             parsed = options.parse(arguments)
             with scratch.temporary_files(), _progress(parsed[0]) as line:
@@ -47,7 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 from pipeline.cli.console import messages
 
                 return messages.show(error, verbose)
-        print("\nStopped. What was finished is kept: the same command continues.", file=sys.stderr)
+            if isinstance(error, KeyboardInterrupt) and str(error):
+                said = f" {error}."
+        print(f"\nStopped.{said} What was finished is kept: the same command continues.", file=sys.stderr)
         return 128 + (interrupted or [signal.SIGINT])[0]
 
 
@@ -181,7 +184,7 @@ def _execution(flags: argparse.Namespace, engine: Engine, log: Log | None, line:
     """The execution of a run's or a task's work, with its progress shown."""
     from pipeline.running.execution import Execution
 
-    return Execution(engine, flags.piece_seconds, None if line.off else line.show, log)
+    return Execution(engine, flags.piece_seconds, None if line.off else line.show, log, flags.restart)
 
 
 def _check(flags: argparse.Namespace, found: Corpus, job: Job, before: Manifest | None, line: ProgressLine) -> int:

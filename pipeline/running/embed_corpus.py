@@ -16,7 +16,7 @@ from pipeline.output.work import Work
 from pipeline.running import job as jobs
 from pipeline.running import resolve
 from pipeline.running.counts import Counts
-from pipeline.running.engines import first_job, places, preflight, runners
+from pipeline.running.engines import first_job, live, places, preflight, runners
 from pipeline.running.engines.watch import counts_of
 from pipeline.running.execution import Execution, begun
 from pipeline.running.progress import OnProgress, sums_of
@@ -52,6 +52,7 @@ def embed_corpus(
     piece_seconds: float = PIECE_S,
     shared_filesystem: bool = False,
     on_progress: OnProgress | None = None,
+    restart: bool = False,
 ) -> Manifest:
     """Embeds what an output lacks of a corpus -> the manifest of the finished data set.
 
@@ -68,6 +69,7 @@ def embed_corpus(
       shared_filesystem: local paths are the same folders on all workers' machines; else they are refused where the
         runner's workers are elsewhere.
       on_progress: called twice a second, from another thread, with how far the job is.
+      restart: a job that an engine still does for the output is cancelled first; else it is an error.
 
     Returns:
       The manifest; `manifest.totals` counts clips, examples and hours.
@@ -91,7 +93,8 @@ def embed_corpus(
         first_job.ask_worker(engine, job, [clip.uri for clip in corpus.clips[:1]])
         if not (before and before.complete):
             _load(job)
-        execution = Execution(engine, piece_seconds, on_progress, history.Log(job, engine.describe(), started))
+        log = history.Log(job, engine.describe(), started)
+        execution = Execution(engine, piece_seconds, on_progress, log, restart)
         return run(corpus, job, execution, update, lambda opened, work: None if work.done else _load(job)).manifest
 
 
@@ -119,10 +122,13 @@ def run(
 
     Raises:
       OutputBusy: another run holds the output.
+      JobRunsError: an engine does a job for it.
       JobError: the job stopped before its end.
     """
-    directory = job.output.directory
+    directory, engine, restart = job.output.directory, execution.engine, execution.restart
+    live.settle(directory, engine, restart)
     with lock.Lock(directory) as held_lock:
+        live.settle(directory, engine, restart, held=True)
         found = resume.start(directory, job, update.overwrite, execution.engine.describe())
         with begun():
             classes.keep(directory, corpus)
@@ -151,7 +157,7 @@ def finish(
         return Finished(commit.finish(directory, (), work.clips_in), 0.0, work.kept)
     from pipeline.running.transforms import Commit
 
-    end = Commit(work.clips_in, held_lock.token, tuple(there.made_with))
+    end = Commit(work.clips_in, held_lock.token, tuple(there.made_with), not execution.engine.local)
     with execution.watched(work) as seen:
         attempt, plan_parts = jobs.write_plan(job, work, before, there)
         result = execution.run(job, plan_parts, attempt, seen, end)

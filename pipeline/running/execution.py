@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipeline.decoding import decoders
 from pipeline.errors import FlagError, JobError, UserError
 from pipeline.output.history import Log
+from pipeline.output.tasks import Task
 from pipeline.output.work import Work
 from pipeline.running import job as jobs
-from pipeline.running.engines import runners
+from pipeline.running.engines import live, runners
 from pipeline.running.engines.runners import Engine
 from pipeline.running.progress import OnProgress, Watched, watched
 from pipeline.settings import PIECE_S, Job
@@ -47,12 +48,14 @@ class Execution:
       piece_s: what a kill may cost, in seconds of work.
       tell: called with how far the job is; None: nobody is.
       log: notes the run's speed.
+      restart: a job that an engine still does for the output is cancelled first.
     """
 
     engine: Engine
     piece_s: float = PIECE_S
     tell: OnProgress | None = None
     log: Log | None = None
+    restart: bool = False
 
     @contextmanager
     def watched(self, work: Work) -> Iterator[Watched]:
@@ -61,7 +64,15 @@ class Execution:
             yield seen
 
     @decoders.kept()
-    def run(self, job: Job, plan_parts: Sequence[str], attempt: str, seen: Watched, end: Commit | None = None) -> Any:
+    def run(
+        self,
+        job: Job,
+        plan_parts: Sequence[str],
+        attempt: str,
+        seen: Watched,
+        end: Commit | None = None,
+        task: Task | None = None,
+    ) -> Any:
         """Runs the graph -> the engine's result.
 
         Args:
@@ -70,16 +81,23 @@ class Execution:
           attempt: names what is staged.
           seen: the job as it is watched.
           end: what the commit needs to know; None: nothing is committed.
+          task: of an array, whose share it is; None: all.
 
         Raises:
           JobError: the engine, or a step, failed.
+          KeyboardInterrupt: of a job that an engine had: says what has become of it.
         """
         from pipeline.running import transforms
 
-        place = jobs.row_place(job, seen.engine, self.piece_s)
+        place = jobs.row_place(job, seen.engine, self.piece_s, plan_parts)
+
+        def attended(engine: Engine, result: Any) -> AbstractContextManager[None]:
+            return live.noted(job.output.directory, engine, result, plan_parts, task)
+
         with begun():
             return runners.run(
                 seen.engine,
                 lambda root: transforms.build(root, plan_parts, job, attempt, place, end, seen.tallies),
                 transforms.RESOURCE_HINTS,
+                attended,
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
 from pipeline.corpus import buckets, plan, plan_file, units
@@ -53,9 +53,10 @@ def work_on(
         return together(parts())
 
 
-def row_place(job: Job, engine: Engine, limit_s: float) -> RowPlace:
-    """Where a job's workers leave finished rows."""
-    return RowPlace(job.output.directory, job.fingerprint(), job.output.num_shards, limit_s, engine.describe())
+def row_place(job: Job, engine: Engine, limit_s: float, plan_parts: Sequence[str] = ()) -> RowPlace:
+    """Where a job's workers leave finished rows, as long as the job's plan is there: on engines that go on alone."""
+    plan = "" if engine.local or not plan_parts else plan_parts[0]
+    return RowPlace(job.output.directory, job.fingerprint(), job.output.num_shards, limit_s, engine.describe(), plan)
 
 
 def write_plan(job: Job, work: Work, manifest: Manifest, there: held.Files | None = None) -> tuple[str, list[str]]:

@@ -29,6 +29,7 @@ from pipeline.running import embed_corpus
 from pipeline.running import job as jobs
 from pipeline.running.counts import Counts
 from pipeline.running.embed_corpus import Finished
+from pipeline.running.engines import live
 from pipeline.running.engines.watch import counts_of
 from pipeline.running.execution import Execution, begun
 from pipeline.running.progress import sums_of
@@ -84,7 +85,7 @@ def compute(corpus: Corpus, job: Job, task: Task, execution: Execution, update: 
         if own.clips:
             with execution.watched(own) as seen:
                 attempt, plan_parts = jobs.write_plan(job, own, found)
-                result = execution.run(job, plan_parts, attempt, seen)
+                result = execution.run(job, plan_parts, attempt, seen, task=task)
                 for part in plan_parts:
                     storage.delete(part)
             done = (counts_of(result) or _in_rows(job, own)).of_clips(len(own.clips))
@@ -110,8 +111,10 @@ def finish(corpus: Corpus, job: Job, execution: Execution, update: Update, count
       TasksMissing: clips were not computed; says how many.
       CorpusDiffers: row files hold clips that are not in the corpus.
     """
-    directory = job.output.directory
+    directory, engine, restart = job.output.directory, execution.engine, execution.restart
+    live.settle(directory, engine, restart)
     with Lock(directory, role=FINISHING) as lock:
+        live.settle(directory, engine, restart, held=True)
         opened = resume.start(directory, job, engine=execution.engine.describe())
         classes.keep(directory, corpus)
         work, there = _work(corpus, job, update)
@@ -141,7 +144,8 @@ def finish_if_last(corpus: Corpus, job: Job, execution: Execution, update: Updat
 @contextmanager
 def _claim(job: Job, task: Task, execution: Execution) -> Iterator[Manifest]:
     """The task's lock, in an output that is begun: by the first task, if need be. Waits for short holders."""
-    directory = job.output.directory
+    directory, engine, restart = job.output.directory, execution.engine, execution.restart
+    live.settle(directory, engine, restart, task)
     while True:
         found = resume.inspect(directory, job)
         if found is None or found.pending or found.clearing or found.resharding:
@@ -154,6 +158,7 @@ def _claim(job: Job, task: Task, execution: Execution) -> Iterator[Manifest]:
         lock = _lock(lambda: Lock(directory, task), waits=lambda busy: busy.role in (OPENING, FINISHING, ""))
         if lock is not None:
             with lock:
+                live.settle(directory, engine, restart, task, held=True)
                 yield resume.inspect(directory, job) or found
                 return
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from pipeline import settings, storage
 from pipeline.corpus import plan, plan_file
 from pipeline.decoding.extract import ExtractDoFn
 from pipeline.decoding.split import SplitDoFn
-from pipeline.output import commit, lock, shards
+from pipeline.output import commit, lock, shards, submitted
 from pipeline.output.journal.writer import RowPlace
 from pipeline.output.shards import ShardInput
 from pipeline.running.steps import EmbedDoFn, WriteRowsDoFn
@@ -118,11 +119,13 @@ class Commit:
       clips_in: clips that the output will account for.
       token: of the lock that the job was started under.
       made_with: versions, processors and engines of earlier runs whose rows are used.
+      noted: the job has a note in the output, which goes when it ends.
     """
 
     clips_in: int
     token: str
     made_with: tuple[dict[str, Any], ...] = ()
+    noted: bool = False
 
 
 class CommitShards(beam.PTransform):
@@ -148,7 +151,11 @@ def commit_shards(group: tuple[int, Iterable[StagedShard]], directory: str, end:
     An engine that tries this again finds it done, or does the rest of it.
     """
     lock.expect(directory, end.token)
-    return commit.finish(directory, group[1], end.clips_in, end.made_with).totals
+    totals = commit.finish(directory, group[1], end.clips_in, end.made_with).totals
+    if end.noted:
+        with suppress(OSError):  # whoever reads the note later asks the engine
+            submitted.remove(directory)
+    return totals
 
 
 def parts_of(_: bytes, plan_parts: list[bytes]) -> list[bytes]:

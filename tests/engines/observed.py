@@ -3,7 +3,7 @@
 `python -m tests.engines.observed LOG -m MODULE ARGUMENTS` or `… LOG -c CODE`, for the command and for engines' workers
 alike. LOG gets lines: `model PID` for each model that a process loads, `batch PID` for each call of it, `rows N` when a
 call has embedded N examples, and `element BYTES TYPE` for each element encoded that is larger than those of its type
-before, in that process. Not a test itself.
+before, in that process. While the file LOG.slow exists, each batch takes two seconds more. Not a test itself.
 """
 
 from __future__ import annotations
@@ -11,8 +11,12 @@ from __future__ import annotations
 import os
 import runpy
 import sys
+import time
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
+
+SLOW_S = 2.0
 
 
 def observe(log: str) -> AbstractContextManager[Any]:
@@ -21,7 +25,7 @@ def observe(log: str) -> AbstractContextManager[Any]:
     from tests import graph
 
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    load = models.load
+    load, slow = models.load, Path(f"{log}.slow")
 
     def note(line: str) -> None:
         os.write(file, line.encode() + b"\n")
@@ -32,6 +36,8 @@ def observe(log: str) -> AbstractContextManager[Any]:
 
         def noted_embed(examples: Any) -> Any:
             note(f"batch {os.getpid()}")
+            if slow.exists():
+                time.sleep(SLOW_S)
             result = embed(examples)
             note(f"rows {len(examples)}")
             return result

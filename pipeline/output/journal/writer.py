@@ -8,8 +8,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipeline import storage
 from pipeline.output.journal import rows
-from pipeline.output.layout import explained
+from pipeline.output.layout import OutputError, explained
 from pipeline.types import Embedding, Outcome, RowsRef
 
 FIRST_S = 0.5
@@ -30,6 +31,8 @@ class RowPlace:
       num_shards: of the output.
       limit_s: seconds from one file to the next, at most.
       engine: as the manifest describes it.
+      plan: URI of the job's plan; where it is gone the job was cancelled, or another command has taken the output over,
+        and its workers stop. "": nobody looks.
     """
 
     directory: str
@@ -37,6 +40,7 @@ class RowPlace:
     num_shards: int
     limit_s: float
     engine: dict[str, Any] = field(default_factory=dict)
+    plan: str = ""
 
 
 class RowWriter:
@@ -98,6 +102,9 @@ class RowWriter:
     def _write_file(self, pending: list[Outcome]) -> tuple[RowsRef, ...]:
         place = self._place
         with explained(place.directory, "writing finished rows"):
+            if place.plan and not storage.exists(place.plan):
+                found = f"{place.directory}: this job was cancelled, or another command continues the output"
+                raise OutputError(found, "Whatever it had finished is kept.")
             return rows.write(
                 place.directory, place.fingerprint, place.num_shards, rows.gathered(pending), self._made_with
             )

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import difflib
 import re
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline import storage
 from pipeline.errors import FlagError, JobError, UserError
 from pipeline.machine import cores
+from pipeline.running.engines import live
 from pipeline.running.engines.watch import Watch, page_of
 
 LOCAL_RUNNERS = ("directrunner", "fnapirunner")
@@ -53,6 +57,17 @@ class Engine:
     def here(self) -> bool:
         """Whether workers are certain to have this machine's processors, and its files."""
         return self.local or self.environment == "LOOPBACK"
+
+    @property
+    def outlives(self) -> bool:
+        """Whether a job goes on without the command that started it: neither workers nor job service are its own."""
+        if self.local or self.environment == "LOOPBACK":
+            return False
+        if self.runner.lower() == live.DATAFLOW:
+            return True
+        from apache_beam.options.pipeline_options import PortableOptions
+
+        return (self.options().view_as(PortableOptions).job_endpoint or live.EMBEDDED) != live.EMBEDDED
 
     def describe(self) -> dict[str, Any]:
         """The engine's entry in the manifest."""
@@ -202,29 +217,45 @@ def explained(error: BaseException) -> BaseException:
     return error
 
 
-def run(engine: Engine, construct: Callable[[Any], Any], resource_hints: Sequence[str] = ()) -> Any:
+def run(
+    engine: Engine,
+    construct: Callable[[Any], Any],
+    resource_hints: Sequence[str] = (),
+    attended: Callable[[Engine, Any], AbstractContextManager[None]] = live.attended,
+) -> Any:
     """An engine and a function that builds a graph on its argument, the pipeline -> the finished run's result.
 
     Args:
       engine: where.
       construct: gets the pipeline.
       resource_hints: what all steps ask for of a worker, as values of Beam's `--resource_hint`; the user's go first.
+      attended: the context of the wait for an engine that goes on without this process; gets it and Beam's result.
 
     Raises:
       WorkerLostError: a worker process is gone, and the engine gave up.
       Exception: whatever the engine or a step of the graph raised.
     """
-    import apache_beam as beam
+    with _told(engine):
+        result = _submit(engine, construct, resource_hints)
+        if engine.local:
+            result.wait_until_finish()
+        else:
+            with attended(engine, result):
+                result.wait_until_finish()
+    return result
 
-    pipeline = beam.Pipeline(_runner(engine), engine.options(resource_hints))
-    construct(pipeline)
+
+def submit(engine: Engine, construct: Callable[[Any], Any], resource_hints: Sequence[str] = ()) -> Any:
+    """As `run`, of an engine that goes on without this process -> the result of a job that has just begun."""
+    with _told(engine):
+        return _submit(engine, construct, resource_hints)
+
+
+@contextmanager
+def _told(engine: Engine) -> Iterator[None]:
+    """Errors of the engine and of steps become those for the user."""
     try:
-        if engine.watch:
-            engine.watch.begin()
-        result = pipeline.run()
-        if engine.watch:
-            engine.watch.running(result, page_of(result, pipeline.options))
-        result.wait_until_finish()
+        yield
     except Exception as error:
         if lost := _LOST.search(str(error)):
             raise WorkerLostError(engine.runner, lost[0]) from error
@@ -232,7 +263,41 @@ def run(engine: Engine, construct: Callable[[Any], Any], resource_hints: Sequenc
         if found is error:
             raise
         raise found from error
+
+
+def _submit(engine: Engine, construct: Callable[[Any], Any], resource_hints: Sequence[str]) -> Any:
+    import apache_beam as beam
+
+    pipeline = beam.Pipeline(_runner(engine), engine.options(resource_hints))
+    construct(pipeline)
+    if engine.watch:
+        engine.watch.begin()
+    with _own_signals():
+        try:
+            result = pipeline.run()
+        except KeyboardInterrupt:
+            if not engine.outlives:
+                raise
+            said = f"{engine.runner} was just being given the job, and may have taken it: look at its jobs"
+            raise KeyboardInterrupt(said) from None
+    if engine.watch:
+        engine.watch.running(result, page_of(result, pipeline.options))
     return result
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Beam's handler of Ctrl-C, which stops its job server before the job could be cancelled, gives way to the one that
+    was there before."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGINT, before)
 
 
 def _runner(engine: Engine) -> Any:

@@ -45,6 +45,7 @@ def write(found: Corpus, job: Job, engine: Engine, update: Update) -> str:
     from pipeline.output.journal import held
     from pipeline.output.layout import PLAN, join
     from pipeline.running import job as jobs
+    from pipeline.running.engines import live
     from pipeline.running.transforms import Commit
 
     if is_dry(engine):
@@ -52,7 +53,9 @@ def write(found: Corpus, job: Job, engine: Engine, update: Update) -> str:
         proto = _construct(job, engine, [part], "dry-run", Commit(0, "")).job.proto_pipeline
         return f"A dry run: the job has {_steps(proto)} steps in {_image(proto)}; nothing was written or started."
     directory, location = job.output.directory, _google(engine).template_location
+    live.settle(directory, engine)
     with lock.Lock(directory) as held_lock:
+        live.settle(directory, engine, held=True)
         opened = resume.start(directory, job, update.overwrite, engine.describe())
         there = held.files_of(directory, job.fingerprint())
         work = jobs.work_on(job, found, update, there, opened.manifest)
@@ -82,7 +85,7 @@ def _construct(job: Job, engine: Engine, parts: list[str], attempt: str, end: Co
     from pipeline.running.job import row_place
 
     pipeline = beam.Pipeline(options=engine.options(transforms.RESOURCE_HINTS))
-    transforms.build(pipeline, parts, job, attempt, row_place(job, engine, PIECE_S), end)
+    transforms.build(pipeline, parts, job, attempt, row_place(job, engine, PIECE_S, parts), end)
     return pipeline.run()
 
 

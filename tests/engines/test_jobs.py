@@ -1,0 +1,176 @@
+"""An engine's job and its command: Ctrl-C ends both, and no second job runs beside one that has lost its command."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from apache_beam.portability.api import beam_job_api_pb2 as api
+from apache_beam.portability.api import beam_job_api_pb2_grpc as services
+
+from tests import command
+from tests.command import REPOSITORY, STANDIN
+from tests.engines.conftest import Running, make_recording
+from tests.engines.test_journal import kept_rows
+
+pytestmark = pytest.mark.usefixtures("standin_weights")
+
+OUTSIDE = ["prism-external", "jobs-external"]
+"""Engines whose service and workers are not the command's."""
+STOPPED = ("CANCELLED", "FAILED")
+"""Python's job service says FAILED once workers have stopped; its own CANCELLED stops nobody."""
+SHARDS = 2
+PATIENCE_S = 200.0
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("recordings")
+    for number in range(12):
+        make_recording(folder / f"{number:02d}.wav", 60 + number)
+    return folder
+
+
+@pytest.fixture
+def slow(engine: Running) -> Iterator[Path]:
+    """While this file is there, the engine's workers take seconds for each batch."""
+    engine.log.unlink(missing_ok=True)
+    path = Path(f"{engine.log}.slow")
+    path.touch()
+    yield path
+    path.unlink(missing_ok=True)
+
+
+def flags(recordings: Path) -> list[str]:
+    return ["--input", str(recordings), "--num_shards", str(SHARDS), "--threads", "1", "--progress", "off"]
+
+
+def started(engine: Running, output: Path, *arguments: str) -> subprocess.Popen[str]:
+    everything = ["--output", output, *STANDIN, "--report", "off", *engine.flags, *arguments]
+    return subprocess.Popen(
+        [str(item) for item in (sys.executable, "-m", "tests.engines.observed", engine.log, "-m", "pipeline.run")]
+        + [str(item) for item in everything],
+        cwd=REPOSITORY,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(what: Callable[[], object], process: subprocess.Popen[str] | None = None) -> None:
+    end = time.monotonic() + PATIENCE_S
+    while not what():
+        assert process is None or process.poll() is None, process.communicate()
+        assert time.monotonic() < end, what
+        time.sleep(0.05)
+
+
+def note_of(output: Path) -> dict[str, Any]:
+    return json.loads((output / "_state/job.json").read_text())
+
+
+def at_work(process: subprocess.Popen[str], output: Path) -> dict[str, Any]:
+    """Waits until an engine's job has finished some rows -> the job's note."""
+    wait_for(lambda: list(output.glob("_state/rows/*.rows")) and kept_rows(output), process)
+    return note_of(output)
+
+
+def state_of(note: dict[str, Any]) -> str:
+    """What the job service says of a job."""
+    with grpc.insecure_channel(note["endpoint"]) as channel:
+        asked = services.JobServiceStub(channel).GetState(api.GetJobStateRequest(job_id=note["id"]), timeout=30)
+    return api.JobState.Enum.Name(asked.state)
+
+
+def idle(engine: Running) -> bool:
+    """Whether no batch is computed for a while."""
+    before = engine.observed().batches
+    time.sleep(3)
+    return engine.observed().batches == before
+
+
+@pytest.mark.parametrize(
+    ("engine", "number"),
+    [
+        ("prism-external", signal.SIGINT),
+        ("jobs-external", signal.SIGTERM),
+        ("jobs-loopback", signal.SIGINT),
+        ("prism-loopback", signal.SIGINT),
+    ],
+    indirect=["engine"],
+)
+def test_an_interrupt_ends_the_job_too(
+    engine: Running, number: signal.Signals, recordings: Path, tmp_path: Path, slow: Path
+) -> None:
+    output = tmp_path / "out"
+    process = started(engine, output, *flags(recordings))
+    try:
+        note = at_work(process, output)
+        os.kill(process.pid, number)
+        begun = time.monotonic()
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    took = time.monotonic() - begun
+    print(f"{engine.name}: {took:.1f} s: {errors.strip().splitlines()[-1]}")
+    assert process.returncode == 128 + number, errors
+    assert f"Stopped. The job {note['id']} of {note['runner']} is CANCELLED." in errors
+    if not note["own_service"]:
+        assert state_of(note) in STOPPED
+    assert "What was finished is kept: the same command continues." in errors
+    assert not (output / "_state/job.json").exists()
+    assert not (output / "_state/lock.json").exists()
+    slow.unlink()
+    wait_for(lambda: idle(engine))
+    assert not command.manifest(output)["complete"]
+    kept = kept_rows(output)
+    assert kept
+
+    engine.log.unlink()
+    done = engine.embed(output, *flags(recordings))
+    assert done.status == 0, done.err
+    manifest = command.manifest(output)
+    assert manifest["complete"]
+    assert engine.observed().rows == manifest["totals"]["examples"] - kept
+
+
+@pytest.mark.parametrize("engine", OUTSIDE, indirect=True)
+def test_no_command_runs_beside_a_job_that_lost_its_command(
+    engine: Running, recordings: Path, tmp_path: Path, slow: Path
+) -> None:
+    output = tmp_path / "out"
+    process = started(engine, output, *flags(recordings))
+    try:
+        note = at_work(process, output)
+        beside = engine.embed(output, *flags(recordings))
+        assert beside.status == 2, beside.err
+        assert f"is being written by process {process.pid}" in beside.err
+    finally:
+        process.kill()
+        process.communicate()
+    refused = engine.embed(output, *flags(recordings))
+    assert refused.status == 2, refused.err
+    wrong, remedy = refused.err.strip().splitlines()[-2:]
+    assert wrong == f"error: {output} is being written by the job {note['id']} of PortableRunner, which is RUNNING"
+    assert (
+        remedy
+        == "  Wait for it, or run the same command with --restart, which cancels it first and keeps what it finished."
+    )
+    assert state_of(note) == "RUNNING"
+    slow.unlink()
+    done = engine.embed(output, *flags(recordings), "--restart")
+    assert done.status == 0, done.err
+    assert state_of(note) in STOPPED
+    assert command.manifest(output)["complete"]
+    assert not (output / "_state/job.json").exists()
