@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -222,6 +223,13 @@ def test_stopped_in_order(audio: Path, tmp_path: Path, number: int, monkeypatch:
     no_faults(output)
 
 
+def test_a_stopped_command_says_how_far_it_was(audio: Path, tmp_path: Path) -> None:
+    this = Run(tmp_path / "log", "--input", audio, "--output", tmp_path / "out", "--progress", "auto", *FOUR)
+    assert this.wait_for(lambda lines: any(line.startswith("kept") for line in lines))
+    _, said = this.signal(signal.SIGINT)
+    assert re.search(r"\nStopped\. \d+ of \d+ clips done\. What was finished is kept: .*\n$", said), said
+
+
 @pytest.fixture(scope="module")
 def busy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Clips so long that decoders are always at one."""
@@ -378,7 +386,8 @@ def test_a_store_whose_every_third_call_fails(
     flags = ["--input", str(audio), "--output", "memory://bucket/out", "--num_shards", "4", "--max_failures", "1"]
     assert command.main([*interrupted_run.FLAGS, *flags]) == 0
     found = {name.partition("/out/")[2]: data for name, (data, _) in MemoryStore.objects.items()}
-    found.pop("manifest.json")
+    for name in ("manifest.json", "config.yaml"):
+        found.pop(name)
     assert {name: data for name, data in found.items() if not is_history(name.removeprefix("_state/"))} == whole
     assert len(MemoryStore.calls) > 100
     MemoryStore.reset()

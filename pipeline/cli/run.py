@@ -13,6 +13,7 @@ from pipeline.cli import from_flags, options
 from pipeline.cli.console import ending
 from pipeline.cli.flags import check_beam_flags
 from pipeline.errors import OK, FlagError
+from pipeline.formatting import clips
 from pipeline.running.engines import template
 from pipeline.storage import options as store_options
 from pipeline.storage import scratch
@@ -38,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else list(argv)
     verbose = "--verbose" in arguments
     with ending.interruptible(verbose) as interrupted:
-        said = ""
+        said, line = "", None
         try:
             parsed = options.parse(arguments)
             with scratch.temporary_files(), _progress(parsed[0]) as line:
@@ -50,6 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return messages.show(error, verbose)
             if isinstance(error, KeyboardInterrupt) and str(error):
                 said = f" {error}."
+            elif line and line.seen:
+                said = f" {line.seen.done.clips:,} of {clips(line.seen.clips)} done."
         print(f"\nStopped.{said} What was finished is kept: the same command continues.", file=sys.stderr)
         return 128 + (interrupted or [signal.SIGINT])[0]
 

@@ -28,11 +28,13 @@ class ProgressLine:
 
     Attributes:
       off: whether nothing is to be drawn.
+      seen: how far the job was when it was last looked at; None before.
     """
 
     def __init__(self, mode: str = "auto", stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
         self.off = mode == "off"
+        self.seen: Progress | None = None
         self._live = not self.off and self._stream.isatty()
         self._lock = threading.RLock()
         self._bar: Any = None
@@ -67,6 +69,7 @@ class ProgressLine:
     def show(self, progress: Progress) -> None:
         """Draws how far the job is; called twice a second."""
         with self._lock:
+            self.seen = progress
             if progress.page and progress.page != self._page:
                 self._page = progress.page
                 self._print(f"The job's page: {progress.page}")
