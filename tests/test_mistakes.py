@@ -151,6 +151,23 @@ MISTAKES = {
         "--overwrite: it takes no value, not 'false'",
         "Leave --overwrite out.",
     ),
+    "rows of one id without times": Mistake(
+        "run --manifest parts.csv --record_format youtube8m",
+        "--record_format youtube8m: its records have no times, and 4 rows have the id 'a' (0 to 1 s, 1 to 2 s, "
+        "2 to 3 s and 1 more); 2 ids have several",
+        "Use --record_format audioset, whose records have times, or give each row an id of its own.",
+    ),
+    "rows of one id, cut apart, without times": Mistake(
+        "run --manifest two.csv --segment_audio cut --record_format youtube8m_video",
+        "--record_format youtube8m_video: its records have no times, and 2 rows have the id 'b' (0 to 10 s, 10 "
+        "to the end)",
+        "Use --record_format audioset, whose records have times, or give each row an id of its own.",
+    ),
+    "Parquet from a template": Mistake(
+        "run --input audio --also parquet --runner DataflowRunner --template_location gs://bucket/template",
+        "--also parquet: a template's job writes records only",
+        "Leave it out, and run the same command without the template's flags when the job has ended.",
+    ),
     "true for a flag without a value": Mistake(
         "train --train x --eval x --classes x --model x --overwrite=true",
         "--overwrite: it takes no value, not 'true'",
@@ -467,6 +484,9 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, standin_weights: Path) -
 def _files_of_others(folder: Path) -> None:
     """Lists with other separators, weights and records of other kinds."""
     (folder / "semicolons.csv").write_text("uri;id;start_seconds\naudio/a.wav;a;0,5\n")
+    lines = [f"audio/a.wav,a,{at},{at + 1}" for at in range(4)] + [f"audio/b.wav,b,{at},{at + 1}" for at in range(2)]
+    (folder / "parts.csv").write_text("\n".join(["uri,id,start_seconds,end_seconds", *lines, "audio/c.wav,c,0,1\n"]))
+    (folder / "two.csv").write_text("uri,id,start_seconds,end_seconds\naudio/a.wav,b,0,10\naudio/b.wav,b,10,\n")
     (folder / "tabs.tsv").write_text("id\turi\na\taudio/a.wav\n")
     (folder / "semicolons_classes.csv").write_text("index;mid;display_name\n0;/m/09x0r;Speech\n")
     (folder / "semicolons_segments.csv").write_text("YTID;start_seconds;end_seconds;positive_labels\na;0;2;/m/09x0r\n")

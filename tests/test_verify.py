@@ -4,6 +4,7 @@ import json
 import random
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from pipeline.output.layout import OutputError
 from pipeline.output.records import parse, to_sequence_example
 from pipeline.output.sequence_example import SequenceExample
 from pipeline.output.tfrecord import read_tfrecord, write_tfrecord
+from pipeline.types import RecordFormat
 from tests import outputs
 
 CLIPS = [outputs.clip(number) for number in range(60)]
@@ -366,6 +368,17 @@ def test_a_record_of_the_writers_own_making_is_checked_beyond_its_hash(tmp_path:
     commit.finish(str(tmp_path), [result])
     lines = verify_command.fault_lines(verify.verify_output(str(tmp_path)))
     assert any(f"belongs in shard {1 - wrong}" in line for line in lines)
+
+
+@pytest.mark.parametrize("layout", ["youtube8m", "youtube8m_video"])
+def test_two_records_of_one_id_without_times_are_a_fault(tmp_path: Path, layout: RecordFormat) -> None:
+    """As a run wrote them before it refused such lists; with times they are two clips."""
+    two = [replace(CLIPS[0], start_s=0.0, end_s=9.0), replace(CLIPS[0], start_s=9.0, end_s=18.0)]
+    for name in ("audioset", layout):
+        outputs.write(outputs.job(tmp_path / name, 1, name), two)
+    assert not any("twice" in line for line in verify_command.fault_lines(verify.verify_output(f"{tmp_path}/audioset")))
+    lines = verify_command.fault_lines(verify.verify_output(str(tmp_path / layout)))
+    assert any("the same id and times twice" in line for line in lines)
 
 
 @pytest.mark.parametrize("seconds", [0.975, 0.98, 1.93, 1.94, 10.0, 5.0, 3600.0])

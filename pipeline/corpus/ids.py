@@ -1,11 +1,16 @@
-"""The id that a clip has by default."""
+"""Ids of clips: the default one, and those that records without times cannot do with."""
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 
+from pipeline.errors import FlagError
 from pipeline.storage import compression
+from pipeline.types import Clip, RecordFormat
+
+_SHOWN = 3
 
 _EXTENSION = re.compile(r"(?<=[^/])\.(?=[A-Za-z0-9]*[A-Za-z])[A-Za-z0-9]{1,5}\Z")
 """At the end of a file's name: "take 1.5" and "a. b" have none."""
@@ -30,3 +35,30 @@ def id_of(path: str) -> str:
     path = compression.without_suffix(path)
     extension = _EXTENSION.search(path)
     return path[: extension.start()] if extension else path
+
+
+def expect_one_clip_each(clips: Sequence[Clip], record_format: RecordFormat) -> None:
+    """Looks for an id of several clips, for a layout without times: nothing would tell their records apart.
+
+    Raises:
+      FlagError: there is one; names the first, its times, and the number of such ids.
+    """
+    seen: set[str] = set()
+    repeated: dict[str, None] = {}  # in the order of the list
+    for clip in clips:
+        if clip.id in seen:
+            repeated[clip.id] = None
+        seen.add(clip.id)
+    if not repeated:
+        return
+    first = next(iter(repeated))
+    rows = [clip for clip in clips if clip.id == first]
+    ends = ["the end" if clip.end_s is None else f"{clip.end_s:g} s" for clip in rows]
+    times = ", ".join(f"{clip.start_s:g} to {end}" for clip, end in zip(rows[:_SHOWN], ends, strict=False))
+    times += f" and {len(rows) - _SHOWN:,} more" if len(rows) > _SHOWN else ""
+    others = f"; {len(repeated):,} ids have several" if len(repeated) > 1 else ""
+    raise FlagError(
+        f"--record_format {record_format}: its records have no times, and {len(rows):,} rows have the id {first!r} "
+        f"({times}){others}",
+        "Use --record_format audioset, whose records have times, or give each row an id of its own",
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pipeline import storage
-from pipeline.corpus import plan
+from pipeline.corpus import ids, plan
 from pipeline.embedding import models
 from pipeline.output import manifest
 from pipeline.running.engines.runners import Engine, cores_a_worker
@@ -38,8 +38,11 @@ def resolve_output(output: Output, corpus: Corpus, overwrite: bool = False) -> O
 
     Raises:
       OutputError: what is there cannot be read.
-      FlagError: a new output would have far more shards than there are clips.
+      FlagError: a new output would have far more shards than there are clips; or records would have one id, and no
+        times to tell them apart.
     """
+    if output.record_format != "audioset":
+        ids.expect_one_clip_each(corpus.clips, output.record_format)
     directory = storage.absolute(output.directory)
     before = None if overwrite else manifest.read(directory)
     if output.num_shards:

@@ -12,6 +12,7 @@ from typing import Any
 
 from pipeline.formatting import hours
 from pipeline.output.manifest import Manifest
+from vggish_core.weights import standin
 
 _HEAD = ("# made from manifest.json; pipeline.run --also parquet replaces these lines", "# end of what is made")
 _BODY = ("<!-- made from manifest.json; pipeline.run --also parquet replaces these lines -->", "<!-- end -->")
@@ -80,6 +81,9 @@ def _text(manifest: Manifest, name: str) -> str:
     version = manifest.run.get("versions", {}).get("vggish-pipeline", "")
     means = settings["record_format"] == "youtube8m_video"
     kind = "float32, the mean of the clip's frames" if means else _KINDS[settings["embeddings"]]
+    warning = ""
+    if any(model["name"] == standin.NAME for model in manifest.models.values()):
+        warning = "**Stand-in weights: random numbers. These embeddings mean nothing.**\n\n"
     counts = f"{totals['written']:,} written, {totals['failed']:,} failed, {totals['skipped']:,} skipped"
     rows = {
         "clips": f"{counts} of {totals['clips_in']:,}",
@@ -92,7 +96,7 @@ def _text(manifest: Manifest, name: str) -> str:
         f"# {_cell(name)}\n\n"
         f"VGGish embeddings of audio, made by vggish-pipeline {version}: a row a clip, with its `id`, `start` and\n"
         "`end` in seconds, `labels` (class indices) and `embeddings` (128 values each). The TFRecord files beside\n"
-        "them hold the same.\n\n"
+        f"them hold the same.\n\n{warning}"
         f"{_table('', rows)}\n"
         '```python\ndatasets.load_dataset("parquet", data_files="data/*.parquet")\n```\n\n'
         f"{_table('setting', {key: f'`{_cell(json.dumps(value))}`' for key, value in settings.items()})}"
