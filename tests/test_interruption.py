@@ -121,7 +121,7 @@ def whole(audio: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, by
 
 def left_over(output: Path) -> list[str]:
     """Files that a finished output should not have."""
-    kept = set(outputs.content(output)) | {"manifest.json"}
+    kept = set(outputs.content(output)) | {"manifest.json", "config.yaml"}
     return [str(path.relative_to(output)) for path in output.rglob("*") if path.is_file()
             and str(path.relative_to(output)) not in kept and not is_history(path.name)]  # fmt: skip
 

@@ -127,7 +127,7 @@ def test_a_command_ends_at_once(
     for name, path in names.items():
         flags, wrong = tuple(flag.replace(name, str(path)) for flag in flags), wrong.replace(name, str(path))
     began = time.monotonic()
-    done = command.run("pipeline.run", *flags, *STANDIN, **stranger)
+    done = command.run("pipeline.run", *flags, *STANDIN, "--progress", "off", **stranger)
     assert done.status == 2
     first, second = done.err.splitlines()
     assert first.startswith("error: ")
