@@ -209,6 +209,11 @@ def add_running(group: Any) -> None:
         "commits all, as does --task finish (default: the whole output)",
     )
     group.add_argument(
+        "--no_wait",
+        action="store_true",
+        help="end once the engine has taken the job, which commits the data set itself (default: wait for its end)",
+    )
+    group.add_argument(
         "--restart",
         action="store_true",
         help="cancel the job that an engine still does for --output, then continue (default: refuse to run beside it)",

@@ -81,6 +81,11 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         )
     if flags.task and flags.check:
         raise FlagError(f"--check tries the whole job, --task {flags.task} is a part of it", "Leave --task out")
+    if flags.no_wait and (flags.task or flags.check):
+        other = f"--task {flags.task}" if flags.task else "--check"
+        raise FlagError(
+            f"--no_wait hands the whole job to an engine, {other} does not", f"Leave out {other} or --no_wait"
+        )
     if flags.precision == "bfloat16" and flags.convolutions == "winograd":
         raise FlagError(
             "--precision bfloat16 does not work with --convolutions winograd",

@@ -77,11 +77,13 @@ def _run(flags: argparse.Namespace, beam_flags: list[str], line: ProgressLine) -
     check_beam_flags(beam_flags, options.names())
     store_options.set_flags(beam_flags)
     engine = runners.choose(flags.runner, beam_flags)
-    if flags.also and template.asked(engine):
+    if flags.also and (flags.no_wait or template.asked(engine)):
         raise FlagError(
-            f"--also {flags.also}: a template's job writes records only",
-            "Leave it out, and run the same command without the template's flags when the job has ended",
+            f"--also {flags.also}: a job that nobody waits for writes records only",
+            "Leave it out, and run the same command without --no_wait, or the template's flags, when the job has ended",
         )
+    if flags.no_wait:
+        _expect_to_outlive(flags.runner, engine)
     preflight.look(engine)
     given = [*(("--input", pattern) for pattern in flags.input), ("--output", flags.output)]
     places.look(engine, given, flags.shared_filesystem)
@@ -122,6 +124,7 @@ def _whole(
     from pipeline.cli import summary
     from pipeline.cli.finish import finish_run
     from pipeline.output import history
+    from pipeline.output.submitted import Submitted
     from pipeline.running import embed_corpus
     from pipeline.running.engines import light_import
 
@@ -139,8 +142,29 @@ def _whole(
     line.stage("comparing the corpus with the output")
     with from_flags.unless_busy():
         execution = _execution(flags, engine, log, line)
-        done = embed_corpus.run(found, job, execution, from_flags.update_of(flags), opened)
+        embed = embed_corpus.submit if flags.no_wait else embed_corpus.run
+        done = embed(found, job, execution, from_flags.update_of(flags), opened)
+    if isinstance(done, Submitted):
+        line.stage("")
+        print(summary.submitted(job.output.directory, done), flush=True)
+        return OK
     return finish_run(flags, found.names, job.output.directory, done, started, line)
+
+
+def _expect_to_outlive(runner: str, engine: Engine) -> None:
+    """Raises FlagError for an engine whose job would end with the command."""
+    if engine.outlives:
+        return
+    if engine.local:
+        why = f"{runner} runs in this command, and ends with it"
+        remedy = "Leave it out, or choose an engine that goes on alone, such as DataflowRunner or a job service"
+    elif engine.environment == "LOOPBACK":
+        why = f"the workers of {runner} are this command's own (--environment_type LOOPBACK), and end with it"
+        remedy = "Leave it out, or choose other workers, such as --environment_type EXTERNAL or DOCKER"
+    else:
+        why = f"{runner}'s job service would be this command's own, and end with it"
+        remedy = "Leave it out, or start a job service and name it: --job_endpoint HOST:PORT"
+    raise FlagError(f"--no_wait: {why}", remedy)
 
 
 def _announce(engine: Engine, job: Job, found: Corpus, piece_s: float) -> None:

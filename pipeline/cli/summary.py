@@ -11,6 +11,7 @@ from pipeline.formatting import clips, duration, times_real_time
 from pipeline.output.layout import FAILURES, MANIFEST, join
 from pipeline.output.manifest import Manifest
 from pipeline.output.resume import OpenedOutput
+from pipeline.output.submitted import Submitted
 from pipeline.output.tasks import Task
 from pipeline.output.work import Work
 from pipeline.reasons import REASONS
@@ -52,6 +53,14 @@ def summary(directory: str, done: Finished, elapsed_s: float, report: str = "", 
         _warning(manifest),
     ]
     return "\n".join(line for line in lines if line)
+
+
+def submitted(directory: str, job: Submitted) -> str:
+    """A job that goes on without the command, and how to follow it."""
+    return (
+        f"Submitted: {job}. It commits the data set itself.\n"
+        f"  vggish-pipeline status {shlex.quote(directory)}   shows how far it is"
+    )
 
 
 def task(of: Task, part: Part, elapsed_s: float) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pipeline.errors import JobError
 from pipeline.output import classes, commit, history, lock, resume
@@ -12,6 +14,7 @@ from pipeline.output import manifest as manifests
 from pipeline.output.journal import held
 from pipeline.output.manifest import Manifest
 from pipeline.output.resume import OpenedOutput
+from pipeline.output.submitted import Submitted
 from pipeline.output.work import Work
 from pipeline.running import job as jobs
 from pipeline.running import resolve
@@ -23,6 +26,9 @@ from pipeline.running.progress import OnProgress, sums_of
 from pipeline.settings import PIECE_S, Job, Update
 from pipeline.storage import options, scratch
 from pipeline.types import Corpus
+
+if TYPE_CHECKING:
+    from pipeline.running.transforms import Commit
 
 
 @dataclass(frozen=True)
@@ -125,17 +131,51 @@ def run(
       JobRunsError: an engine does a job for it.
       JobError: the job stopped before its end.
     """
+    with _begun(corpus, job, execution, update, opened) as (work, there, before, held_lock):
+        return finish(job, work, there, before, execution, held_lock)
+
+
+def submit(
+    corpus: Corpus,
+    job: Job,
+    execution: Execution,
+    update: Update,
+    opened: Callable[[OpenedOutput, Work], None] = lambda opened, work: None,
+) -> Submitted | Finished:
+    """As `run`, of an engine that goes on alone -> the job that it took, which commits itself.
+
+    The result of a run where there was nothing to compute.
+    """
+    with _begun(corpus, job, execution, update, opened) as (work, there, before, held_lock):
+        if work.done:
+            return finish(job, work, there, before, execution, held_lock)
+        attempt, plan_parts = jobs.write_plan(job, work, before, there)
+        return execution.submit(job, plan_parts, attempt, _end(work, there, execution, held_lock))
+
+
+@contextmanager
+def _begun(
+    corpus: Corpus, job: Job, execution: Execution, update: Update, opened: Callable[[OpenedOutput, Work], None]
+) -> Iterator[tuple[Work, held.Files, Manifest, lock.Lock]]:
+    """Within the block the output is locked: what is to be done, its row files, its manifest, the lock; see `run`."""
     directory, engine, restart = job.output.directory, execution.engine, execution.restart
     live.settle(directory, engine, restart)
     with lock.Lock(directory) as held_lock:
         live.settle(directory, engine, restart, held=True)
-        found = resume.start(directory, job, update.overwrite, execution.engine.describe())
+        found = resume.start(directory, job, update.overwrite, engine.describe())
         with begun():
             classes.keep(directory, corpus)
             there = held.files_of(directory, job.fingerprint())
             work = jobs.work_on(job, corpus, update, there, found.manifest)
             opened(found, work)
-            return finish(job, work, there, found.manifest, execution, held_lock)
+            yield work, there, found.manifest, held_lock
+
+
+def _end(work: Work, there: held.Files, execution: Execution, held_lock: lock.Lock) -> Commit:
+    """What the last step of the job that does the work needs to know."""
+    from pipeline.running.transforms import Commit
+
+    return Commit(work.clips_in, held_lock.token, tuple(there.made_with), not execution.engine.local)
 
 
 def finish(
@@ -155,9 +195,7 @@ def finish(
     if work.done:
         held_lock.confirm()
         return Finished(commit.finish(directory, (), work.clips_in), 0.0, work.kept)
-    from pipeline.running.transforms import Commit
-
-    end = Commit(work.clips_in, held_lock.token, tuple(there.made_with), not execution.engine.local)
+    end = _end(work, there, execution, held_lock)
     with execution.watched(work) as seen:
         attempt, plan_parts = jobs.write_plan(job, work, before, there)
         result = execution.run(job, plan_parts, attempt, seen, end)

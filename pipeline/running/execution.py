@@ -7,9 +7,12 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pipeline import storage
 from pipeline.decoding import decoders
 from pipeline.errors import FlagError, JobError, UserError
+from pipeline.output import submitted
 from pipeline.output.history import Log
+from pipeline.output.submitted import Submitted
 from pipeline.output.tasks import Task
 from pipeline.output.work import Work
 from pipeline.running import job as jobs
@@ -101,3 +104,25 @@ class Execution:
                 transforms.RESOURCE_HINTS,
                 attended,
             )
+
+    @decoders.kept()
+    def submit(self, job: Job, plan_parts: Sequence[str], attempt: str, end: Commit) -> Submitted:
+        """As `run`, of an engine that goes on alone -> the job that it took, which commits itself.
+
+        Raises:
+          JobError: the engine did not take it.
+        """
+        from pipeline.running import transforms
+
+        directory, place = job.output.directory, jobs.row_place(job, self.engine, self.piece_s, plan_parts)
+        with begun():
+            result = runners.submit(
+                self.engine,
+                lambda root: transforms.build(root, plan_parts, job, attempt, place, end),
+                transforms.RESOURCE_HINTS,
+            )
+            taken = live.taken(self.engine, result)
+            submitted.write(directory, taken)
+        if live.is_over(taken, live.state_of(result)):  # before there was a note that its end could remove
+            storage.delete(submitted.uri_of(directory))
+        return taken

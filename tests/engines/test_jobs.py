@@ -168,9 +168,63 @@ def test_no_command_runs_beside_a_job_that_lost_its_command(
         == "  Wait for it, or run the same command with --restart, which cancels it first and keeps what it finished."
     )
     assert state_of(note) == "RUNNING"
-    slow.unlink()
-    done = engine.embed(output, *flags(recordings), "--restart")
-    assert done.status == 0, done.err
+    process = started(engine, output, *flags(recordings), "--restart")
+    try:
+        wait_for(lambda: state_of(note) in STOPPED, process)
+        slow.unlink()
+        _, errors = process.communicate()
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 0, errors
     assert state_of(note) in STOPPED
     assert command.manifest(output)["complete"]
     assert not (output / "_state/job.json").exists()
+
+
+@pytest.mark.parametrize("engine", OUTSIDE, indirect=True)
+def test_a_job_that_nobody_waits_for_ends_as_a_finished_data_set(
+    engine: Running, recordings: Path, tmp_path: Path, slow: Path
+) -> None:
+    output = tmp_path / "out"
+    done = engine.embed(output, *flags(recordings), "--no_wait")
+    assert done.status == 0, done.err
+    note = note_of(output)
+    first, second = done.out.splitlines()
+    assert first == f"Submitted: {note['id']} of PortableRunner. It commits the data set itself."
+    assert second == f"  vggish-pipeline status {output}   shows how far it is"
+    assert not (output / "_state/lock.json").exists()
+    refused = engine.embed(output, *flags(recordings), "--no_wait")
+    assert refused.status == 2, refused.err
+    assert f"is being written by the job {note['id']} of PortableRunner, which is RUNNING" in refused.err
+    slow.unlink()
+    wait_for(lambda: command.manifest(output)["complete"])
+    wait_for(lambda: state_of(note) == "DONE")
+    assert command.manifest(output)["totals"]["written"] == 12
+    assert not (output / "_state/job.json").exists()
+    again = engine.embed(output, *flags(recordings), "--no_wait")
+    assert again.status == 0, again.err
+    assert "nothing to compute" in again.out
+
+
+@pytest.mark.parametrize(
+    ("runner", "said"),
+    [
+        (["DirectRunner"], "--no_wait: DirectRunner runs in this command, and ends with it"),
+        (
+            ["PortableRunner", "--job_endpoint", "embed"],
+            "--no_wait: the workers of PortableRunner are this command's own",
+        ),
+        (
+            ["PortableRunner", "--job_endpoint", "embed", "--environment_type", "EXTERNAL"],
+            "--no_wait: PortableRunner's job service would be this command's own, and end with it",
+        ),
+    ],
+)
+def test_a_job_that_would_end_with_its_command_is_waited_for(runner: list[str], said: str, tmp_path: Path) -> None:
+    done = command.embed(tmp_path / "out", "--input", tmp_path, "--no_wait", "--runner", *runner)
+    assert done.status == 2, done.err
+    wrong, remedy = done.err.strip().splitlines()[-2:]
+    assert wrong.startswith(f"error: {said}")
+    assert remedy.startswith("  Leave it out, or ")
+    assert not (tmp_path / "out").exists()
