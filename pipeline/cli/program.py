@@ -31,6 +31,7 @@ class Program(NamedTuple):
 PROGRAMS = {
     "run": Program("run", "audio -> a data set of embeddings"),
     "check": Program("run", "what `run` with the same flags would do and take; changes nothing", ("--check",)),
+    "status": Program("status", "how far an output is, on any engine and from any machine"),
     "verify": Program("verify", "compare a data set with what its manifest promises"),
     "audit": Program("verify", "the same, and compute 20 clips again from their audio", ("--audit", "20")),
     "report": Program("report", "a page that shows what is in a data set"),

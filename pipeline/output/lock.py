@@ -212,13 +212,18 @@ def expect(directory: str, token: str) -> None:
     To be called before a commit. A job goes on after its command was killed, and may commit, unless another command has
     taken the output over, or tasks of an array are at work, whose rows and plans a commit would remove.
     """
+    for uri, holder in holders(directory):
+        if holder.token != token and holder.alive():
+            raise _busy(directory, holder, uri)
+
+
+def holders(directory: str) -> list[tuple[str, Holder]]:
+    """The locks of an output, and of tasks in it, dead ones too: each one's URI and who holds it."""
     state = join(directory, STATE)
     with explained(directory, "reading the lock"):
         names = ["lock.json", *filter(_TASK_LOCK.fullmatch, files_in(state, "task-"))]
         found = [(uri, _read(uri)[0]) for uri in (join(state, name) for name in names)]
-    for uri, holder in found:
-        if holder is not None and holder.token != token and holder.alive():
-            raise _busy(directory, holder, uri)
+    return [(uri, holder) for uri, holder in found if holder is not None]
 
 
 def _read(uri: str) -> tuple[Holder | None, str | None]:
