@@ -18,7 +18,7 @@ from pipeline.output import commit, resume
 from pipeline.output.journal.writer import RowPlace
 from pipeline.output.shards import ShardInput
 from pipeline.running import transforms
-from pipeline.running.engines import runners
+from pipeline.running.engines import graphs, runners
 from pipeline.running.steps import WriteRowsDoFn
 from pipeline.settings import Job
 from pipeline.types import Clip, DecodeRequest, ExampleBlock, Failure, Removal, RowsRef, StagedShard, UnitRef
@@ -189,7 +189,7 @@ def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Build
         attempt = commit.attempt_name(opened.manifest)
         with graph.encoded_sizes() as sizes:
             rows, end = place(tmp_path / "out"), transforms.Commit(len(clips) + 1, "")
-            runners.run(engine, lambda root: build(root, parts, job, attempt, rows, end), transforms.RESOURCE_HINTS)
+            graphs.run(engine, lambda root: build(root, parts, job, attempt, rows, end), transforms.RESOURCE_HINTS)
         return sizes
 
     return run

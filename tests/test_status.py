@@ -15,9 +15,9 @@ import pytest
 import soundfile
 
 from pipeline.cli import status as command
-from pipeline.output import submitted
-from pipeline.output.status import look
-from pipeline.output.submitted import Submitted
+from pipeline.output.at_work import submitted
+from pipeline.output.at_work.status import look
+from pipeline.output.at_work.submitted import Submitted
 from pipeline.output.tasks import Task
 from tests.command import REPOSITORY
 

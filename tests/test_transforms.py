@@ -13,7 +13,7 @@ from pipeline.corpus import plan_file, units
 from pipeline.embedding import embed
 from pipeline.output import commit, resume
 from pipeline.running import transforms
-from pipeline.running.engines import runners
+from pipeline.running.engines import graphs, runners
 from pipeline.running.job import row_place
 from pipeline.types import Clip, Failure
 from tests import interrupted_run, outputs
@@ -48,7 +48,7 @@ def test_metrics_are_beams_own_and_documented(tmp_path: Path, monkeypatch: pytes
     parts = plan_file.write(str(tmp_path / "plan"), [*made, listed])
     engine, attempt = runners.choose("DirectRunner", []), commit.attempt_name(opened.manifest)
     place, end = row_place(job, engine, 60.0), transforms.Commit(6, "")
-    result = runners.run(engine, lambda root: transforms.build(root, parts, job, attempt, place, end))
+    result = graphs.run(engine, lambda root: transforms.build(root, parts, job, attempt, place, end))
     counters, distributions = metrics_of(result)
     assert counters.pop("extract/decode_ms") > 0
     batches = counters.pop("embed/batches")

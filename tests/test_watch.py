@@ -12,7 +12,7 @@ from apache_beam.metrics import Metrics
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline.running.counts import Counts
-from pipeline.running.engines import runners, watch
+from pipeline.running.engines import graphs, runners, watch
 
 
 class _Counting(beam.DoFn):
@@ -45,7 +45,7 @@ def test_counters_of_a_job_are_seen(flags: list[str]) -> None:
     engine = runners.Engine(
         flags[0], (*flags[1:], *(["--environment_type", "LOOPBACK"] if flags[1:] else [])), False, 1
     )
-    runners.run(replace(engine, watch=seen), _graph)
+    graphs.run(replace(engine, watch=seen), _graph)
     assert seen.stage == "embedding"
     assert seen.counts() == Counts(3, 1, 6, 6.0)
 

@@ -18,7 +18,7 @@ import psutil
 import pytest
 import soundfile
 
-from pipeline.running.engines import runners, worker_processes
+from pipeline.running.engines import graphs, runners, worker_processes
 from tests.command import processes_of
 
 PROCESSES = ("--direct_running_mode", "multi_processing", "--direct_num_workers", "2")
@@ -59,7 +59,7 @@ def test_every_graph_has_processes_of_its_own(tmp_path: Path, engine: runners.En
     folders = [tmp_path / name for name in "ab"]
     for folder in folders:
         folder.mkdir()
-        runners.run(engine, lambda root, folder=folder: graph(root, folder, Process()))
+        graphs.run(engine, lambda root, folder=folder: graph(root, folder, Process()))
     first, second = map(pids, folders)
     assert len(first) == 2
     assert os.getpid() not in first
@@ -73,7 +73,7 @@ def test_processes_work_where_the_user_is_and_find_this_software(
     (tmp_path / "pipeline").mkdir()
     (tmp_path / "pipeline" / "__init__.py").write_text("raise ImportError('the user has a package of that name')")
     monkeypatch.chdir(tmp_path)
-    runners.run(
+    graphs.run(
         engine, lambda root: root | beam.Create(["found"]) | beam.Map(lambda text: Path("here").write_text(text))
     )
     assert (tmp_path / "here").read_text() == "found"
@@ -83,8 +83,8 @@ def test_processes_work_where_the_user_is_and_find_this_software(
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # Beam's
 def test_a_process_that_dies_ends_the_job(tmp_path: Path, engine: runners.Engine) -> None:
     with pytest.raises(runners.WorkerLostError, match="worker process of FnApiRunner ended"):
-        runners.run(engine, lambda root: graph(root, tmp_path, Kill()))
-    runners.run(engine, lambda root: graph(root, tmp_path, Process()))
+        graphs.run(engine, lambda root: graph(root, tmp_path, Kill()))
+    graphs.run(engine, lambda root: graph(root, tmp_path, Process()))
     assert len(pids(tmp_path)) == 2
 
 
@@ -93,7 +93,7 @@ def test_a_process_that_does_not_even_start_ends_the_job(
 ) -> None:
     monkeypatch.setattr(worker_processes, "COMMAND", (sys.executable, "-c", "raise SystemExit(3)"))
     with pytest.raises(runners.WorkerLostError, match=r"return code 3|Channel closed"):
-        runners.run(engine, lambda root: graph(root, tmp_path, Process()))
+        graphs.run(engine, lambda root: graph(root, tmp_path, Process()))
 
 
 @pytest.mark.ci
@@ -105,7 +105,7 @@ def test_a_failing_step_is_reported_and_its_processes_end(
             raise ValueError("no good")
 
     with pytest.raises(Exception, match="no good") as caught:
-        runners.run(engine, lambda root: graph(root, tmp_path, Fail()))
+        graphs.run(engine, lambda root: graph(root, tmp_path, Fail()))
     assert runners.message_of(caught.value) == "no good"
     said = capfd.readouterr()
     assert "Traceback" not in said.out + said.err  # the processes' own; the runner's logs are pytest's

@@ -13,7 +13,7 @@ from typing import Any
 import apache_beam as beam
 
 from pipeline import storage
-from pipeline.running.engines import runners
+from pipeline.running.engines import graphs, runners
 
 Keyed = tuple[tuple[int, ...], Any]
 """A key, and a value that `+` takes."""
@@ -63,7 +63,7 @@ def collect(
     def construct(root: beam.Pipeline) -> None:
         build(root, files, read, nothing, stem)
 
-    runners.run(engine, construct)
+    graphs.run(engine, construct)
     with storage.open_read(f"{stem}.keys") as file:
         keys = pickle.loads(file.read())  # ours, written a moment ago
     storage.delete(f"{stem}.keys")

@@ -11,7 +11,7 @@ import apache_beam as beam
 from pipeline import storage
 from pipeline.checking import verify
 from pipeline.checking.checks import FileReport, Rules
-from pipeline.running.engines import runners
+from pipeline.running.engines import graphs, runners
 from pipeline.running.engines.exchange import place
 
 
@@ -27,7 +27,7 @@ def check_files(files: Sequence[tuple[str, Rules]], engine: runners.Engine) -> l
         return []
     with place(engine, "reports") as folder:
         uri = storage.join(folder, f"verify-{uuid.uuid4().hex}.reports")
-        runners.run(engine, lambda root: build(root, files, uri))
+        graphs.run(engine, lambda root: build(root, files, uri))
         with storage.open_read(uri) as file:
             reports = dict(pickle.loads(file.read()))  # ours, written a moment ago
         storage.delete(uri)

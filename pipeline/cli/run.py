@@ -124,7 +124,7 @@ def _whole(
     from pipeline.cli import summary
     from pipeline.cli.finish import finish_run
     from pipeline.output import history
-    from pipeline.output.submitted import Submitted
+    from pipeline.output.at_work.submitted import Submitted
     from pipeline.running import embed_corpus
     from pipeline.running.engines import light_import
 

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pipeline import storage
 from pipeline.cli.command import ProgramParser, run_command
 from pipeline.formatting import clips, duration, times_real_time
-from pipeline.output.status import Status, look
+from pipeline.output.at_work.status import Status, look
 
 
 def described(found: Status) -> str:

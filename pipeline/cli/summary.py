@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 
 from pipeline import storage
 from pipeline.formatting import clips, duration, times_real_time
+from pipeline.output.at_work.submitted import Submitted
 from pipeline.output.layout import FAILURES, MANIFEST, join
 from pipeline.output.manifest import Manifest
 from pipeline.output.resume import OpenedOutput
-from pipeline.output.submitted import Submitted
 from pipeline.output.tasks import Task
 from pipeline.output.work import Work
 from pipeline.reasons import REASONS

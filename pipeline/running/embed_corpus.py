@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from pipeline.errors import JobError
 from pipeline.output import classes, commit, history, lock, resume
 from pipeline.output import manifest as manifests
+from pipeline.output.at_work.submitted import Submitted
 from pipeline.output.journal import held
 from pipeline.output.manifest import Manifest
 from pipeline.output.resume import OpenedOutput
-from pipeline.output.submitted import Submitted
 from pipeline.output.work import Work
 from pipeline.running import job as jobs
 from pipeline.running import resolve

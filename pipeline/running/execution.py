@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from pipeline import storage
 from pipeline.decoding import decoders
 from pipeline.errors import FlagError, JobError, UserError
-from pipeline.output import submitted
+from pipeline.output.at_work import submitted
+from pipeline.output.at_work.submitted import Submitted
 from pipeline.output.history import Log
-from pipeline.output.submitted import Submitted
 from pipeline.output.tasks import Task
 from pipeline.output.work import Work
 from pipeline.running import job as jobs
-from pipeline.running.engines import live, runners
+from pipeline.running.engines import graphs, live
 from pipeline.running.engines.runners import Engine
 from pipeline.running.progress import OnProgress, Watched, watched
 from pipeline.settings import PIECE_S, Job
@@ -98,7 +98,7 @@ class Execution:
             return live.noted(job.output.directory, engine, result, plan_parts, task)
 
         with begun():
-            return runners.run(
+            return graphs.run(
                 seen.engine,
                 lambda root: transforms.build(root, plan_parts, job, attempt, place, end, seen.tallies),
                 transforms.RESOURCE_HINTS,
@@ -116,7 +116,7 @@ class Execution:
 
         directory, place = job.output.directory, jobs.row_place(job, self.engine, self.piece_s, plan_parts)
         with begun():
-            result = runners.submit(
+            result = graphs.submit(
                 self.engine,
                 lambda root: transforms.build(root, plan_parts, job, attempt, place, end),
                 transforms.RESOURCE_HINTS,

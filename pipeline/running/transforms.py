@@ -13,7 +13,8 @@ from pipeline import settings, storage
 from pipeline.corpus import plan, plan_file
 from pipeline.decoding.extract import ExtractDoFn
 from pipeline.decoding.split import SplitDoFn
-from pipeline.output import commit, lock, shards, submitted
+from pipeline.output import commit, lock, shards
+from pipeline.output.at_work import submitted
 from pipeline.output.journal.writer import RowPlace
 from pipeline.output.shards import ShardInput
 from pipeline.running.steps import EmbedDoFn, WriteRowsDoFn

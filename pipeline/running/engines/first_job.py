@@ -16,7 +16,7 @@ from pipeline.errors import FlagError
 from pipeline.extras import DISTRIBUTION
 from pipeline.output.layout import STATE, join
 from pipeline.output.made_with import versions
-from pipeline.running.engines import runners
+from pipeline.running.engines import graphs, runners
 from pipeline.running.engines.runners import Engine
 from pipeline.settings import Job
 
@@ -43,7 +43,7 @@ def ask_worker(engine: Engine, job: Job, inputs: Sequence[str]) -> str:
         _ = root | "Ask" >> beam.Impulse() | "Answer" >> beam.Map(worker_check.answer, question, uri)
 
     try:
-        runners.run(engine, construct)
+        graphs.run(engine, construct)
         if not storage.exists(uri):
             raise FlagError(
                 f"--output {job.output.directory}: what a worker wrote there does not show here",

@@ -12,17 +12,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline import storage
-from pipeline.output import lock, submitted
+from pipeline.output import lock
+from pipeline.output.at_work import submitted
+from pipeline.output.at_work.submitted import Submitted
 from pipeline.output.layout import OutputError
-from pipeline.output.submitted import Submitted
 from pipeline.output.tasks import Task
+from pipeline.running.engines.runners import DATAFLOW, EMBEDDED, Engine
 from pipeline.running.engines.watch import page_of
-
-if TYPE_CHECKING:
-    from pipeline.running.engines.runners import Engine
 
 CANCEL_S = 20.0
 """How long a cancelled job has to end, as its engine sees it."""
@@ -31,9 +30,6 @@ ASK_S = 10.0
 POLL_S = 0.5
 GONE = "GONE"
 OVER = ("DONE", "FAILED", "CANCELLED", "UPDATED", "DRAINED", GONE)
-DATAFLOW = "dataflowrunner"
-EMBEDDED = "embed"
-"""Beam's word, for `--job_endpoint`, for a job service in this very process."""
 
 _log = logging.getLogger(__name__)
 

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import difflib
 import re
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline import storage
 from pipeline.errors import FlagError, JobError, UserError
 from pipeline.machine import cores
-from pipeline.running.engines import live
-from pipeline.running.engines.watch import Watch, page_of
+from pipeline.running.engines.watch import Watch
 
 LOCAL_RUNNERS = ("directrunner", "fnapirunner")
 IN_PROCESS = "FnApiRunner"
+DATAFLOW = "dataflowrunner"
+EMBEDDED = "embed"
+"""Beam's word, for `--job_endpoint`, for a job service in this very process."""
 OWN_FLINK = ("[local]", "[auto]")
 """Values of --flink_master for which Beam starts a Flink in a process of its own."""
 ONE_PROCESS = "no_use_multiple_sdk_containers"
@@ -27,7 +26,7 @@ ONE_PROCESS = "no_use_multiple_sdk_containers"
 
 _STEP = re.compile(r"\s*\[while running '[^']*'\]")
 """The step of an error, which Beam adds to its message."""
-_LOST = re.compile("SDK worker disconnected|Channel closed prematurely|Worker subprocess exited|harness.*disconnected")
+LOST = re.compile("SDK worker disconnected|Channel closed prematurely|Worker subprocess exited|harness.*disconnected")
 """Messages of Prism, Python's job service and Flink about a worker process that is gone."""
 
 
@@ -63,11 +62,11 @@ class Engine:
         """Whether a job goes on without the command that started it: neither workers nor job service are its own."""
         if self.local or self.environment == "LOOPBACK":
             return False
-        if self.runner.lower() == live.DATAFLOW:
+        if self.runner.lower() == DATAFLOW:
             return True
         from apache_beam.options.pipeline_options import PortableOptions
 
-        return (self.options().view_as(PortableOptions).job_endpoint or live.EMBEDDED) != live.EMBEDDED
+        return (self.options().view_as(PortableOptions).job_endpoint or EMBEDDED) != EMBEDDED
 
     def describe(self) -> dict[str, Any]:
         """The engine's entry in the manifest."""
@@ -215,95 +214,3 @@ def explained(error: BaseException) -> BaseException:
     if isinstance(kind, type) and issubclass(kind, UserError | OSError):
         return JobError(message)
     return error
-
-
-def run(
-    engine: Engine,
-    construct: Callable[[Any], Any],
-    resource_hints: Sequence[str] = (),
-    attended: Callable[[Engine, Any], AbstractContextManager[None]] = live.attended,
-) -> Any:
-    """An engine and a function that builds a graph on its argument, the pipeline -> the finished run's result.
-
-    Args:
-      engine: where.
-      construct: gets the pipeline.
-      resource_hints: what all steps ask for of a worker, as values of Beam's `--resource_hint`; the user's go first.
-      attended: the context of the wait for an engine that goes on without this process; gets it and Beam's result.
-
-    Raises:
-      WorkerLostError: a worker process is gone, and the engine gave up.
-      Exception: whatever the engine or a step of the graph raised.
-    """
-    with _told(engine):
-        result = _submit(engine, construct, resource_hints)
-        if engine.local:
-            result.wait_until_finish()
-        else:
-            with attended(engine, result):
-                result.wait_until_finish()
-    return result
-
-
-def submit(engine: Engine, construct: Callable[[Any], Any], resource_hints: Sequence[str] = ()) -> Any:
-    """As `run`, of an engine that goes on without this process -> the result of a job that has just begun."""
-    with _told(engine):
-        return _submit(engine, construct, resource_hints)
-
-
-@contextmanager
-def _told(engine: Engine) -> Iterator[None]:
-    """Errors of the engine and of steps become those for the user."""
-    try:
-        yield
-    except Exception as error:
-        if lost := _LOST.search(str(error)):
-            raise WorkerLostError(engine.runner, lost[0]) from error
-        found = explained(error)
-        if found is error:
-            raise
-        raise found from error
-
-
-def _submit(engine: Engine, construct: Callable[[Any], Any], resource_hints: Sequence[str]) -> Any:
-    import apache_beam as beam
-
-    pipeline = beam.Pipeline(_runner(engine), engine.options(resource_hints))
-    construct(pipeline)
-    if engine.watch:
-        engine.watch.begin()
-    with _own_signals():
-        try:
-            result = pipeline.run()
-        except KeyboardInterrupt:
-            if not engine.outlives:
-                raise
-            said = f"{engine.runner} was just being given the job, and may have taken it: look at its jobs"
-            raise KeyboardInterrupt(said) from None
-    if engine.watch:
-        engine.watch.running(result, page_of(result, pipeline.options))
-    return result
-
-
-@contextmanager
-def _own_signals() -> Iterator[None]:
-    """Beam's handler of Ctrl-C, which stops its job server before the job could be cancelled, gives way to the one that
-    was there before."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    finally:
-        if before is not None:
-            signal.signal(signal.SIGINT, before)
-
-
-def _runner(engine: Engine) -> Any:
-    """The runner where it is not Beam's own of that name; None where it is."""
-    if not engine.processes:
-        return None
-    from pipeline.running.engines import beam_workers
-
-    return beam_workers.runner()

@@ -10,12 +10,13 @@ from typing import Any
 
 from pipeline import storage
 from pipeline.corpus import buckets
-from pipeline.output import lock, submitted
+from pipeline.output import lock
 from pipeline.output import manifest as manifests
+from pipeline.output.at_work import submitted
+from pipeline.output.at_work.submitted import Submitted
 from pipeline.output.journal import held
 from pipeline.output.journal.held import HeldClip
 from pipeline.output.layout import MANIFEST, PLAN, OutputError, explained, files_in, join
-from pipeline.output.submitted import Submitted
 
 
 @dataclass(frozen=True)
