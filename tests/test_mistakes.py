@@ -165,8 +165,8 @@ MISTAKES = {
     ),
     "Parquet from a template": Mistake(
         "run --input audio --also parquet --runner DataflowRunner --template_location gs://bucket/template",
-        "--also parquet: a template's job writes records only",
-        "Leave it out, and run the same command without the template's flags when the job has ended.",
+        "--also parquet: a job that nobody waits for writes records only",
+        "Leave it out, and run the same command without --no_wait, or the template's flags, when the job has ended.",
     ),
     "true for a flag without a value": Mistake(
         "train --train x --eval x --classes x --model x --overwrite=true",
