@@ -369,3 +369,17 @@ def test_exactly_what_differs_is_refused(promised: dict[str, int], found: dict[s
         matching.expect_whole("out", whole, sizes, lambda name: fnmatch.fnmatch(name, pattern))
     differing = [name for name in {*sizes, *wanted} if sizes.get(name) != wanted.get(name)]
     assert any(name in caught.value.found for name in differing)
+
+
+def test_the_folder_of_a_data_set_stands_for_its_records(output: Path, tmp_path: Path) -> None:
+    ids = [record.id for record in read_records(f"{output}/*.tfrecord")]
+    for folder in (str(output), f"{output}/"):
+        assert [record.id for record in read_records(folder)] == ids
+        assert provenance.of(folder) == provenance.of(f"{output}/*.tfrecord")
+        assert len(list(load_dataset(folder))) == len(ids)
+    (output / FIRST).unlink()
+    with pytest.raises(IncompleteError, match="lacks 1 of 4 shards"):
+        list(read_records(str(output)))
+    (tmp_path / "none").mkdir()
+    with pytest.raises(RecordError, match="no file matches"):
+        list(read_records(str(tmp_path / "none")))

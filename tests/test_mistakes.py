@@ -95,8 +95,8 @@ MISTAKES = {
         "--input: nothing matches HERE/hollow: the folder holds no file",
         "Name the folder of the audio.",
     ),
-    "pattern without quotes": Mistake(
-        "run --input audio/a.wav audio/b.wav audio/c.wav",
+    "value without a flag": Mistake(
+        "run --input audio/a.wav --num_shards 1 audio/b.wav",
         "'audio/b.wav' belongs to no flag",
         "Every value follows a flag; quote patterns: 'audio/**'.",
     ),

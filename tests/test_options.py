@@ -113,3 +113,8 @@ def test_help_imports_neither_tensorflow_nor_beam() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_inputs_may_follow_one_flag_or_several() -> None:
+    flags, rest = options.parse(["--input", "a", "b", "--output", "o", "--input", "c", "--exclude", "x", "y"])
+    assert (flags.input, flags.exclude, rest) == (["a", "b", "c"], ["x", "y"], [])

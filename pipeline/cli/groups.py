@@ -14,7 +14,8 @@ def add_input(group: Any) -> None:
     group.add_argument(
         "--input",
         metavar="PATTERN",
-        action="append",
+        action="extend",
+        nargs="+",
         default=[],
         help="audio files; a folder means everything below it, ** recurses; local, gs:// or s3://; "
         "repeatable (default: none)",
@@ -22,7 +23,8 @@ def add_input(group: Any) -> None:
     group.add_argument(
         "--exclude",
         metavar="GLOB",
-        action="append",
+        action="extend",
+        nargs="+",
         default=[],
         help="leave out files and folders of --input whose name, or with a slash whose path below the input, matches; "
         "repeatable (default: none)",

@@ -123,6 +123,7 @@ def _whole(
     """The whole job in one run."""
     from pipeline.cli import summary
     from pipeline.cli.finish import finish_run
+    from pipeline.decoding import decoders
     from pipeline.output import history
     from pipeline.output.at_work.submitted import Submitted
     from pipeline.running import embed_corpus
@@ -140,15 +141,16 @@ def _whole(
 
     log = history.Log(job, engine.describe(), started)
     line.stage("comparing the corpus with the output")
-    with from_flags.unless_busy():
-        execution = _execution(flags, engine, log, line)
-        embed = embed_corpus.submit if flags.no_wait else embed_corpus.run
-        done = embed(found, job, execution, from_flags.update_of(flags), opened)
-    if isinstance(done, Submitted):
-        line.stage("")
-        print(summary.submitted(job.output.directory, done), flush=True)
-        return OK
-    return finish_run(flags, found.names, job.output.directory, done, started, line)
+    with decoders.kept():  # for the report's pictures, too
+        with from_flags.unless_busy():
+            execution = _execution(flags, engine, log, line)
+            embed = embed_corpus.submit if flags.no_wait else embed_corpus.run
+            done = embed(found, job, execution, from_flags.update_of(flags), opened)
+        if isinstance(done, Submitted):
+            line.stage("")
+            print(summary.submitted(job.output.directory, done), flush=True)
+            return OK
+        return finish_run(flags, found.names, job.output.directory, done, started, line)
 
 
 def _expect_to_outlive(runner: str, engine: Engine) -> None:

@@ -224,9 +224,11 @@ def _open_folder(folder: Path, description: Description, overwrite: bool) -> Non
 
 def _parser() -> ProgramParser:
     parser = ProgramParser("pipeline.train", __doc__)
-    parser.add_argument("--train", required=True, metavar="PATTERN", help="TFRecord files to learn from")
-    parser.add_argument("--eval", required=True, metavar="PATTERN", help="TFRecord files to measure with")
-    parser.add_argument("--classes", required=True, metavar="CSV", help="index,mid,display_name of every class")
+    parser.add_argument("--train", required=True, metavar="PATTERN", help="data set or TFRecord files to learn from")
+    parser.add_argument("--eval", required=True, metavar="PATTERN", help="the same, to measure with")
+    parser.add_argument(
+        "--classes", "--class_labels", required=True, metavar="CSV", help="index,display_name of every class; mid, too"
+    )
     parser.add_argument("--model", required=True, metavar="DIR", help="folder to write; one that is not there yet")
     parser.add_argument("--only", metavar="NAMES", help='a subset of the classes: "Dog,Rain"; quote names with commas')
     parser.add_argument("--classifier", choices=sorted(DEFAULTS), default="attention", help="default: %(default)s")

@@ -159,6 +159,13 @@ def release_pool(pool: DecoderPool) -> None:
     _close_unused()
 
 
+def kept_pool(hop_seconds: float) -> DecoderPool | None:
+    """A shared pool of this hop that is kept, while nobody else needs it; None where there is none."""
+    with _lock:
+        free = (pool for pool, users in _pools.values() if _keepers and not users)
+        return next((pool for pool in free if pool.front_end.hop_seconds == hop_seconds), None)
+
+
 @contextmanager
 def kept() -> Iterator[None]:
     """Shared pools that nobody needs any more stay until the end of this block, for graphs that follow in it.

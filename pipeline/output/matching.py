@@ -63,6 +63,8 @@ class Matched:
 def matching(pattern: str, incomplete: Incomplete = "refuse") -> Matched:
     """A path, URI or glob -> the files that it stands for, as promised by the manifests beside them.
 
+    The folder of a data set stands for its record files.
+
     What workers stage in an output's `_state`, and drafts of its files, are no records: patterns that do not name them
     pass them over.
 
@@ -72,6 +74,7 @@ def matching(pattern: str, incomplete: Incomplete = "refuse") -> Matched:
     """
     if incomplete not in ("refuse", "use"):
         raise UserError(f"incomplete={incomplete!r} is neither 'refuse' nor 'use'", "Give one of them")
+    pattern = _records_of(pattern)
     found = {file.uri: file.size_bytes for file in storage.match(pattern) if not _passed_over(file.uri, pattern)}
     if not found:
         raise RecordError(f"no file matches {pattern}. Check the path, and quote patterns")
@@ -93,6 +96,13 @@ def matching(pattern: str, incomplete: Incomplete = "refuse") -> Matched:
         expect_whole(folder, manifest, sizes, lambda name, of=folder: named(join(of, name)))  # type: ignore[misc]
         promised.update({join(folder, entry.name): entry for entry in manifest.shards if entry.name in sizes})
     return Matched(pattern, tuple(sorted(found)), promised)
+
+
+def _records_of(pattern: str) -> str:
+    """The folder of a data set -> the pattern of its record files; anything else as it is."""
+    if pattern and not set("*?[") & set(pattern) and storage.exists(join(pattern, MANIFEST)):
+        return join(pattern, "embeddings-*.tfrecord")
+    return pattern
 
 
 def matching_files(pattern: str, incomplete: Incomplete = "refuse") -> list[str]:
