@@ -3,7 +3,7 @@
 `python -m tests.engines.observed LOG -m MODULE ARGUMENTS` or `… LOG -c CODE`, for the command and for engines' workers
 alike. LOG gets lines: `model PID` for each model that a process loads, `batch PID` for each call of it, `rows N` when a
 call has embedded N examples, and `element BYTES TYPE` for each element encoded that is larger than those of its type
-before, in that process. While the file LOG.slow exists, each batch takes two seconds more. Not a test itself.
+before, in that process. While the file LOG.slow exists, each batch takes six seconds more. Not a test itself.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-SLOW_S = 2.0
+SLOW_S = 6.0
 
 
 def observe(log: str) -> AbstractContextManager[Any]:
@@ -36,8 +36,9 @@ def observe(log: str) -> AbstractContextManager[Any]:
 
         def noted_embed(examples: Any) -> Any:
             note(f"batch {os.getpid()}")
-            if slow.exists():
-                time.sleep(SLOW_S)
+            until = time.monotonic() + SLOW_S
+            while slow.exists() and time.monotonic() < until:
+                time.sleep(0.1)
             result = embed(examples)
             note(f"rows {len(examples)}")
             return result
