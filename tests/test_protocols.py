@@ -72,11 +72,12 @@ def web(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 @pytest.fixture
 def memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A folder of fsspec's own `memory://`."""
+    before = fsspec.get_filesystem_class("memory")  # perhaps `tests.memory_store`'s, which other tests have in hand
     fsspec.register_implementation("memory", MemoryFileSystem, clobber=True)
     monkeypatch.setattr(remote, "_stores", {})
     yield "memory://bucket/folder"
     MemoryFileSystem.store.clear()
-    sys.modules.pop("tests.memory_store", None)  # which replaces it again
+    fsspec.register_implementation("memory", before, clobber=True)
 
 
 class TestHttp:
