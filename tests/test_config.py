@@ -80,10 +80,10 @@ def test_what_a_run_leaves_is_the_same_run(tmp_path: Path, embed_here: Embed, mo
 
 
 def test_secrets_are_not_kept() -> None:
-    beam = "--s3_secret_access_key=hidden --s3_endpoint_url http://here --no_auth"
+    beam = "--s3_secret_access_key=hidden --s3_endpoint_url http://here --no_auth --experiments a b"
     flags, rest = options.parse(shlex.split(f"--input a --output o {beam}"))
     kept = config.kept(options.parser(), flags, rest)
     assert "hidden" not in kept
     assert "# --s3_secret_access_key is not kept\n" in kept
     found = yaml.safe_load(kept)
-    assert (found["s3_endpoint_url"], found["no_auth"]) == ("http://here", True)
+    assert (found["s3_endpoint_url"], found["no_auth"], found["experiments"]) == ("http://here", True, ["a", "b"])

@@ -28,6 +28,7 @@ from pipeline.checking import verify
 from pipeline.cli import verify as verify_command
 from pipeline.corpus import plan
 from pipeline.output import commit, ledger, lock, manifest, resume
+from pipeline.output.at_work import submitted
 from pipeline.output.journal import spilled
 from pipeline.output.layout import OutputError
 from pipeline.output.matching import IncompleteError, matching_files
@@ -381,6 +382,16 @@ def test_mistakes(output: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str
 def test_while_it_is_at_work_no_run_is(output: Path) -> None:
     with lock.Lock(str(output), role=change.ROLE), pytest.raises(lock.OutputBusy, match="a change of its number of"):
         lock.Lock(str(output))
+
+
+def test_beside_the_job_of_an_engine_it_is_refused(output: Path) -> None:
+    before = state(output)
+    submitted.write(str(output), submitted.Submitted("PrismRunner", "job-7", "EXTERNAL"))
+    with pytest.raises(OutputError, match="was given to the job job-7 of PrismRunner, which may still write to it"):
+        change.reshard(str(output), NEW)
+    submitted.remove(str(output))
+    assert state(output) == before
+    assert change.reshard(str(output), NEW).manifest.num_shards == NEW
 
 
 def test_auto_is_what_a_run_would_choose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,6 +30,19 @@ def cache_directory() -> Path:
         return _without_home(tempfile.gettempdir(), str(error))
 
 
+def keep(place: Path, data: bytes) -> None:
+    """Writes a file of the cache, whole or not at all; raises OSError."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    number, draft = tempfile.mkstemp(prefix=f"{place.name}.", dir=place.parent)
+    try:
+        with os.fdopen(number, "wb") as file:
+            file.write(data)
+        Path(draft).replace(place)
+    except OSError:
+        Path(draft).unlink(missing_ok=True)
+        raise
+
+
 def has_home() -> bool:
     """Whether this user has a home directory."""
     try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from vggish_core.cache import cache_directory
+from vggish_core.cache import cache_directory, keep
 
 SETTLED_S = 2.0
 """Seconds after which a file's times tell each change of it: those of file systems are no finer than that."""
@@ -72,7 +71,4 @@ def _known(place: Path) -> Digests | None:
 def _keep(place: Path, found: Digests) -> None:
     """Writes what `_known` reads, whole; a cache that cannot be written costs the reading at the next start."""
     with suppress(OSError):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", prefix="draft.", dir=place.parent, delete=False) as file:
-            json.dump({"md5": found.md5, "sha256": found.sha256}, file)
-        Path(file.name).replace(place)
+        keep(place, json.dumps({"md5": found.md5, "sha256": found.sha256}).encode())

@@ -11,6 +11,7 @@ import numpy as np
 from pipeline.analysis import frechet, moments, resampling
 from pipeline.analysis.moments import WIDTH, Moments
 from pipeline.analysis.sources import SourceFile, clips
+from pipeline.output.loading.grouping import grouped
 from pipeline.output.records import Record
 
 ROWS_OF_A_BLOCK = 4096
@@ -104,7 +105,7 @@ class Clip:
 def summary(work: Work, most: int = 0, seed: int = 0) -> Summary:
     """A file -> its summary, with a sample of at most so many frames, drawn by the seed."""
     total = Summary()
-    for records in _blocks(clips(work.file)):
+    for records in grouped(clips(work.file), lambda record: len(record.values), ROWS_OF_A_BLOCK):
         frames = np.concatenate([record.values for record in records])
         sample = Sample()
         if most:
@@ -129,20 +130,6 @@ def distances(work: Work, reference: frechet.Gaussian) -> list[Clip]:
         distance = frechet.distance(frechet.fitted_to(record.values), reference) if enough else None
         found.append(Clip(record.id, record.start_s, record.end_s, len(record.values), distance))
     return found
-
-
-def _blocks(records: Iterator[Record]) -> Iterator[list[Record]]:
-    """Records -> lists of them, with `ROWS_OF_A_BLOCK` frames or a clip's more; the last one may have fewer."""
-    held: list[Record] = []
-    rows = 0
-    for record in records:
-        held.append(record)
-        rows += len(record.values)
-        if rows >= ROWS_OF_A_BLOCK:
-            yield held
-            held, rows = [], 0
-    if held:
-        yield held
 
 
 def _numbers(record: Record, seed: int, index: int) -> np.ndarray:

@@ -126,8 +126,10 @@ def _beam(flags: Sequence[str]) -> list[tuple[str, Any]]:
         if word.startswith("--"):
             name, equals, value = word[2:].partition("=")
             found.append((name, value if equals else True))
-        elif found:
+        elif found and found[-1][1] is True:
             found[-1] = (found[-1][0], word)
+        elif found:  # another value of the same flag
+            found.append((found[-1][0], word))
     return found
 
 

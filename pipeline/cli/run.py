@@ -107,11 +107,10 @@ def _run(flags: argparse.Namespace, beam_flags: list[str], line: ProgressLine) -
         return _task(flags, found, job, engine, started, line)
     if flags.check:
         return _check(flags, found, job, before, line)
-    line.stage("loading the network")
-    if not (before and before.complete):
+    if template.asked(engine) or not (before and before.complete):
+        line.stage("loading the network")
         from_flags.load(job.model)  # its errors show before anything is written
     if template.asked(engine):
-        from_flags.load(job.model)
         print(template.write(found, job, engine, from_flags.update_of(flags)))
         return OK
     return _whole(flags, found, job, engine, started, line)

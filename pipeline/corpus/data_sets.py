@@ -16,8 +16,8 @@ class DataSets:
     """Tells files of data sets from inputs.
 
     A folder is a data set if it holds a manifest.json and a folder _state; the output that is being made, as soon as
-    it holds either. Recordings in such a folder are inputs like others: files are told by the names that outputs give
-    them.
+    it holds either. Recordings in such a folder are inputs like others: files are recognised by the names that outputs
+    give them.
 
     Args:
       output: the folder that is being written to, path or URI; "": there is none.

@@ -20,6 +20,7 @@ from pipeline.errors import UserError
 from pipeline.formatting import text
 from pipeline.output.loading.clip_vectors import clip_mean, dequantize
 from pipeline.output.loading.dataset import WIDTH, Level
+from pipeline.output.loading.grouping import grouped
 from pipeline.output.matching import Incomplete, matching
 from pipeline.output.records import Record, RecordError, expect_finite, records_of
 
@@ -199,7 +200,7 @@ def _write_parquet(rows: Iterator[ClipRows], destination: str) -> Exported:
     )
     clips = count = 0
     with storage.open_write(destination) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
-        for group in _groups(rows):
+        for group in grouped(rows, lambda each: len(each.vectors), ROWS_OF_A_GROUP):
             records = [each.record for each in group for _ in each.vectors]
             vectors = np.concatenate([each.vectors for each in group])
             columns = [
@@ -213,16 +214,3 @@ def _write_parquet(rows: Iterator[ClipRows], destination: str) -> Exported:
             writer.write_table(pa.Table.from_arrays(columns, schema=schema))
             clips, count = clips + len(group), count + len(vectors)
     return Exported(clips, count)
-
-
-def _groups(rows: Iterator[ClipRows]) -> Iterator[list[ClipRows]]:
-    group: list[ClipRows] = []
-    held = 0
-    for each in rows:
-        group.append(each)
-        held += len(each.vectors)
-        if held >= ROWS_OF_A_GROUP:
-            yield group
-            group, held = [], 0
-    if group:
-        yield group

@@ -67,7 +67,7 @@ class Figure:
       height, width: of the whole figure.
       x_ticks, y_ticks: (value, text) of each; None: round values.
       grid: lines at the ticks of the vertical axis.
-      right: room beside the axes.
+      right: space beside the axes.
     """
 
     def __init__(

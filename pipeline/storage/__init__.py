@@ -7,78 +7,42 @@ Errors that pass (a busy server, a stale handle) are tried again a few times wit
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import BinaryIO, Literal, Protocol
-from urllib.parse import unquote
 
 from pipeline import extras
 from pipeline.storage import compression, local
 from pipeline.storage.errors import CredentialsError, DamagedError, MissingError, StorageError, TruncatedError
 from pipeline.storage.globs import EVERY_NAME, Glob, below, compile_glob, is_glob
 from pipeline.storage.info import FileInfo
+from pipeline.storage.uris import (
+    SCHEME,
+    absolute,
+    folder_of,
+    from_bytes,
+    is_local,
+    join,
+    local_path,
+    parent,
+    to_bytes,
+)
 
-__all__ = ["CredentialsError", "DamagedError", "FileInfo", "MissingError", "StorageError", "TruncatedError"]
-
-_SCHEME = re.compile(r"[a-zA-Z][-a-zA-Z0-9+.]*://")
-
-
-def is_local(uri: str) -> bool:
-    """Whether a path or URI names a file of this machine."""
-    return "://" not in uri or _SCHEME.match(uri) is None or uri.startswith("file://")
-
-
-def local_path(uri: str) -> str:
-    """A local path or `file://` URI -> the path; a leading `~` is the home folder, as in a shell (`./~`: that name)."""
-    if uri.startswith("file://"):
-        return unquote(uri[len("file://") :].removeprefix("localhost"))
-    return os.path.expanduser(uri) if uri.startswith("~") else uri
-
-
-def absolute(uri: str) -> str:
-    """A path -> the same from the root; a URI of elsewhere as it is."""
-    return os.path.abspath(local_path(uri)) if is_local(uri) else uri
-
-
-def join(base: str, *parts: str) -> str:
-    """A folder and names below it -> path or URI; a part that is absolute or a URI itself replaces what is before it.
-
-    >>> join("gs://bucket/a/", "b/c.wav"), join("a", "b"), join("gs://bucket/a", "s3://other/b.wav")
-    ('gs://bucket/a/b/c.wav', 'a/b', 's3://other/b.wav')
-    """
-    for part in parts:
-        if part.startswith("/") or ("://" in part and _SCHEME.match(part)):
-            base = part
-        else:
-            base = os.path.join(base, part) if is_local(base) else below(base) + part
-    return base
-
-
-def parent(uri: str) -> str:
-    """The folder that a file is in, without a slash at its end, unless that is its name; "" for the current folder.
-
-    >>> parent("gs://bucket/a/b.csv"), parent("gs://bucket/a//b.csv"), parent("/a.csv"), parent("a.csv")
-    ('gs://bucket/a', 'gs://bucket/a//', '/', '')
-    """
-    folder, slash, _ = uri.rpartition("/")
-    return _folder(folder) if not is_local(uri) else folder or slash
-
-
-def _folder(start: str) -> str:
-    """The start of all names in a folder, without the slash -> the folder: `below` gives that slash again."""
-    return f"{start}/" if start.endswith("/") else start
-
-
-def to_bytes(uri: str) -> bytes:
-    """A path or URI -> bytes that may travel through Beam, whose text has to be UTF-8; a path's bytes need not be."""
-    return uri.encode("utf-8", "surrogatepass")
-
-
-def from_bytes(data: bytes) -> str:
-    """The inverse of `to_bytes`."""
-    return data.decode("utf-8", "surrogatepass")
+__all__ = [
+    "CredentialsError",
+    "DamagedError",
+    "FileInfo",
+    "MissingError",
+    "StorageError",
+    "TruncatedError",
+    "absolute",
+    "from_bytes",
+    "is_local",
+    "join",
+    "local_path",
+    "parent",
+    "to_bytes",
+]
 
 
 def match(pattern: str, closed: list[StorageError] | None = None) -> list[FileInfo]:
@@ -126,7 +90,7 @@ def fixed_part(pattern: str) -> str:
     """
     files, top, rest = _resolve(pattern)
     if rest or files.kind(top) == "folder":
-        return top if is_local(top) else _folder(below(top)[:-1])
+        return top if is_local(top) else folder_of(below(top)[:-1])
     return parent(top)
 
 
@@ -306,7 +270,7 @@ def _at(uri: str) -> tuple[_Files, str]:
 def _resolve(pattern: str) -> tuple[_Files, str, str]:
     """A pattern -> its storage, the leading part that is meant as it stands, the rest ("": nothing)."""
     files, path = _at(pattern)
-    if scheme := _SCHEME.match(path):
+    if scheme := SCHEME.match(path):
         return _resolve_key(files, scheme[0], path)
     head = "/" if path.startswith("/") else ""
     parts = [part for part in path[len(head) :].split("/") if part]
@@ -328,7 +292,7 @@ def _resolve_key(files: _Files, head: str, pattern: str) -> tuple[_Files, str, s
         literal = head + "/".join(parts[: position + 1])
         if not part.strip("*") or files.kind(literal) is None:
             rest = "/".join(parts[position:]).removesuffix("/")
-            return files, _folder(head + "/".join(parts[:position])), rest
+            return files, folder_of(head + "/".join(parts[:position])), rest
     return files, pattern, ""
 
 

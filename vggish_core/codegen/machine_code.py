@@ -10,7 +10,6 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
@@ -21,7 +20,7 @@ from typing import Any
 import llvmlite
 from llvmlite import binding, ir
 
-from vggish_core.cache import CACHE_VARIABLE, cache_directory
+from vggish_core.cache import CACHE_VARIABLE, cache_directory, keep
 from vggish_core.codegen import registers, tile_products, vector_code
 from vggish_core.codegen.registers import CPU_NAME_VARIABLE
 
@@ -123,17 +122,10 @@ def _read(place: Path) -> tuple[dict[str, str], bytes] | None:
 def _keep(place: Path, functions: Mapping[str, str], code: bytes) -> None:
     """Writes what `_read` reads, whole or not at all."""
     content = json.dumps(functions).encode() + b"\n" + code
-    draft = None
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(prefix=f"{place.name}.", dir=place.parent, delete=False) as file:
-            draft = Path(file.name)
-            file.write(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
-        draft.replace(place)
+        keep(place, hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
     except OSError as error:
         _warn(str(error))
-        if draft:
-            draft.unlink(missing_ok=True)
 
 
 @lru_cache

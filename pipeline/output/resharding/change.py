@@ -18,6 +18,7 @@ from pipeline import storage
 from pipeline.corpus import plan
 from pipeline.output import commit, ledger, resume, shards
 from pipeline.output import manifest as manifests
+from pipeline.output.at_work import submitted
 from pipeline.output.journal import rows
 from pipeline.output.layout import MANIFEST, STAGED, OutputError, each, explained, join
 from pipeline.output.lock import Lock, OutputBusy
@@ -64,10 +65,16 @@ def reshard(directory: str, num_shards: int | None) -> Resharded:
     Raises:
       OutputBusy: a run or a task holds the output.
       FlagError: the number is far beyond that of its clips.
-      OutputError: there is no data set, it is not finished, a shard is damaged, or storage fails.
+      OutputError: there is no data set, it is not finished, an engine's job may still write to it, a shard is damaged,
+        or storage fails.
     """
     _expect_finished(directory, manifests.read(directory))  # before a lock makes a folder of what is no output
     with Lock(directory, role=ROLE) as lock:
+        for job in submitted.noted(directory).values():
+            raise OutputError(
+                f"{directory} was given to the job {job}, which may still write to it",
+                "Run the command that it was given by again: it finishes the data set, or says what to do",
+            )
         return reshard_locked(directory, num_shards, lock.confirm)
 
 

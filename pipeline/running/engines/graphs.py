@@ -31,7 +31,7 @@ def run(
       WorkerLostError: a worker process is gone, and the engine gave up.
       Exception: whatever the engine or a step of the graph raised.
     """
-    with _told(engine):
+    with _explained(engine):
         result = _submit(engine, construct, resource_hints)
         if engine.local:
             result.wait_until_finish()
@@ -43,12 +43,12 @@ def run(
 
 def submit(engine: Engine, construct: Callable[[Any], Any], resource_hints: Sequence[str] = ()) -> Any:
     """As `run`, of an engine that goes on without this process -> the result of a job that has just begun."""
-    with _told(engine):
+    with _explained(engine):
         return _submit(engine, construct, resource_hints)
 
 
 @contextmanager
-def _told(engine: Engine) -> Iterator[None]:
+def _explained(engine: Engine) -> Iterator[None]:
     """Errors of the engine and of steps become those for the user."""
     try:
         yield

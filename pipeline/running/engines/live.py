@@ -29,6 +29,8 @@ ASK_S = 10.0
 """How long an engine has to answer."""
 POLL_S = 0.5
 GONE = "GONE"
+UNKNOWN_JOB = ("NOT_FOUND", "UNKNOWN")
+"""gRPC's codes for a job that a service does not know: Python's and Prism say UNKNOWN. Any other says nothing of it."""
 OVER = ("DONE", "FAILED", "CANCELLED", "UPDATED", "DRAINED", GONE)
 
 _log = logging.getLogger(__name__)
@@ -125,7 +127,7 @@ def state_of(result: Any) -> str:
     except Exception as error:  # engines raise what they like
         _log.debug("the engine does not tell the job's state", exc_info=True)
         code = getattr(error, "code", None)  # of gRPC
-        return GONE if callable(code) and code().name not in ("UNAVAILABLE", "DEADLINE_EXCEEDED") else ""
+        return GONE if callable(code) and code().name in UNKNOWN_JOB else ""
 
 
 def cancel(job: Submitted, result: Any, patience_s: float = CANCEL_S) -> str:
