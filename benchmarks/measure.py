@@ -45,7 +45,7 @@ class Row:
       group: which `--only` names it by.
       name: what is compared with what.
       value: the figure that is judged: the rounds' median, or largest where `name` says so.
-      bar: what it has to reach.
+      bar: what it has to reach; None: it is shown, and not judged.
       at_least: whether the bar is a floor; else it is a ceiling.
       unit: of the value; "×" for ratios.
       rounds: the value of each round.
@@ -55,7 +55,7 @@ class Row:
     group: str
     name: str
     value: float
-    bar: float
+    bar: float | None
     at_least: bool
     unit: str = "×"
     rounds: Sequence[float] = ()
@@ -63,6 +63,8 @@ class Row:
 
     @property
     def reached(self) -> bool:
+        if self.bar is None:
+            return True
         return self.value >= self.bar if self.at_least else self.value <= self.bar
 
     def to_json(self) -> dict[str, Any]:
@@ -73,7 +75,7 @@ class Row:
         return Row(**{name: value for name, value in content.items() if name != "reached"})
 
 
-def row(group: str, name: str, rounds: Sequence[float], bar: float, at_least: bool, **more: Any) -> Row:
+def row(group: str, name: str, rounds: Sequence[float], bar: float | None, at_least: bool, **more: Any) -> Row:
     """The values of some rounds -> the row that their median makes."""
     return Row(group, name, statistics.median(rounds), bar, at_least, rounds=tuple(rounds), **more)
 

@@ -14,7 +14,7 @@ from benchmarks.measure import Row, interleaved, ratios, row, spent
 from benchmarks.reference_model import BareSession, float64_embeddings
 
 RATE, DISTANCE, BFLOAT16 = "embedder", "distance", "bfloat16"
-WINOGRAD_BAR, DIRECT_BAR, BFLOAT16_BAR = 1.5, 0.97, 1.6
+WINOGRAD_BAR, BFLOAT16_BAR = 1.5, 1.6
 SEEDS = (1, 2, 3)
 SPAN = 300.0
 """Largest over smallest eigenvalue of the PCA: as that of the stand-in weights, for networks as random as they."""
@@ -31,7 +31,7 @@ def rate_rows(checkpoint: Path, rounds: int, count: int) -> list[Row]:
         calls |= {kernel: Embedder(checkpoint, convolutions=kernel).embed for kernel in ("winograd", "direct")}
         walls, cpus = _measured(rounds, calls, examples)
     detail = {f"{name}, examples a second": round(count / min(wall), 1) for name, wall in walls.items()}
-    bars = {"winograd": WINOGRAD_BAR, "direct": DIRECT_BAR}
+    bars = {"winograd": WINOGRAD_BAR, "direct": None}  # it is for GPUs and for comparison
     return [
         row(
             RATE,

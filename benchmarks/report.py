@@ -71,13 +71,17 @@ def versions() -> dict[str, str]:
 
 def line(row: Row, judged: bool = True) -> str:
     """A row for the terminal."""
-    sign = "≥" if row.at_least else "≤"
-    mark = ("reached" if row.reached else "MISSED ") if judged else "       "
+    mark = ("reached" if row.reached else "MISSED ") if judged and row.bar is not None else "       "
     spread = f" ({min(row.rounds):.3g} to {max(row.rounds):.3g})" if len(row.rounds) > 1 else ""
     detail = "; ".join(f"{name} {_figure(value)}" for name, value in row.detail.items())
-    return f"{mark}  {row.value:8.3g} {row.unit:5} {sign} {row.bar:<5g} {row.name}{spread}" + (
+    return f"{mark}  {row.value:8.3g} {row.unit:5} {_bar(row):7} {row.name}{spread}" + (
         f"\n{'':27}{detail}" if detail else ""
     )
+
+
+def _bar(row: Row) -> str:
+    """What the row has to reach; "" for one that is not judged."""
+    return "" if row.bar is None else f"{'≥' if row.at_least else '≤'} {row.bar:g}"
 
 
 def as_text(table: Table) -> str:
@@ -100,10 +104,9 @@ def as_markdown(table: Table) -> str:
     ]
     for row in table.rows:
         detail = "; ".join(f"{name} {_figure(value)}" for name, value in row.detail.items())
-        sign = "≥" if row.at_least else "≤"
         figure = f"{row.value:.3g} {row.unit}"
         what = row.name + (f"<br>*{detail}*" if detail else "")
-        lines.append(f"| {what} | {figure} | {sign} {row.bar:g} | {'' if row.reached else '**missed**'} |")
+        lines.append(f"| {what} | {figure} | {_bar(row)} | {'' if row.reached else '**missed**'} |")
     return "\n".join(lines) + "\n"
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import front_end, lists, loader, network, report, segments, small, start, whole
+from benchmarks import beside, front_end, lists, loader, network, report, segments, small, start, whole
 from benchmarks.measure import Row
 
 os.environ.setdefault("NO_GCE_CHECK", "true")  # Beam would ask the network whether this is a cloud machine
@@ -86,6 +86,7 @@ def _groups(folder: Path, counts: Counts) -> dict[str, Callable[[], list[Row]]]:
         ),
         whole.WHOLE: lambda: whole.speed_rows(folder, checkpoint(), pca(), scale),
         whole.WORKERS: lambda: whole.worker_rows(folder, checkpoint(), scale),
+        beside.GROUP: lambda: beside.rows(folder, scale),
         whole.MEMORY: lambda: whole.memory_rows(folder, scale),
         segments.GROUP: lambda: segments.rows(folder, min(3, rounds), counts.hours),
         lists.GROUP: lambda: lists.rows(folder, min(3, rounds), counts.listed),
@@ -104,12 +105,13 @@ GROUPS = (
     "distance",
     "whole",
     "workers",
+    "beside",
     "memory",
     "segments",
     "lists",
 )
-LONG_GROUPS = {"workers", "segments", "start"}
-"""Eight processes for one row; hours of audio; two dozen starts."""
+LONG_GROUPS = {"workers", "beside", "segments", "start"}
+"""Eight processes for one row; five for two; hours of audio; two dozen starts."""
 QUICK_GROUPS = tuple(name for name in GROUPS if name not in LONG_GROUPS)
 
 

@@ -62,8 +62,8 @@ def test_speed_rows_are_ratios_of_what_was_spent():
     scale = whole.Scale(1, 600, 60, 6000, 1024)
     rate, cpu, loop = whole._speed_rows("winograd", costs, scale)
     assert rate.value == pytest.approx(60 * 594 / 600 / 40)
-    assert cpu.value == pytest.approx(80 / 120)
-    assert cpu.detail["start-up apart"] == pytest.approx(70 / (120 * 594 / 600), abs=1e-3)
+    assert cpu.value == pytest.approx(70 / (120 * 594 / 600))
+    assert cpu.detail["start-up included"] == pytest.approx(80 / 120, abs=1e-3)
     assert cpu.detail["CPU s an hour of audio"] == pytest.approx(70 / 5940 * 3600, abs=1e-2)
     assert loop.value == pytest.approx(300 / 45)
     table = report.Table([cpu], "2026-01-01", "p", 2, {}, False, 1)
@@ -81,6 +81,14 @@ def test_corpus_is_of_the_formats_it_names(tmp_path: Path):
         assert (info.format, info.subtype, info.samplerate, info.channels) == (container, subtype, rate_hz, 2)
         assert len(reference_front_end.file_to_examples(path)) == corpus.EXAMPLES_A_CLIP
     assert len(list(corpus.flac_corpus(tmp_path, 3).iterdir())) == 3
+
+
+def test_a_row_without_a_bar_is_shown_and_not_judged():
+    row = measure.row("g", "what", [0.5], None, True)
+    assert row.reached
+    assert "MISSED" not in report.line(row)
+    table = report.Table([row], "2026-01-01", "p", 2, {}, False, 1)
+    assert "| what | 0.5 × |  |  |" in report.as_markdown(table)
 
 
 def test_the_command_prints_writes_and_renews_documents(tmp_path: Path, capsys: pytest.CaptureFixture):

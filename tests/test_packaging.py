@@ -43,6 +43,11 @@ def steps() -> list[Step]:
     return [Step(*line.split(maxsplit=1)) for line in joined if line.strip()]
 
 
+def defaults() -> dict[str, str]:
+    """The arguments that an image is built with if none are given."""
+    return dict(step.text.split("=") for step in steps() if step.name == "ARG")
+
+
 def copied_to(root: Path) -> None:
     """The files that COPY copies, below another root."""
     for step in steps():
@@ -58,7 +63,7 @@ def copied_to(root: Path) -> None:
 
 
 def test_the_image_is_of_the_beam_that_is_tested() -> None:
-    arguments = dict(step.text.split("=") for step in steps() if step.name == "ARG")
+    arguments = defaults()
     assert arguments["BEAM"] == importlib.metadata.version("apache-beam")
     constraints = (REPOSITORY / "constraints.txt").read_text()
     assert f"apache-beam=={arguments['BEAM']}\n" in constraints
@@ -74,6 +79,15 @@ def test_the_image_passes_a_linter() -> None:
         pytest.skip("hadolint is not published for this system")
     done = subprocess.run([hadolint, DOCKERFILE], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_tensorflow_with_cuda_is_of_the_version_that_is_tested() -> None:
+    (swap,) = [step.text for step in steps() if "uninstall" in step.text]
+    expression = swap[swap.index("$(") + 2 : swap.rindex(")")]
+    script = expression.replace("/opt/vggish/constraints.txt", str(REPOSITORY / "constraints.txt"))
+    shown = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout.strip()
+    assert shown == importlib.metadata.version("tensorflow-cpu")
+    assert f"tensorflow[and-cuda]=={shown}" in (REPOSITORY / "docs/cost.md").read_text()
 
 
 def test_docker_is_given_what_the_image_takes_and_no_more() -> None:
@@ -112,7 +126,7 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Environment:
     for step in steps():
         if step.name == "RUN":
             text = re.sub(r"(?<![^\s\"])/(opt|var)/", rf"{root}/\1/", step.text)
-            variables = {**os.environ, "PATH": path}
+            variables = {**os.environ, **defaults(), "PATH": path}
             done = subprocess.run(["sh", "-c", text], cwd=root / "work", env=variables, capture_output=True, text=True)
             assert done.returncode == 0, f"{text}\n{done.stdout}{done.stderr}"
     return Environment(python, root / "work")
