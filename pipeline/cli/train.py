@@ -80,7 +80,7 @@ def train(flags: Namespace) -> Ranking:
     _expect_alike(made, flags)
     made_eval = [provenance.of(pattern, flags.incomplete) for pattern in flags.eval]
     clips, unseen = loaded(flags.train), loaded(flags.eval)
-    _say(advice.shared_ids(clips.ids, unseen.ids))
+    shared = advice.shared_ids(clips.ids, unseen.ids)
     train_positions, held_out_positions = split(clips.ids, flags.validation)
     training, held_out = clips.take(train_positions), clips.take(held_out_positions)
     del clips
@@ -100,6 +100,7 @@ def train(flags: Namespace) -> Ranking:
     for pattern, of_eval in zip(flags.eval, made_eval, strict=True):
         description.refuse_others(of_eval, f"--eval {pattern}")
     _open_folder(folder, description, flags.overwrite)
+    _say(shared)
     told = number_of(len(classes.indices), "class", "classes")
     print(f"{of_clips(len(training))} to train on, {len(held_out):,} held out of them, {told}")
 
