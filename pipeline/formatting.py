@@ -36,7 +36,16 @@ def clips(number: int) -> str:
     >>> clips(1), clips(2000)
     ('1 clip', '2,000 clips')
     """
-    return f"{number:,} clip" if number == 1 else f"{number:,} clips"
+    return number_of(number, "clip")
+
+
+def number_of(number: int, what: str, several: str = "") -> str:
+    """A number of something, whose plural is its name with an s unless it is given.
+
+    >>> number_of(1, "file"), number_of(2000, "file"), number_of(0, "class", "classes")
+    ('1 file', '2,000 files', '0 classes')
+    """
+    return f"{number:,} {what if number == 1 else several or what + 's'}"
 
 
 def count(value: float) -> str:

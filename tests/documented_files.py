@@ -31,6 +31,10 @@ def make_files(folder: Path, example_audio: Path, raw: bool = True) -> None:
     shutil.copy(files[0], folder / "dog.wav")
     table = "".join(f'{index},/m/{index},"{name}"\n' for index, name in enumerate(NAMES))
     (folder / "class_labels_indices.csv").write_text("index,mid,display_name\n" + table)
+    (folder / "classes.csv").write_text("index,mid,display_name\n" + table + '10,,"My chainsaw"\n')
+    for name in ("mine", "mine_eval"):
+        own = [f'recordings/{path.name},"My chainsaw"' for path in files]
+        (folder / f"{name}.csv").write_text("\n".join(["uri,labels", *own]) + "\n")
     header = "# a\n# b\n# YTID, start_seconds, end_seconds, positive_labels\n"
     (folder / "eval_segments.csv").write_text(header + "\n".join(rows))
     (folder / "clips.csv").write_text("\n".join(manifest) + "\n")

@@ -215,8 +215,9 @@ def test_stopped_in_order(audio: Path, tmp_path: Path, number: int, monkeypatch:
     this = Run(tmp_path / "log", "--input", audio, "--output", output, *FOUR)
     assert this.wait_for(lambda lines: any(line.startswith("kept") for line in lines))
     assert list(temporary.iterdir())
-    said = "\nStopped. What was finished is kept: the same command continues.\n"
-    assert this.signal(number) == (128 + number, said)
+    status, said = this.signal(number)
+    assert status == 128 + number
+    assert re.fullmatch(r"\nStopped\. \d+ of 61 clips (is|are) kept: the same command continues\.\n", said), said
     assert not (output / "_state" / "lock.json").exists()
     assert not list(temporary.iterdir())
     assert not processes_of(this.process.pid)
@@ -227,7 +228,34 @@ def test_a_stopped_command_says_how_far_it_was(audio: Path, tmp_path: Path) -> N
     this = Run(tmp_path / "log", "--input", audio, "--output", tmp_path / "out", "--progress", "auto", *FOUR)
     assert this.wait_for(lambda lines: any(line.startswith("kept") for line in lines))
     _, said = this.signal(signal.SIGINT)
-    assert re.search(r"\nStopped\. \d+ of \d+ clips done\. What was finished is kept: .*\n$", said), said
+    told = re.search(r"\nStopped\. (\d+) of 61 clips (?:is|are) kept: the same command continues\.\n$", said)
+    assert told, said
+    again = Run(tmp_path / "again", "--input", audio, "--output", tmp_path / "out", *FOUR)
+    assert again.end()[0] == 0
+    decoded = [line for line in again.lines() if line.startswith("clip ")]
+    assert len(decoded) <= 61 - int(told[1])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.full)])
+def test_a_stopped_command_writes_what_is_embedded(
+    audio: Path, tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row files are written once a minute here: without the writing at the end, none of this would be kept."""
+    monkeypatch.setitem(OFTEN, "TEST_ROWS_SECONDS", "60")
+    monkeypatch.setenv("TEST_NOTE_BATCHES", "1")
+    output = tmp_path / "out"
+    this = Run(tmp_path / "log", "--input", audio, "--output", output, *FOUR)
+    assert this.wait_for(lambda lines: sum(line == "rows 2" for line in lines) >= 10)
+    assert not list((output / rows.ROWS).glob("*.rows"))
+    status, said = this.signal(number)
+    assert status == 128 + number
+    told = re.fullmatch(r"\nStopped\. (\d+) of 61 clips are kept: the same command continues\.\n", said)
+    assert told, said
+    embedded = sum(line == "rows 2" for line in this.lines()) * 2
+    assert int(told[1]) >= embedded - 10  # a clip is one example; batches in flight are not kept
+    assert not (output / "_state" / "lock.json").exists()
+    no_faults(output)
+    assert Run(tmp_path / "again", "--input", audio, "--output", output, *FOUR).end()[0] == 0
 
 
 @pytest.fixture(scope="module")

@@ -365,7 +365,7 @@ MISTAKES = {
     ),
     "segments of other audio": Mistake(
         "run --input audio --segments others.csv --class_labels classes.csv",
-        "--input: none of the 1 rows of HERE/others.csv has audio: the first needs xyz, the 3 inputs are files such as "
+        "--input: 1 row of HERE/others.csv, none with audio: the first needs xyz, the inputs are 3 files such as "
         "HERE/audio/a.wav",
         "Name the files by their YTID; if they are segments, YTID_start_end say, add --segment_audio cut.",
     ),

@@ -103,7 +103,12 @@ def test_a_stage_is_told_again_after_half_a_minute(monkeypatch: pytest.MonkeyPat
     stream = io.StringIO()
     with progress.ProgressLine(stream=stream) as line:
         line.stage("listing the audio")
-        assert _drawn(stream, "listing the audio … 1 s\n")
+        line.count(1)
+        assert _drawn(stream, "listing the audio: 1 file … 1 s\n")
+        line.count(12_345)
+        assert _drawn(stream, "listing the audio: 12,345 files … 2 s\n")
+        line.stage("finding the weights")
+        assert _drawn(stream, "finding the weights …\n")
 
 
 def test_a_short_command_says_nothing() -> None:

@@ -191,15 +191,8 @@ def test_which_errors_of_the_libraries_pass() -> None:
     assert errors.error_number(wrapped) == 17
 
 
-KNOWN = frozenset(
-    [
-        *("_exit", "_actions", "_option_string_actions", "_add_argparse_args"),
-        *("_job_id", "_job_service", "_channel"),
-    ]
-)
-"""`os._exit`; what `argparse` knows of its flags; the method by which Beam's documentation has options declared; and in
-`engines.live` the id of a portable job and the address of the service that Beam started for it, which Beam gives
-nowhere else: without them nobody could ask for a job whose command is gone."""
+KNOWN = frozenset(["_exit", "_actions", "_option_string_actions", "_add_argparse_args"])
+"""`os._exit`; what `argparse` knows of its flags; the method by which Beam's documentation has options declared."""
 PACKAGES = ("apache_beam", "fsspec", "gcsfs", "s3fs", "aiobotocore", "boto3", "botocore", "google", "aiohttp")
 
 

@@ -331,7 +331,7 @@ def begin_a_commit(output: Path) -> str:
     assert found is not None
     pending = tuple(manifest.Pending(result.entry, result.staged) for result in staged)
     manifest.write(str(output), replace(found, complete=False, pending=pending))
-    return "a commit of 1 shards was begun"
+    return "a commit of 1 shard was begun"
 
 
 def lose_a_shard(output: Path) -> str:

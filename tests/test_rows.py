@@ -283,6 +283,43 @@ def test_files_come_often_at_first_and_all_is_in_them(output: str, monkeypatch: 
     assert found == {clip.id for clip in clips}
 
 
+def test_writers_that_are_stopped_write_what_they_hold(output: str) -> None:
+    """From another thread than that of the work, as at a signal; one whose storage failed does not try again."""
+    place = RowPlace(output, FINGERPRINT, 3, 60.0)
+    holding, empty, closed = (RowWriter(place, {}, time.monotonic()) for _ in range(3))
+    clips = [outputs.clip(number) for number in range(3)]
+    for clip in clips:
+        for outcome in outputs.outcomes_of(clip):
+            assert not list(holding.add(outcome))
+    assert not list(closed.close())
+    writers.keep_all()
+    files = held.files_of(output, FINGERPRINT)
+    found = held.look(output, files.parts(range(3)))
+    assert found.succeeded() == {clip.key for clip in clips}
+    assert len(files.files) == 1
+    assert not writers._at_work
+    empty.leave().join()
+    writers.keep_all()
+    assert len(held.files_of(output, FINGERPRINT).files) == 1
+
+
+def test_a_writer_whose_storage_failed_does_not_try_again(output: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[object] = []
+
+    def fails(*arguments: object) -> None:
+        tried.append(arguments)
+        raise OSError("no space")
+
+    monkeypatch.setattr(rows, "write", fails)
+    writer = RowWriter(RowPlace(output, FINGERPRINT, 3, 60.0), {}, 0.0)
+    list(writer.add(stretch(0, 4)))
+    with pytest.raises(OutputError, match="writing finished rows failed"):
+        list(writer.close())
+    list(writer.add(stretch(4, 8)))
+    writers.keep_all()
+    assert len(tried) == 1
+
+
 def test_a_file_that_cannot_be_written_stops_the_work(output: str) -> None:
     folder = Path(output) / rows.ROWS
     folder.rmdir()

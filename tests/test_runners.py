@@ -16,6 +16,7 @@ def test_the_direct_runner_is_the_in_process_one(name: str) -> None:
     chosen = runners.choose(name, [])
     assert (chosen.runner, chosen.local, chosen.workers) == ("FnApiRunner", True, 1)
     assert chosen.options().view_as(StandardOptions).runner == "FnApiRunner"
+    assert str(chosen) == name  # as messages call it
 
 
 def test_worker_processes_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:

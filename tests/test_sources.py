@@ -112,6 +112,13 @@ class TestPatterns:
         write("d/b.wav")
         assert [clip.id for clip in find(tmp_path, tmp_path / "d", tmp_path / "a.wav").clips] == ["a", "d/b"]
 
+    def test_files_are_counted_as_they_are_found(self, write: Write, tmp_path: Path) -> None:
+        for name in ("a/1.wav", "a/2.wav", "b/3.wav"):
+            write(name)
+        told: list[int] = []
+        find(tmp_path / "a", tmp_path / "b" / "*.wav", on_found=told.append)
+        assert told == [1, 2, 3]
+
     @pytest.mark.parametrize("others", [("a.wav", "a.flac"), ("d/a.wav", "e/a.wav")])
     def test_two_files_with_one_id_are_refused_by_name(
         self, write: Write, tmp_path: Path, others: tuple[str, str]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shlex
 import subprocess
@@ -18,6 +19,7 @@ from pipeline.cli.train import main, split
 from pipeline.corpus.sources import SourceError
 from pipeline.output.loading.dataset import dequantize
 from pipeline.output.records import to_sequence_example, write_tfrecord
+from pipeline.training import advice
 from pipeline.training.data import Classes, Clips, load_clips, read_classes
 from tests import outputs
 
@@ -237,8 +239,47 @@ def test_classes_files(tmp_path: Path, made_audioset: Path) -> None:
     with pytest.raises(SourceError, match="line 1: the header is name, without display_name and index"):
         read_classes(str(tmp_path / "bad.csv"))
     (tmp_path / "bad.csv").write_text("index,display_name\n1,Dog\n1,Rain\n")
-    with pytest.raises(SourceError, match="line 3: index 1 or MID  was there before"):
+    with pytest.raises(SourceError, match="line 3: index 1 was there before"):
         read_classes(str(tmp_path / "bad.csv"))
+
+
+def test_classes_of_ones_own_beside_released_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two sets of records, one of a class that the other does not have; the model tells all classes apart."""
+    (tmp_path / "classes.csv").write_text(CLASSES + '4,,"My saw"\n')
+    released = write_records(tmp_path / "released" / "a.tfrecord", 200, 1)
+    for name, seed in ("mine", 3), ("mine_eval", 4):
+        rng = np.random.default_rng(seed)
+        values = np.clip(rng.normal(128, 30, (60, 3, 128)) + np.r_[np.zeros(64), np.full(64, 50)], 0, 255)
+        with (tmp_path / f"{name}.tfrecord").open("wb") as file:
+            write_tfrecord(
+                file, [to_sequence_example(f"{name}-{i}", 0.0, 3.0, [4], v) for i, v in enumerate(values.astype("u1"))]
+            )
+    mine, mine_eval = f"{tmp_path}/mine.tfrecord", f"{tmp_path}/mine_eval.tfrecord"
+    model = tmp_path / "model"
+    arguments = ["--classes", f"{tmp_path}/classes.csv", "--classifier", "logistic", "--epochs", "8"]
+    arguments += ["--batch_size", "50", "--validation", "0.2", "--model", str(model)]
+    assert main(["--train", released, mine, "--eval", released, "--eval", mine_eval, *arguments]) == 0
+    report = json.loads((model / "metrics.json").read_text())
+    assert [each["positives"] > 0 for each in report["per_class"]] == [True] * 5
+    assert report["per_class"][4]["AP"] > 0.9
+    assert report["clips"]["train"] + report["clips"]["validation"] == 260
+    said = capsys.readouterr()
+    assert "5 classes" in said.out
+    assert "warning: 200 of 260 eval records have ids that --train has as well (1-0)" in said.err
+
+    from pipeline.cli import predict
+
+    assert predict.main(["--model", str(model), "--input", mine_eval, "--top", "1"]) == 0
+    assert capsys.readouterr().out.count("My saw") > 50
+
+
+def test_validation_and_evaluation_that_are_far_apart() -> None:
+    nothing = {"validation_mAP": math.nan}
+    assert advice.far_apart([nothing, {"validation_mAP": 0.9}], 0.8) == ""
+    assert advice.far_apart([nothing], 0.8) == ""
+    easy = advice.far_apart([{"validation_mAP": 0.2}, {"validation_mAP": 0.3}], 1.0)
+    assert easy.startswith("note: mAP 0.300 in validation, 1.000 in evaluation: few clips")
+    assert "may be on both sides of --validation" in advice.far_apart([{"validation_mAP": 0.9}, nothing], 0.5)
 
 
 def test_a_label_without_a_class_is_refused(

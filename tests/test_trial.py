@@ -49,7 +49,7 @@ def test_it_foretells_what_the_run_does(audio: Path, tmp_path: Path, capsys: pyt
     said = capsys.readouterr().out
     assert not list(tmp_path.iterdir())
     assert "80 to embed, 0 kept" in said
-    assert "new: 1 shards" in said
+    assert "new: 1 shard," in said
     foretold = re.search(r"about (\d+) failed as (\w+)", said)
     assert foretold is not None
     bytes_foretold = re.search(r"([\d.]+) MB of records", said)

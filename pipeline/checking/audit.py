@@ -18,6 +18,7 @@ from pipeline.checking import expectations
 from pipeline.corpus.plan import shard_of
 from pipeline.decoding import decoders, extract
 from pipeline.embedding import embed
+from pipeline.formatting import clips
 from pipeline.machine import cores
 from pipeline.output import assemble, ledger, records
 from pipeline.output.layout import OutputError, join, ledger_name, shard_name
@@ -45,7 +46,7 @@ class Audit:
       equal: how many clips gave the same bytes.
       close: how many others give them but for the rounding of another kind of processor.
       faults: a line for each that did not.
-      notes: a line for each whose audio is gone or was changed since, that is close, or whose length the other decoder
+      notes: a line for each whose audio is gone or was changed since, that is close, or whose length another route
         contradicts; and one that sums up.
     """
 
@@ -90,7 +91,7 @@ def audit(
     if chosen and not result.equal + result.close and not result.faults:
         result.faults.append("audit: the audio of none of the clips is there as it was")
     close = f", {result.close} within a step of rounding" if result.close else ""
-    result.notes.append(f"audit: {len(chosen)} clips computed again, {result.equal} equal{close} (seed {seed})")
+    result.notes.append(f"audit: {clips(len(chosen))} computed again, {result.equal} equal{close} (seed {seed})")
     return result
 
 
@@ -116,7 +117,7 @@ def choose(directory: str, manifest: Manifest, count: int, seed: int) -> list[Le
 def compute(
     manifest: Manifest, model: Model, entries: Sequence[LedgerEntry]
 ) -> Iterator[tuple[assemble.ClipResult, Probe | None]]:
-    """Entries -> what their audio gives now, and what the other decoder finds in it, in the same order."""
+    """Entries -> what their audio gives now, and how long it is by another route, in the same order."""
     settings = manifest.settings
     names = ("hop_seconds", "short_clips", "max_duration_seconds", "damaged")
     front_end = FrontEnd(**{name: settings[name] for name in names})
@@ -186,7 +187,7 @@ def _rounded_otherwise(manifest: Manifest, before: np.ndarray, values: np.ndarra
 
 
 def _other_length(entry: LedgerEntry, again: assemble.ClipResult, other: Probe | None) -> str:
-    """How the other decoder contradicts a clip's length by more than an example; "" where it does not."""
+    """How another route contradicts a clip's length by more than an example; "" where it does not."""
     end_s = again.entry.end_s if entry.cut else again.entry.audio_seconds
     if again.values is None or end_s is None or other is None:
         return ""
@@ -194,7 +195,7 @@ def _other_length(entry: LedgerEntry, again: assemble.ClipResult, other: Probe |
     to_the_end = not entry.cut or entry.clip_end_s is None
     if found_s > end_s - TOLERATED_S and not (to_the_end and found_s > end_s + TOLERATED_S):
         return ""
-    return f"has sound up to {end_s:.2f} s here, {found_s:.2f} s by FFmpeg alone: listen to which of the two is right"
+    return f"has sound up to {end_s:.2f} s here, {found_s:.2f} s by another route: listen to which is right"
 
 
 def _changed(entry: LedgerEntry) -> str:

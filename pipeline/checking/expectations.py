@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline import storage
 from pipeline.checking.checks import FileReport, Rules
+from pipeline.formatting import number_of
 from pipeline.output import ledger
 from pipeline.output import manifest as manifests
 from pipeline.output.layout import (
@@ -120,8 +121,8 @@ def _note_state(promise: Promise) -> None:
         what = f"a change of the number of shards, {manifest.num_shards} now, was interrupted"
         promise.notes.append(f"note: {what}; the next run removes the other {manifest.resharding}")
     if manifest.pending:
-        count = len(manifest.pending)
-        promise.notes.append(f"note: a commit of {count} shards was interrupted; the next run finishes it")
+        count = number_of(len(manifest.pending), "shard")
+        promise.notes.append(f"note: a commit of {count} was interrupted; the next run finishes it")
     if not manifest.complete:
         present = f"{len(manifest.shards)} of {manifest.num_shards} shards are there"
         promise.notes.append(f"note: the data set is not complete: {present}; what is there was checked")

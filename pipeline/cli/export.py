@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from pipeline.cli.command import ProgramParser, add_incomplete, run_command
 from pipeline.errors import FlagError
+from pipeline.formatting import clips, number_of
 
 
 def _main(argv: Sequence[str]) -> None:
@@ -32,8 +33,8 @@ def _main(argv: Sequence[str]) -> None:
     whole = storage.exists(join(flags.output, MANIFEST))
     pattern = join(flags.output, "embeddings-*.tfrecord") if whole else flags.output
     done = export_arrays(pattern, flags.destination, flags.to, flags.level, flags.incomplete)
-    vectors = "" if flags.level == "clip" else f", {done.rows:,} frames"
-    print(f"{done.clips:,} clips{vectors}: {flags.destination}")
+    vectors = "" if flags.level == "clip" else f", {number_of(done.rows, 'frame')}"
+    print(f"{clips(done.clips)}{vectors}: {flags.destination}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -13,6 +13,7 @@ from pipeline.cli.console.progress import ProgressLine
 from pipeline.cli.flags import failures_allowed
 from pipeline.errors import FAILED, OK, UserError
 from pipeline.extras import MissingPackagesError
+from pipeline.formatting import clips
 from pipeline.output import history
 from pipeline.output.layout import REPORT, join
 from pipeline.output.manifest import Manifest
@@ -116,7 +117,7 @@ def _verdict(limit: str, directory: str, manifest: Manifest) -> int:
         return FAILED
     if totals["failed"] <= allowed:
         return OK
-    found = f"{totals['failed']:,} of {totals['clips_in']:,} clips failed"
+    found = f"{totals['failed']:,} of {clips(int(totals['clips_in']))} failed"
     print(
         f"error: {found}, more than --max_failures {limit} ({allowed:,})",
         *summary.top_failures(directory, manifest.failures),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from pipeline.types import Corpus
 
 
-def corpus_of(flags: argparse.Namespace) -> Corpus:
-    """Flags -> the corpus; prints what was left out of it."""
+def corpus_of(flags: argparse.Namespace, on_found: Callable[[int], object] | None = None) -> Corpus:
+    """Flags -> the corpus; prints what was left out of it. `on_found` as of `find_corpus`."""
     from pipeline.corpus import sources
     from pipeline.output import classes
 
@@ -33,6 +33,7 @@ def corpus_of(flags: argparse.Namespace) -> Corpus:
             exclude=flags.exclude,
             labels_from=flags.labels_from,
             numbered={} if flags.overwrite or not flags.labels_from else classes.numbered(flags.output),
+            on_found=on_found,
         )
     for note in found.notes:
         print(note, file=sys.stderr)

@@ -25,6 +25,7 @@ from pipeline.cli.flags import positive_int
 from pipeline.corpus.data_sets import DataSets
 from pipeline.errors import FlagError
 from pipeline.extras import needs
+from pipeline.formatting import clips
 from pipeline.output import provenance
 from pipeline.output.loading.dataset import matching_files
 from pipeline.output.records import read_records
@@ -107,7 +108,7 @@ def _main(argv: Sequence[str]) -> None:
     if flags.output:
         write = to_csv if flags.output.endswith(".csv") else to_json
         storage.write_atomic(flags.output, write(predictions, description, flags.top).encode("utf-8", "replace"))
-        print(f"{len(predictions):,} clips: {flags.output}")
+        print(f"{clips(len(predictions))}: {flags.output}")
     else:
         for each in predictions:
             print(each.id)

@@ -7,12 +7,14 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 from pipeline.cli import from_flags, options
 from pipeline.cli.console import ending
 from pipeline.cli.flags import check_beam_flags
-from pipeline.errors import OK, FlagError
+from pipeline.errors import OK, FlagError, UserError
 from pipeline.formatting import clips
 from pipeline.running.engines import template
 from pipeline.storage import options as store_options
@@ -39,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else list(argv)
     verbose = "--verbose" in arguments
     with ending.interruptible(verbose) as interrupted:
-        said, line = "", None
+        said, line = "What was finished is kept", None
         try:
             parsed = options.parse(arguments)
             with scratch.temporary_files(), _progress(parsed[0]) as line:
@@ -50,11 +52,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
                 return messages.show(error, verbose)
             if isinstance(error, KeyboardInterrupt) and str(error):
-                said = f" {error}."
-            elif line and line.seen:
-                said = f" {line.seen.done.clips:,} of {clips(line.seen.clips)} done."
-        print(f"\nStopped.{said} What was finished is kept: the same command continues.", file=sys.stderr)
+                said = f"{error}. {said}"
+            elif line:
+                said = _how_far(line) or said
+        print(f"\nStopped. {said}: the same command continues.", file=sys.stderr)
         return 128 + (interrupted or [signal.SIGINT])[0]
+
+
+def _how_far(line: ProgressLine) -> str:
+    """What a stopped command has done: what it kept, where that is soon counted, else what was seen of it."""
+    with suppress(OSError, UserError):
+        if line.kept and (found := line.kept()):
+            return found
+    if not line.seen:
+        return ""
+    return f"{line.seen.done.clips:,} of {clips(line.seen.clips)} done. What was finished is kept"
 
 
 def _progress(flags: argparse.Namespace) -> ProgressLine:
@@ -90,7 +102,7 @@ def _run(flags: argparse.Namespace, beam_flags: list[str], line: ProgressLine) -
     places.look_at_temporary(engine, flags.shared_filesystem)
     line.stage("listing the audio")
     with garbage.uncollected():
-        found = from_flags.corpus_of(flags)
+        found = from_flags.corpus_of(flags, line.count)
     places.look(engine, (("audio", clip.uri) for clip in found.clips), flags.shared_filesystem)
     if template.is_dry(engine):
         flags.overwrite = True  # the output is not even looked at
@@ -129,6 +141,7 @@ def _whole(
     from pipeline.running.engines import light_import
 
     def opened(output: OpenedOutput, work: Work) -> None:
+        line.kept = partial(summary.kept, job, work)
         if not work.done:
             line.stage("loading the network")
             from_flags.load(job.model)

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator, Mapping
 
 from pipeline import storage
-from pipeline.formatting import clips, duration, times_real_time
+from pipeline.formatting import clips, duration, number_of, times_real_time
 from pipeline.output.at_work.submitted import Submitted
 from pipeline.output.layout import FAILURES, MANIFEST, join
 from pipeline.output.manifest import Manifest
@@ -15,8 +15,10 @@ from pipeline.output.resume import OpenedOutput
 from pipeline.output.tasks import Task
 from pipeline.output.work import Work
 from pipeline.reasons import REASONS
+from pipeline.running import job as jobs
 from pipeline.running.embed_corpus import Finished
 from pipeline.running.tasks import Part
+from pipeline.settings import Job
 from vggish_core.weights import standin
 
 
@@ -79,7 +81,7 @@ def task(of: Task, part: Part, elapsed_s: float) -> str:
 def recovered(opened: OpenedOutput, work: Work) -> Iterator[str]:
     """Remains of an interrupted run, and lost shards -> lines for the user; mostly none."""
     if opened.finished:
-        yield f"The last run was stopped while it committed {_shards(opened.finished)}; that is done now."
+        yield f"The last run was stopped while it committed {number_of(opened.finished, 'shard')}; that is done now."
     if work.from_rows or work.partly:
         partly = f", {len(work.partly):,} in part" if work.partly else ""
         yield f"The last run was stopped with {clips(work.from_rows)} done{partly}, not yet committed: kept."
@@ -91,12 +93,18 @@ def recovered(opened: OpenedOutput, work: Work) -> Iterator[str]:
         yield f"Missing or damaged in the output: {names}. Their clips are computed again."
 
 
+def kept(job: Job, work: Work) -> str:
+    """What a stopped run leaves of its work; "" where counting it would take long. Raises OutputError."""
+    found = jobs.kept_now(job, work)
+    return "" if found is None else f"{found:,} of {clips(work.clips_in)} {'is' if found == 1 else 'are'} kept"
+
+
 def crowded(directory: str, num_shards: int, fitting: int) -> str:
     """An output whose shards hold ten times what they are meant to -> a line that says how to have more of them."""
     change = f"python -m pipeline.reshard {shlex.quote(directory)} --num_shards auto"
     return (
-        f"warning: {_shards(num_shards)} for so many clips: after this run, {change} makes {fitting:,} of them, "
-        "without embedding anything"
+        f"warning: {number_of(num_shards, 'shard')} for so many clips: after this run, {change} makes {fitting:,} of "
+        "them, without embedding anything"
     )
 
 
@@ -112,10 +120,6 @@ def top_failures(directory: str, counts: Mapping[str, int], most: int = 3) -> It
                     break
     for reason in wanted:
         yield f"  {counts[reason]:,} {reason}: {examples.get(reason, '')}"
-
-
-def _shards(count: int) -> str:
-    return f"{count:,} shard" + ("s" if count != 1 else "")
 
 
 def _warning(manifest: Manifest) -> str:

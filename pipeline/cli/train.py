@@ -31,9 +31,14 @@ from pipeline.cli.command import ProgramParser, add_incomplete, run_command
 from pipeline.cli.flags import positive_float, positive_int
 from pipeline.errors import FlagError
 from pipeline.extras import needs
+from pipeline.formatting import clips as of_clips
+from pipeline.formatting import number_of
 from pipeline.output import provenance
 from pipeline.output.made_with import versions
-from pipeline.training.data import Classes, Clips, load_clips, read_classes
+from pipeline.output.provenance import Provenance
+from pipeline.output.records import RecordError
+from pipeline.training import advice
+from pipeline.training.data import Classes, Clips, joined, load_clips, read_classes
 from pipeline.training.metrics import Ranking, rank
 from pipeline.training.report import METRICS, PLOT, write_metrics, write_plot
 from pipeline.training.resume import HISTORY
@@ -65,17 +70,22 @@ def train(flags: Namespace) -> Ranking:
     classes = _chosen(table, flags.only)
     columns = [table.indices.index(index) for index in classes.indices]
 
-    def loaded(pattern: str) -> Clips:
-        return _usable(load_clips(pattern, table, flags.incomplete).with_columns(columns), pattern)
+    def loaded(patterns: Sequence[str]) -> Clips:
+        parts = (load_clips(pattern, table, flags.incomplete) for pattern in patterns)
+        pairs = zip(parts, patterns, strict=True)
+        return joined([_usable(part.with_columns(columns), pattern) for part, pattern in pairs])
 
     # All that will be needed is looked at first: an epoch may take an hour.
-    made, made_eval = (provenance.of(pattern, flags.incomplete) for pattern in (flags.train, flags.eval))
+    made = provenance.of(flags.train[0], flags.incomplete)
+    _expect_alike(made, flags)
+    made_eval = [provenance.of(pattern, flags.incomplete) for pattern in flags.eval]
     clips, unseen = loaded(flags.train), loaded(flags.eval)
+    shared = advice.shared_ids(clips.ids, unseen.ids)
     train_positions, held_out_positions = split(clips.ids, flags.validation)
     training, held_out = clips.take(train_positions), clips.take(held_out_positions)
     del clips
     _check_labels(training, held_out, classes)
-    _check_eval(unseen, flags.eval)
+    _check_eval(unseen, " ".join(flags.eval))
 
     fitting = _fitting(flags, training)
     numbers = {"train": len(training), "validation": len(held_out), "eval": len(unseen)}
@@ -84,12 +94,15 @@ def train(flags: Namespace) -> Ranking:
         "fitting": asdict(fitting),
         "sizes": sizes,
         "clips": numbers,
-        "patterns": {"train": flags.train, "eval": flags.eval},
+        "patterns": {"train": " ".join(flags.train), "eval": " ".join(flags.eval)},
     }
     description = Description(flags.classifier, classes, made, fitting.frames, training_info)
-    description.refuse_others(made_eval, f"--eval {flags.eval}")
+    for pattern, of_eval in zip(flags.eval, made_eval, strict=True):
+        description.refuse_others(of_eval, f"--eval {pattern}")
     _open_folder(folder, description, flags.overwrite)
-    print(f"{len(training):,} clips to train on, {len(held_out):,} held out of them, {len(classes.indices)} classes")
+    _say(shared)
+    told = number_of(len(classes.indices), "class", "classes")
+    print(f"{of_clips(len(training))} to train on, {len(held_out):,} held out of them, {told}")
 
     model, history = _fit(flags.classifier, sizes, training, held_out, fitting, folder)
     del training, held_out
@@ -99,6 +112,7 @@ def train(flags: Namespace) -> Ranking:
     seconds = round(time.monotonic() - began, 1)
     ran = {"clips": numbers, "epochs": len(history), "seconds": seconds}
     write_metrics(folder, classes, ranking, ran)
+    _say(advice.far_apart(history, ranking.mean_ap))
     replace(description, training={**training_info, "versions": versions()}).save(folder)
     save_network(model, folder)  # its presence says that the training has ended
     shutil.rmtree(folder / "resume", ignore_errors=True)
@@ -107,6 +121,21 @@ def train(flags: Namespace) -> Ranking:
     except Exception as error:  # the model is there: a picture less is no failure
         print(f"{PLOT} was not drawn: {error}", file=sys.stderr)
     return ranking
+
+
+def _expect_alike(made: Provenance, flags: Namespace) -> None:
+    """Raises RecordError unless all records of --train are of the same kind of embeddings."""
+    for pattern in flags.train[1:]:
+        if different := provenance.differences(made, provenance.of(pattern, flags.incomplete)):
+            raise RecordError(
+                f"--train: {flags.train[0]} and {pattern} were made differently: {'; '.join(different)}",
+                "Give one kind: embed your audio with the weights and settings of the others",
+            )
+
+
+def _say(line: str) -> None:
+    if line:
+        print(line, file=sys.stderr)
 
 
 def _chosen(table: Classes, only: str | None) -> Classes:
@@ -151,7 +180,7 @@ def _usable(clips: Clips, where: str) -> Clips:
     """The clips that have frames; says how many have none."""
     kept = np.flatnonzero(clips.lengths > 0)
     if len(kept) < len(clips):
-        print(f"{where}: {len(clips) - len(kept):,} records without frames are left out", file=sys.stderr)
+        print(f"{where}: left out: {number_of(len(clips) - len(kept), 'record')} without frames", file=sys.stderr)
     return clips.take(kept) if len(kept) < len(clips) else clips
 
 
@@ -163,7 +192,7 @@ def _check_labels(training: Clips, held_out: Clips, classes: Classes) -> None:
         raise FlagError("--train: no record carries a label of --classes", "Labels come from pipeline.run --manifest")
     if missing:
         shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
-        print(f"{len(missing)} classes have no clip to learn from: {shown}", file=sys.stderr)
+        print(f"without a clip to learn from: {shown} ({number_of(len(missing), 'class', 'classes')})", file=sys.stderr)
     if not held_out.labels.any():
         print("no held-out clip has a label to choose the best epoch by: raise --validation", file=sys.stderr)
 
@@ -185,7 +214,7 @@ def _fitting(flags: Namespace, training: Clips) -> Fitting:
     frames = min(flags.frames or MAX_FRAMES, longest)
     if longest > frames:
         longer = int((training.lengths > frames).sum())
-        print(f"{longer:,} clips are longer than {frames} frames: each epoch sees a different segment of them")
+        print(f"longer than {frames} frames: {of_clips(longer)}; each epoch sees another segment of each")
     defaults = DEFAULTS[flags.classifier]
     chosen = {name: getattr(flags, name) for name in defaults if getattr(flags, name) is not None}
     return Fitting(
@@ -224,8 +253,9 @@ def _open_folder(folder: Path, description: Description, overwrite: bool) -> Non
 
 def _parser() -> ProgramParser:
     parser = ProgramParser("pipeline.train", __doc__)
-    parser.add_argument("--train", required=True, metavar="PATTERN", help="data set or TFRecord files to learn from")
-    parser.add_argument("--eval", required=True, metavar="PATTERN", help="the same, to measure with")
+    several: dict[str, Any] = {"required": True, "nargs": "+", "action": "extend", "metavar": "PATTERN"}
+    parser.add_argument("--train", **several, help="data sets or TFRecord files to learn from")
+    parser.add_argument("--eval", **several, help="the same, to measure with")
     parser.add_argument(
         "--classes", "--class_labels", required=True, metavar="CSV", help="index,display_name of every class; mid, too"
     )
@@ -266,7 +296,8 @@ def _main(argv: Sequence[str]) -> None:
     summary = ranking.summary()
     print(f"mAP {summary['mAP']:.4f}, AUC {summary['AUC']:.4f}, d' {summary['d_prime']:.3f}")
     if summary["classes_without_positives"]:
-        print(f"{summary['classes_without_positives']} classes have no eval record and are left out of the means")
+        without = number_of(summary["classes_without_positives"], "class", "classes")
+        print(f"{without} without an eval record, left out of the means")
     print(f"{flags.model}: {METRICS}, {PLOT}; python -m pipeline.predict --model {flags.model} --input ...")
 
 

@@ -21,7 +21,7 @@ from pipeline.corpus import plan
 from pipeline.decoding import decoders
 from pipeline.embedding import embed
 from pipeline.formatting import clips as of_clips
-from pipeline.formatting import duration
+from pipeline.formatting import duration, number_of
 from pipeline.machine import cores
 from pipeline.output import records
 from pipeline.output.layout import explained, join
@@ -169,9 +169,10 @@ def report(job: Job, work: Work, sample: Sequence[Clip], continued: bool) -> str
     try_storage(job.output.directory, data)
     touched = _touched(work.clips, job.output.num_shards)
     total = estimate(work.clips, trials, example_s, lambda trial: len(frame(_record(trial, job))))
+    shards = number_of(job.output.num_shards, "shard")
     lines = [
         f"clips      {len(work.clips):,} to embed, {work.kept:,} kept, {work.gone:,} no longer among the inputs",
-        f"output     {'continued' if continued else 'new'}: {job.output.num_shards:,} shards, {touched:,} to write",
+        f"output     {'continued' if continued else 'new'}: {shards}, {touched:,} to write",
         f"storage    {len(data):,} bytes were written, read back and removed",
         f"sample     {of_clips(len(trials))} in {duration(elapsed_s)}; {len(trials) - len(good):,} gave no record",
         *_failures(work, trials),

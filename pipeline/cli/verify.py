@@ -17,6 +17,7 @@ from pipeline.checking.verify import Checker, Report, check_files, verify_files,
 from pipeline.cli.command import ProgramParser, run_command
 from pipeline.cli.flags import positive_float, positive_int, unknown_flag
 from pipeline.errors import FlagError
+from pipeline.formatting import number_of
 from pipeline.output.layout import basename
 from pipeline.settings import FrontEnd
 
@@ -31,7 +32,7 @@ def table(report: Report) -> str:
     for file in report.files:
         if not many or file.fault_count:
             rows.append(_row(basename(file.uri), [file]))
-    rows.append(_row(f"{len(report.files)} files", report.files))
+    rows.append(_row(number_of(len(report.files), "file"), report.files))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
         "  ".join(cell.ljust(width) if not column else cell.rjust(width) for column, (cell, width) in enumerate(cells))

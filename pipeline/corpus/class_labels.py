@@ -99,8 +99,8 @@ def read_classes(uri: str) -> list[Class]:
         for row in rows:
             found = _class(uri, row, header.values)
             if found.number in indices or found.mid in mids:
-                what = f"index {found.number} or MID {found.mid} was there before"
-                raise at(uri, row.line, what, "Keep one of the lines")
+                what = f"index {found.number}" if found.number in indices else f"MID {found.mid}"
+                raise at(uri, row.line, f"{what} was there before", "Keep one of the lines")
             indices.add(found.number)
             mids.update(filter(None, [found.mid]))
             result.append(found)

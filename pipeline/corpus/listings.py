@@ -14,6 +14,7 @@ from pipeline.corpus.names import Names, names_of
 from pipeline.corpus.packed import Packed
 from pipeline.corpus.rows import Row, folder_of, read_manifest, read_segments
 from pipeline.corpus.tables import SourceError, at
+from pipeline.formatting import number_of
 from pipeline.types import Clip, Corpus, DuplicateIds, Failure, SegmentAudio
 
 UNPLACED = ("bad_row", "bad_times")
@@ -228,8 +229,8 @@ def _no_audio_at_all(
     uri: str, inputs: Sequence[Clip], failures: Sequence[Failure], segment_audio: SegmentAudio
 ) -> SourceError:
     return SourceError(
-        f"none of the {len(failures)} rows of {uri} has audio: the first needs {failures[0].clip.id}, "
-        f"the {len(inputs)} inputs are files such as {inputs[0].uri}",
+        f"{number_of(len(failures), 'row')} of {uri}, none with audio: the first needs {failures[0].clip.id}, "
+        f"the inputs are {number_of(len(inputs), 'file')} such as {inputs[0].uri}",
         "Name the files by their YTID"
         + ("; if they are segments, YTID_start_end say, add --segment_audio cut" if segment_audio == "whole" else ""),
     )

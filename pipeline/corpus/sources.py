@@ -5,7 +5,7 @@ A clip's id is the list's own, or the path of its file below the fixed part of t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from types import MappingProxyType
@@ -41,6 +41,7 @@ def find_corpus(
     exclude: Sequence[str] = (),
     labels_from: str = "",
     numbered: Mapping[int, str] | None = None,
+    on_found: Callable[[int], object] | None = None,
 ) -> Corpus:
     """Patterns of files, and lists of clips -> the corpus.
 
@@ -59,6 +60,7 @@ def find_corpus(
       labels_from: where the labels of files that patterns find stand in their paths
         (`pipeline.corpus.path_labels.PathLabels`); "": nowhere.
       numbered: names of classes that an output has numbered already (`pipeline.output.classes.numbered`).
+      on_found: called with the number of files that patterns have found so far, at each of them.
 
     Raises:
       SourceError: the inputs cannot be used as given.
@@ -71,7 +73,7 @@ def find_corpus(
             "Leave one out",
         )
     rule = PathLabels(labels_from) if labels_from else None
-    inputs = clips_from_patterns(patterns, duplicate_ids, output, exclude, rule, classes, numbered or {})
+    inputs = clips_from_patterns(patterns, duplicate_ids, output, exclude, rule, classes, numbered or {}, on_found)
     if segments:
         if classes is None:
             raise SourceError(f"{segments} has labels as MIDs", "Name the table of classes that they are from")
@@ -101,6 +103,11 @@ def _with_others(listed: Corpus, inputs: Corpus, manifest: str, duplicate_ids: D
     return taken.settled(Corpus([*listed.clips, *others], [*listed.failures, *failures]))
 
 
+def _added(tell: Callable[[int], object], before: int) -> Callable[[int], object]:
+    """A function to be told of so many files more."""
+    return lambda number: tell(before + number)
+
+
 def clips_from_patterns(
     patterns: Sequence[str],
     duplicate_ids: DuplicateIds = "stop",
@@ -109,6 +116,7 @@ def clips_from_patterns(
     rule: PathLabels | None = None,
     classes: ClassLabels | None = None,
     numbered: Mapping[int, str] = MappingProxyType({}),
+    on_found: Callable[[int], object] | None = None,
 ) -> Corpus:
     """Patterns (`pipeline.storage.match`) -> a clip for each file, in the order of their URIs.
 
@@ -119,7 +127,7 @@ def clips_from_patterns(
     Args:
       patterns: of the files.
       duplicate_ids: as `pipeline.corpus.keys.Keys`.
-      output, exclude, numbered: as of `find_corpus`.
+      output, exclude, numbered, on_found: as of `find_corpus`.
       rule: where their labels stand; None: they have none.
       classes: the table of these labels.
 
@@ -132,9 +140,11 @@ def clips_from_patterns(
     seen: set[str] = set()
     taken = Keys("", duplicate_ids, "Rename one, match only one ('audio/**.wav' say), or give a --manifest with ids")
     data_sets, exclusion = DataSets(output), Exclusion(exclude)
+    before = 0
     for pattern in map(storage.absolute, patterns):
         closed: list[storage.StorageError] = []
-        files = storage.match(pattern, closed)
+        files = storage.match(pattern, closed, on_found and _added(on_found, before))
+        before += len(files)
         if not files:
             raise closed[0] if closed else why_nothing_matches(pattern)
         fixed = storage.fixed_part(pattern)

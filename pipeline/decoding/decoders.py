@@ -64,7 +64,7 @@ class DecoderPool:
     def probe(self, uri: str, otherwise: bool = False) -> PendingProbe:
         """Queue a question about the header of a file, likewise: headers are as hostile as what follows them.
 
-        `otherwise`: about what the other decoder gives of it.
+        `otherwise`: about its length by another route.
         """
         probing = PendingProbe()
         self._submit(ProbeRequest(uri, otherwise), probing.results)

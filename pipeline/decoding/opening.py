@@ -74,17 +74,20 @@ class _Bound:
     def __init__(self, progress: Progress, longest_s: float | None) -> None:
         self._progress = progress
         self._longest_s = longest_s
-        self._wanted: float | None = None if longest_s is None else 0
+        self._wanted: float | None = None
+        """Bytes; None before the content's start is there, or where all of it is wanted."""
 
     def check(self, size: int, start: bytearray) -> None:
         """Raise AudioError if so many bytes are too many."""
         self._progress()
-        if self._wanted == 0 and size >= compression.START_BYTES:
-            self._wanted = self._measured(bytes(start))
-        if self._wanted and size > self._wanted:
+        if self._longest_s is None or size < compression.START_BYTES:
+            return
+        if self._wanted is None:
+            self._wanted = self._measured(bytes(start), self._longest_s)
+        if size > self._wanted:
             raise AudioError("too_long", f"{size} bytes unpacked are more than {self._longest_s:g} s, the limit")
 
-    def _measured(self, start: bytes) -> float:
+    def _measured(self, start: bytes, longest_s: float) -> float:
         """By a content's start, the most bytes that are wanted of it."""
         try:
             with open_audio(io.BytesIO(start)) as audio:
@@ -93,7 +96,7 @@ class _Bound:
         except AudioError:
             return math.inf  # a large picture, say, comes first
         # Beside the samples there may be tags; what fits into memory does no harm.
-        return compression.IN_MEMORY_BYTES + (self._longest_s or 0) * a_second
+        return compression.IN_MEMORY_BYTES + longest_s * a_second
 
 
 class _Watched:

@@ -58,7 +58,7 @@ class ProbeRequest:
 
     Attributes:
       uri: of the file.
-      otherwise: asks what the other decoder gives of it instead (`pipeline.decoding.other_route`).
+      otherwise: asks how long it is by another route instead (`pipeline.decoding.other_route`).
     """
 
     uri: str

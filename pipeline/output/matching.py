@@ -16,6 +16,7 @@ from typing import BinaryIO, Literal, cast
 
 from pipeline import storage
 from pipeline.errors import UserError
+from pipeline.formatting import clips
 from pipeline.output import manifest as manifests
 from pipeline.output.layout import MANIFEST, STAGED, STATE, OutputError, basename, is_draft, is_shard, join
 from pipeline.output.manifest import Manifest
@@ -131,7 +132,7 @@ def expect_whole(
         names = _listed([item.entry.name for item in manifest.pending])
         raise IncompleteError(f"{uri}: a commit was begun and has not ended: {names} pending", _FINISH)
     if not manifest.complete:
-        there = f"{len(manifest.shards)} of {manifest.num_shards} shards and {manifest.totals['clips_in']:,} clips"
+        there = f"{len(manifest.shards)} of {manifest.num_shards} shards and {clips(int(manifest.totals['clips_in']))}"
         raise IncompleteError(f"{uri}: the data set is not complete: {there} are there so far", _FINISH)
     promised = {entry.name: entry.bytes for entry in manifest.shards}
     if missing := [name for name in promised if name not in sizes and named(name)]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
+from pipeline import storage
 from pipeline.corpus import buckets, plan, plan_file, units
 from pipeline.output import commit
 from pipeline.output.journal import held
@@ -51,6 +52,23 @@ def work_on(
 
     with explained(directory, "reading the ledgers"):
         return together(parts())
+
+
+COUNTED_BYTES = 1 << 28
+"""Of row files that a stopped command reads again to say how many clips they hold: a second or two."""
+
+
+def kept_now(job: Job, work: Work) -> int | None:
+    """Of the clips that an output will account for, those that shards and row files hold by now, while a part of `work`
+    is done; None where there are no row files, or counting would take long. Raises OutputError."""
+    directory, shards = job.output.directory, range(job.output.num_shards)
+    if not storage.is_local(directory):
+        return None
+    parts = held.files_of(directory, job.fingerprint()).parts(shards)
+    if not 0 < sum(part.size_bytes for part in parts) <= COUNTED_BYTES:
+        return None
+    found = held.look(directory, parts).clips
+    return work.kept + sum(any(one.whole() for one in found.get(clip.key, ())) for clip in work.clips)
 
 
 def row_place(job: Job, engine: Engine, limit_s: float, plan_parts: Sequence[str] = ()) -> RowPlace:

@@ -15,7 +15,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 from pipeline import settings
 from pipeline.embedding import embed
 from pipeline.output.journal.held import within
-from pipeline.output.journal.writer import RowPlace, RowWriter
+from pipeline.output.journal.writer import KEEP_S, RowPlace, RowWriter
 from pipeline.output.made_with import made_with
 from pipeline.output.shards import ShardInput
 from pipeline.running import counts
@@ -135,5 +135,5 @@ class WriteRowsDoFn(beam.DoFn):
 
     def _give_up(self) -> None:
         if self._writer is not None:
-            self._writer.give_up()
+            self._writer.leave().join(KEEP_S)
             self._writer = None

@@ -45,7 +45,9 @@ __all__ = [
 ]
 
 
-def match(pattern: str, closed: list[StorageError] | None = None) -> list[FileInfo]:
+def match(
+    pattern: str, closed: list[StorageError] | None = None, tell: Callable[[int], object] | None = None
+) -> list[FileInfo]:
     """The files that a pattern stands for, sorted by URI; none is no error.
 
     A pattern is a file, a folder (everything below it) or has `*`, `?`, `[..]` within a level and `**` across levels
@@ -55,6 +57,7 @@ def match(pattern: str, closed: list[StorageError] | None = None) -> list[FileIn
     Args:
       pattern: path or URI, with or without patterns.
       closed: takes the errors about folders below the fixed part that may not be listed; None: they are raised.
+      tell: called with the number of files found so far, at each of them.
 
     Raises:
       StorageError: a folder cannot be listed.
@@ -67,7 +70,13 @@ def match(pattern: str, closed: list[StorageError] | None = None) -> list[FileIn
         if kind == "file":
             return [_listed(files, top)]
         found = files.walk(top, compile_glob("**"), closed) if kind == "folder" else iter(())
-    return sorted(found, key=lambda file: file.uri)
+    return sorted(_told(found, tell) if tell else found, key=lambda file: file.uri)
+
+
+def _told(found: Iterator[FileInfo], tell: Callable[[int], object]) -> Iterator[FileInfo]:
+    for number, file in enumerate(found, 1):
+        tell(number)
+        yield file
 
 
 def named_by(pattern: str) -> Callable[[str], bool]:

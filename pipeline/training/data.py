@@ -170,6 +170,20 @@ def load_clips(pattern: str, classes: Classes, incomplete: Incomplete = "refuse"
     )
 
 
+def joined(parts: Sequence[Clips]) -> Clips:
+    """Clips of several sets, one after another, as one."""
+    if len(parts) == 1:
+        return parts[0]
+    lengths = np.concatenate([part.lengths for part in parts])
+    return Clips(
+        tuple(each for part in parts for each in part.ids),
+        np.concatenate([part.start_s for part in parts]),
+        np.concatenate([part.frames for part in parts]),
+        np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]),
+        np.concatenate([part.labels for part in parts]),
+    )
+
+
 def _name_fault(matched: Matched, classes: Classes) -> None:
     """Raise RecordError for the record that cannot be used, which TensorFlow does not name."""
     known, first = set(classes.indices), ""

@@ -10,6 +10,8 @@ from vggish_core.audio.splices import Piece, replaced
 
 LARGEST_PAGE = 27 + 255 + 255 * 255
 """Bytes of an Ogg page."""
+HEAD_OF_PAGE = 27 + 255 + 255
+"""Of an Ogg page with one packet of at most 255 bytes, as a stream's first is."""
 BEGIN_OF_STREAM, END_OF_STREAM = 2, 4
 """Of an Ogg page's flags."""
 OPUS_RATE_HZ = 48_000
@@ -30,7 +32,8 @@ ASF_BROADCAST = 1
 def examine(file: NamelessFile, start: bytes) -> Extent | None:
     """A file and its first 16 bytes -> what is missing at its end; None for other formats, or that cannot tell."""
     if start.startswith(b"OggS"):
-        return Extent(_ogg(file), _opus_at_48_khz(file))
+        page = file.read_at(0, HEAD_OF_PAGE)
+        return Extent(_ogg(file, page), _opus_at_48_khz(file, page))
     if start[4:8] in (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide"):
         return Extent(_mp4(file))
     if start.startswith(b"\x1aE\xdf\xa3"):
@@ -40,9 +43,9 @@ def examine(file: NamelessFile, start: bytes) -> Extent | None:
     return None
 
 
-def _ogg(file: NamelessFile) -> str:
-    """The last page has to be whole and marked as the end of its stream."""
-    if not file.read_at(0, 6)[5:] or not file.read_at(0, 6)[5] & BEGIN_OF_STREAM:
+def _ogg(file: NamelessFile, first: bytes) -> str:
+    """The last page has to be whole and marked as the end of its stream, unless the file begins within one."""
+    if len(first) < 6 or not first[5] & BEGIN_OF_STREAM:
         return ""
     size = file.size()
     begin = max(0, size - 2 * LARGEST_PAGE)
@@ -97,12 +100,11 @@ def _ogg_kind(packet: bytes) -> tuple[int, int] | None:
     return None
 
 
-def _opus_at_48_khz(file: NamelessFile) -> list[Piece] | None:
+def _opus_at_48_khz(file: NamelessFile, page: bytes) -> list[Piece] | None:
     """An Opus file whose header names another rate -> the same with 48 kHz, the rate of decoding.
 
     The rate in the header is that of what was encoded, for information (RFC 7845, 5.1), but libsndfile decodes at it.
     """
-    page = file.read_at(0, 27 + 255 + 255)
     head = 27 + (page[26] if len(page) > 26 else 0)
     if page[head : head + 8] != b"OpusHead" or len(page) < head + 19:
         return None

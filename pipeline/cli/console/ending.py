@@ -28,7 +28,8 @@ _owns_process = False
 
 @contextmanager
 def interruptible(verbose: bool) -> Iterator[list[int]]:
-    """Ctrl-C, SIGTERM and SIGHUP end the run in order: locks and temporary files go. A second one ends it at once.
+    """Ctrl-C, SIGTERM and SIGHUP end the run in order: what is finished is written, for `writer.KEEP_S` at most, and
+    locks and temporary files go. A second one ends it at once.
 
     SIGHUP may come twice, from the terminal and from the shell, and is then no sign of impatience. Under nohup, which
     ignores it, it stays ignored.
@@ -48,7 +49,7 @@ def interruptible(verbose: bool) -> Iterator[list[int]]:
         came.append(number)
         if _owns_process:
             faulthandler.dump_traceback_later(LATEST_END_S, exit=True)
-        worker_processes.kill_all()  # the engine would wait until they have done what they are at
+        worker_processes.stop_all()  # the engine would wait until they have done what they are at
         if not verbose:  # what an engine's threads say when they are stopped is no news
             logging.disable(logging.CRITICAL)
             threading.excepthook = lambda _: None

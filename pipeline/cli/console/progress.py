@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TextIO
 
-from pipeline.formatting import clips, duration, times_real_time
+from pipeline.formatting import clips, duration, number_of, times_real_time
 from pipeline.running.progress import Progress
 
 LOG_INTERVAL_S = 30.0
@@ -29,17 +30,20 @@ class ProgressLine:
     Attributes:
       off: whether nothing is to be drawn.
       seen: how far the job was when it was last looked at; None before.
+      kept: says how much of the work is kept, for a command that is stopped; None before there is any.
     """
 
     def __init__(self, mode: str = "auto", stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
         self.off = mode == "off"
         self.seen: Progress | None = None
+        self.kept: Callable[[], str] | None = None
         self._live = not self.off and self._stream.isatty()
         self._lock = threading.RLock()
         self._bar: Any = None
         self._page = ""
         self._stage = ""
+        self._found = 0
         self._begun = self._start = time.monotonic()
         self._due = self._start + QUIET_S
         self._ended = threading.Event()
@@ -63,8 +67,12 @@ class ProgressLine:
         """The command begins with something: "listing", say; shown if it takes long, or the command already has."""
         with self._lock:
             self._clear()
-            self._stage, self._begun = name, time.monotonic()
+            self._stage, self._begun, self._found = name, time.monotonic(), 0
             self._due = max(self._begun, self._start + QUIET_S)
+
+    def count(self, found: int) -> None:
+        """So many files are found so far in this stage; to be called at each."""
+        self._found = found
 
     def show(self, progress: Progress) -> None:
         """Draws how far the job is; called twice a second."""
@@ -91,7 +99,8 @@ class ProgressLine:
                 if self._bar is not None or not self._stage or time.monotonic() < self._due:
                     continue
                 took = time.monotonic() - self._begun
-                text = f"{self._stage} … {duration(took)}" if took >= 1 else f"{self._stage} …"
+                text = f"{self._stage}: {number_of(self._found, 'file')}" if self._found else self._stage
+                text += f" … {duration(took)}" if took >= 1 else " …"
                 if self._live:
                     # The cursor goes back to the line's beginning, for whatever else is printed meanwhile.
                     self._stream.write(f"\r{text[: WIDTH - 1]}\x1b[K\r")

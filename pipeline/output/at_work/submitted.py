@@ -30,6 +30,7 @@ class Submitted:
       own_service: the service is a process of the command that started the job.
       page: the URL of its page, "" where the engine has none.
       since: when it was taken, Unix time.
+      name: the job service's name of it; "" where it has none. Another job may have the same id later.
     """
 
     runner: str
@@ -39,6 +40,7 @@ class Submitted:
     own_service: bool = False
     page: str = ""
     since: float = field(default_factory=time.time)
+    name: str = ""
 
     def __str__(self) -> str:
         return f"{self.id} of {self.runner}" + (f" ({self.page})" if self.page else "")

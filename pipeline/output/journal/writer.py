@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +19,8 @@ FIRST_S = 0.5
 """Seconds from one file to the next, at least."""
 SHARE = 0.02
 """Of the time since the work began: what a kill costs while that is still short."""
+KEEP_S = 10.0
+"""Seconds that writing what is left may take when the work is stopped."""
 MOST_ROWS = 65_536
 """Of a file: 8 MB quantized, 33 MB as floats, 17 hours of audio."""
 
@@ -63,6 +67,7 @@ class RowWriter:
         self._last = time.monotonic()
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="rows")
         self._writing: Future[tuple[RowsRef, ...]] | None = None
+        _at_work.add(self)
 
     def add(self, outcome: Outcome) -> Iterator[RowsRef]:
         """A piece of a clip -> parts of files that have become whole meanwhile.
@@ -86,9 +91,22 @@ class RowWriter:
             self._write()
         yield from self._written(wait=True)
         self._executor.shutdown()
+        _at_work.discard(self)
 
-    def give_up(self) -> None:
-        """Ends without writing what is left."""
+    def leave(self) -> threading.Thread:
+        """Stops in the middle of the work -> the thread that writes what is left, unless storage has just failed."""
+        _at_work.discard(self)
+        thread = threading.Thread(target=self._keep, name="rows left", daemon=True)
+        thread.start()
+        return thread
+
+    def _keep(self) -> None:
+        before = self._writing
+        failed = before is not None and before.exception() is not None
+        pending, self._pending = self._pending, []
+        if pending and not failed:
+            with suppress(OutputError):  # it is computed again
+                self._write_file(pending)
         self._executor.shutdown()
 
     def _interval_s(self, now: float) -> float:
@@ -113,3 +131,13 @@ class RowWriter:
         if self._writing is not None and (wait or self._writing.done()):
             found, self._writing = self._writing.result(), None
             yield from found
+
+
+_at_work: set[RowWriter] = set()
+
+
+def keep_all() -> None:
+    """Has all writers of this process write what they hold, as far as that takes no longer than `KEEP_S`."""
+    until = time.monotonic() + KEEP_S
+    for thread in [writer.leave() for writer in list(_at_work)]:
+        thread.join(max(0.0, until - time.monotonic()))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 import numpy as np
 
 from pipeline.errors import UserError
+from pipeline.formatting import number_of
 from pipeline.output.loading.clip_vectors import LEVELS, clip_vectors, dequantize
 from pipeline.output.matching import Incomplete, IncompleteError, Matched, matching, matching_files
 from pipeline.output.records import FRAMES_KEY, Record, RecordError, read_records, records_of
@@ -125,7 +126,7 @@ def load_dataset(
     tf = import_tensorflow()
     _, first = next(records_of(matched), (None, None))
     if first is None:
-        found = f"{matched.pattern}: {len(matched.files)} files without a record"
+        found = f"{matched.pattern}: {number_of(len(matched.files), 'file')} without a record"
         raise RecordError(found, "Name files of a finished run")
     records = _serialized(tf, matched, shuffle, seed)
     records = records.batch(batch_size or CHUNK, num_parallel_calls=None)

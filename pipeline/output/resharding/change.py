@@ -16,6 +16,7 @@ from itertools import groupby
 
 from pipeline import storage
 from pipeline.corpus import plan
+from pipeline.formatting import number_of
 from pipeline.output import commit, ledger, resume, shards
 from pipeline.output import manifest as manifests
 from pipeline.output.at_work import submitted
@@ -131,11 +132,11 @@ def _expect_finished(directory: str, manifest: Manifest | None) -> Manifest:
     if manifest.clearing:
         unfinished = "an overwrite of it was begun"
     elif manifest.pending:
-        unfinished = f"a commit of {len(manifest.pending)} shards was begun"
+        unfinished = f"a commit of {number_of(len(manifest.pending), 'shard')} was begun"
     elif not manifest.complete:
         unfinished = f"{len(manifest.shards)} of {manifest.num_shards} shards are there so far"
     elif names := rows.names(directory):
-        unfinished = f"an interrupted run has left {len(names)} file{'s' if len(names) > 1 else ''} of finished rows"
+        unfinished = f"an interrupted run has left {number_of(len(names), 'file')} of finished rows"
     if unfinished:
         raise OutputError(f"{directory} is not finished: {unfinished}", _FIRST)
     return manifest

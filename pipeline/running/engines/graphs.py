@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from pipeline.running.engines import live
-from pipeline.running.engines.runners import LOST, Engine, WorkerLostError, explained
+from pipeline.running.engines import live, portable
+from pipeline.running.engines.runners import DATAFLOW, LOST, Engine, WorkerLostError, explained
 from pipeline.running.engines.watch import page_of
 
 
@@ -54,7 +54,7 @@ def _explained(engine: Engine) -> Iterator[None]:
         yield
     except Exception as error:
         if lost := LOST.search(str(error)):
-            raise WorkerLostError(engine.runner, lost[0]) from error
+            raise WorkerLostError(str(engine), lost[0]) from error
         found = explained(error)
         if found is error:
             raise
@@ -64,7 +64,9 @@ def _explained(engine: Engine) -> Iterator[None]:
 def _submit(engine: Engine, construct: Callable[[Any], Any], resource_hints: Sequence[str]) -> Any:
     import apache_beam as beam
 
-    pipeline = beam.Pipeline(_runner(engine), engine.options(resource_hints))
+    options = engine.options(resource_hints)
+    runner, handed = _runner(engine, options)
+    pipeline = beam.Pipeline(runner, options)
     construct(pipeline)
     if engine.watch:
         engine.watch.begin()
@@ -76,6 +78,8 @@ def _submit(engine: Engine, construct: Callable[[Any], Any], resource_hints: Seq
                 raise
             said = f"{engine.runner} was just being given the job, and may have taken it: look at its jobs"
             raise KeyboardInterrupt(said) from None
+    if handed:
+        result.handed = handed
     if engine.watch:
         engine.watch.running(result, page_of(result, pipeline.options))
     return result
@@ -96,10 +100,13 @@ def _own_signals() -> Iterator[None]:
             signal.signal(signal.SIGINT, before)
 
 
-def _runner(engine: Engine) -> Any:
-    """The runner where it is not Beam's own of that name; None where it is."""
-    if not engine.processes:
-        return None
-    from pipeline.running.engines import beam_workers
+def _runner(engine: Engine, options: Any) -> tuple[Any, portable.Handed | None]:
+    """An engine and a graph's options -> the runner (None: Beam's own of that name), and what will be known of a job on
+    a portable engine."""
+    if engine.processes:
+        from pipeline.running.engines import beam_workers
 
-    return beam_workers.runner()
+        return beam_workers.runner(), None
+    if engine.local or engine.runner.lower() == DATAFLOW:
+        return None, None
+    return portable.runner_of(engine, options)

@@ -18,15 +18,15 @@ from pipeline import storage
 from pipeline.output import lock
 from pipeline.output.at_work import submitted
 from pipeline.output.at_work.submitted import Submitted
+from pipeline.output.journal import writer
 from pipeline.output.layout import OutputError
 from pipeline.output.tasks import Task
-from pipeline.running.engines.runners import DATAFLOW, EMBEDDED, Engine
+from pipeline.running.engines.portable import ASK_S, Handed, names_of
+from pipeline.running.engines.runners import DATAFLOW, Engine
 from pipeline.running.engines.watch import page_of
 
 CANCEL_S = 20.0
 """How long a cancelled job has to end, as its engine sees it."""
-ASK_S = 10.0
-"""How long an engine has to answer."""
 POLL_S = 0.5
 GONE = "GONE"
 UNKNOWN_JOB = ("NOT_FOUND", "UNKNOWN")
@@ -41,24 +41,12 @@ class JobRunsError(OutputError):
 
 
 def taken(engine: Engine, result: Any) -> Submitted:
-    """What an engine took: Beam's `PipelineResult` -> the job as it is noted."""
-    from apache_beam.options.pipeline_options import PortableOptions
-
-    options = engine.options()
-    given = options.view_as(PortableOptions).job_endpoint or EMBEDDED
+    """What an engine took: the `PipelineResult` of `graphs.submit` -> the job as it is noted."""
+    page = page_of(result, engine.options())
     if engine.runner.lower() == DATAFLOW:
-        return Submitted(engine.runner, result.job_id(), page=page_of(result, options))
-    own = given == EMBEDDED
-    endpoint = _address(result) if own else given
-    return Submitted(engine.runner, result._job_id, engine.environment, endpoint, own, page_of(result, options))
-
-
-def _address(result: Any) -> str:
-    """The address of a job service that Beam started itself; "" where its client does not tell."""
-    try:
-        return result._job_service.GetState._channel.target().decode()
-    except Exception:  # Beam's and gRPC's own, which may change
-        return ""
+        return Submitted(engine.runner, result.job_id(), page=page)
+    job: Handed = result.handed
+    return Submitted(engine.runner, job.id, engine.environment, job.endpoint, job.own, page, name=job.name)
 
 
 @contextmanager
@@ -107,6 +95,7 @@ def attended(engine: Engine, result: Any, remedy: str = "") -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
+        writer.keep_all()  # of workers in this process, before the job's plan goes
         job = taken(engine, result)
         state = cancel(job, result)
         if is_over(job, state):
@@ -222,6 +211,14 @@ def _expect_over(directory: str, uri: str, job: Submitted, engine: Engine, resta
     )
 
 
+class _Anothers:
+    """The `PipelineResult` of a job whose service was started again, and has given its id to another one."""
+
+    state = GONE
+
+    def cancel(self) -> None: ...
+
+
 def _result_of(job: Submitted, engine: Engine) -> Any:
     """A noted job -> a `PipelineResult` that asks for it; None where there is nobody to ask."""
     if job.endpoint:
@@ -230,6 +227,9 @@ def _result_of(job: Submitted, engine: Engine) -> Any:
         from apache_beam.runners.portability.portable_runner import PipelineResult
 
         service = beam_job_api_pb2_grpc.JobServiceStub(grpc.insecure_channel(job.endpoint))
+        names = names_of(service, job.id) if job.name else []
+        if names and job.name not in names:
+            return _Anothers()
         return PipelineResult(service, job.id, None, None)
     if engine.runner.lower() == job.runner.lower() == DATAFLOW:
         return _on_dataflow(job, engine)

@@ -42,6 +42,7 @@ class Engine:
       environment: what a portable engine's workers are: LOOPBACK, EXTERNAL, PROCESS, DOCKER or a URN of Beam.
       processes: True where workers are processes that this one starts (`worker_processes`).
       watch: called with a job's progress.
+      called: what the user calls it.
     """
 
     runner: str
@@ -51,6 +52,10 @@ class Engine:
     environment: str = ""
     processes: bool = False
     watch: Watch | None = field(default=None, compare=False, repr=False)
+    called: str = field(default="", compare=False)
+
+    def __str__(self) -> str:
+        return self.called or self.runner
 
     @property
     def here(self) -> bool:
@@ -81,7 +86,7 @@ class Engine:
         counts = f"{decoders or 'as many'} decoders, {threads or 'as many'} threads"
         own = "" if decoders and threads else " as it has cores"
         kept = f"finished rows are kept at least every {piece_s:g} s"
-        return f"{self.runner}{where}: {processes} {per}{counts}{own} and one model; {kept}"
+        return f"{self}{where}: {processes} {per}{counts}{own} and one model; {kept}"
 
     def options(self, resource_hints: Sequence[str] = ()) -> Any:
         """Resource hints, over which the user's go -> `PipelineOptions`."""
@@ -121,7 +126,7 @@ def choose(runner: str, rest: Sequence[str]) -> Engine:
       FlagError: for a runner that Beam does not have.
     """
     if runner.lower() in LOCAL_RUNNERS and not rest:  # without Beam, which work that is done already does not need
-        return Engine(IN_PROCESS, (), True, 1)
+        return Engine(IN_PROCESS, (), True, 1, called=runner)
     from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 
     known = StandardOptions.KNOWN_RUNNER_NAMES
@@ -137,7 +142,8 @@ def choose(runner: str, rest: Sequence[str]) -> Engine:
     workers = (direct.direct_num_workers or cores()) if processes else 1
     chosen = tuple(rest) if local else (*rest, *_defaults(name, given))
     environment = "" if local or name == "dataflowrunner" else _environment(name, chosen)
-    return Engine(IN_PROCESS if local else runner, chosen, local, workers, environment, processes)
+    name_of_beam = IN_PROCESS if local else runner
+    return Engine(name_of_beam, chosen, local, workers, environment, processes, called=runner)
 
 
 def _from_home(argument: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pipeline import storage
+from pipeline.formatting import clips
 from pipeline.settings import PIECE_S
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def write(found: Corpus, job: Job, engine: Engine, update: Update) -> str:
             if _version(location) in ("", before):
                 raise
     return (
-        f"Wrote the template {location} for {len(work.clips):,} clips. Start it, if need be from a copy in gs://:\n"
+        f"Wrote the template {location} for {clips(len(work.clips))}. Start it, if need be from a copy in gs://:\n"
         f"  gcloud dataflow jobs run NAME --region {_google(engine).region} --gcs-location {location}\n"
         "When that job has succeeded, the data set is finished."
     )

@@ -50,8 +50,12 @@ class WorkerProcess:
     def pid(self) -> int:
         return self._process.pid
 
+    def stop(self) -> None:
+        """Has it write what it has finished, and end; may be called from a signal's handler."""
+        self._process.terminate()
+
     def kill(self) -> None:
-        """Ends it at once; may be called from a signal's handler."""
+        """Ends it at once."""
         self._process.kill()
 
     def close(self) -> None:
@@ -75,7 +79,10 @@ class WorkerProcess:
 _running: weakref.WeakSet[WorkerProcess] = weakref.WeakSet()
 
 
-def kill_all() -> None:
-    """Ends all at once; may be called from a signal's handler."""
+def stop_all() -> None:
+    """Has all write what they have finished, and end within `END_TIMEOUT_S`; may be called from a signal's handler."""
     for process in list(_running):
-        process.kill()
+        process.stop()
+        killer = threading.Timer(END_TIMEOUT_S, process.kill)
+        killer.daemon = True
+        killer.start()
