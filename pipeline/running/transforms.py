@@ -28,12 +28,6 @@ from pipeline.types import (
     UnitRef,
 )
 
-RESOURCE_HINTS = ("min_ram=4GB",)
-"""The memory requested of engines that choose machines: 2.5 GB to prepare a checkpoint, decoders, Python and Beam.
-
-The network needs it, but the whole graph says it: steps that ask for different things run in different processes, and
-examples would cross from one to the other."""
-
 
 class ExtractExamples(beam.PTransform):
     """PCollection of units, and of what passes unchanged -> the same, with log-mel examples in place of units.
