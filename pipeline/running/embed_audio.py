@@ -11,6 +11,7 @@ from typing import NamedTuple
 import apache_beam as beam
 
 from pipeline.embedding import models
+from pipeline.running import display
 from pipeline.running.whole_clips import FAILED, EmbedAudioDoFn
 from pipeline.settings import KERNELS, Decoding, FrontEnd, Model
 from pipeline.types import Damaged, Embedding, EmbeddingKind, Failure, ShortClips
@@ -105,11 +106,14 @@ class EmbedAudio(beam.PTransform):
         self.decoding = Decoding(decoders or 0, decode_timeout_seconds, decode_memory_mb)
         self.reshuffle = reshuffle
 
+    def display_data(self) -> display.Shown:
+        return {**display.of_front_end(self.front_end), **display.of_model(self.model)}
+
     def expand(self, audio: beam.PCollection) -> Embedded:
-        model = models.resolve_pca(models.resolve_checkpoint(self.model))
+        self.model = models.resolve_pca(models.resolve_checkpoint(self.model))
         if self.reshuffle:
             audio = audio | "Spread" >> beam.Reshuffle()
-        step = beam.ParDo(EmbedAudioDoFn(self.front_end, self.decoding, model))
+        step = beam.ParDo(EmbedAudioDoFn(self.front_end, self.decoding, self.model))
         typed = step.with_output_types(tuple[str, Embedding], **{FAILED: tuple[str, Failure]})
         result = audio | "Embed audio" >> typed.with_outputs(FAILED, main="embeddings")
         return Embedded(result.embeddings, result[FAILED])

@@ -17,6 +17,7 @@ from pipeline.output import commit, lock, shards
 from pipeline.output.at_work import submitted
 from pipeline.output.journal.writer import RowPlace
 from pipeline.output.shards import ShardInput
+from pipeline.running import display
 from pipeline.running.steps import EmbedDoFn, WriteRowsDoFn
 from pipeline.types import (
     DecodeRequest,
@@ -39,6 +40,9 @@ class ExtractExamples(beam.PTransform):
         super().__init__()
         self.front_end = front_end
         self.decoding = decoding
+
+    def display_data(self) -> display.Shown:
+        return display.of_front_end(self.front_end)
 
     def expand(self, units: beam.PCollection) -> beam.PCollection:
         extract = beam.ParDo(ExtractDoFn(self.front_end, self.decoding))
@@ -69,6 +73,9 @@ class EmbedExamples(beam.PTransform):
         self.hop_seconds = hop_seconds
         self.progress_dir = progress_dir
 
+    def display_data(self) -> display.Shown:
+        return display.of_model(self.model)
+
     def expand(self, items: beam.PCollection) -> beam.PCollection:
         step = beam.ParDo(EmbedDoFn(self.model, self.hop_seconds, self.progress_dir))
         return items | "Embed" >> step.with_output_types(Outcome | ShardInput)
@@ -81,6 +88,9 @@ class WriteShards(beam.PTransform):
         super().__init__()
         self.output = output
         self.attempt = attempt
+
+    def display_data(self) -> display.Shown:
+        return display.of_output(self.output)
 
     def expand(self, pieces: beam.PCollection) -> beam.PCollection:
         return (
@@ -130,6 +140,9 @@ class CommitShards(beam.PTransform):
         super().__init__()
         self.output = output
         self.end = end
+
+    def display_data(self) -> display.Shown:
+        return {**display.of_output(self.output), "clips": self.end.clips_in}
 
     def expand(self, staged: beam.PCollection) -> beam.PCollection:
         return (
