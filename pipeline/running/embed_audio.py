@@ -51,7 +51,7 @@ class EmbedAudio(beam.PTransform):
       max_duration_seconds: longer clips fail as too_long.
       damaged: whether files that are damaged or cut off "fail", or what decodes of them is kept ("keep").
       threads, decoders: calls of the network, and decoder processes, at the same time in a worker process; None: as
-        many as the worker has cores. Engines that start a process a core want 1.
+        many as the worker may use cores, divided by Beam's worker processes on its machine.
       decode_timeout_seconds, decode_memory_mb: a decoder without progress for so long, or with more memory, is ended.
       reshuffle: spread elements over all workers first. Bytes cross it too: for large ones give URIs, or False where
         the elements are spread already.
