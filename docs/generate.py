@@ -37,6 +37,14 @@ def layers() -> str:
     return _table("package", "purpose", ((package, _module_summary(package)) for package in packages))
 
 
+def counted() -> str:
+    """Beam's counters and distributions."""
+    from pipeline.counters import ALL
+
+    rows = [f"| `{named.namespace}/{named.name}` | {named.kind} | {named.meaning} |\n" for named in ALL]
+    return "".join(["| name | kind | meaning |\n| --- | --- | --- |\n", *rows])
+
+
 def names(package: str) -> str:
     """A package's public names."""
     module = importlib.import_module(package)
@@ -48,6 +56,7 @@ def names(package: str) -> str:
 BLOCKS: dict[str, Callable[[], str]] = {
     "reasons": reasons,
     "layers": layers,
+    "counters": counted,
     "names of vggish_core": partial(names, "vggish_core"),
     "names of pipeline": partial(names, "pipeline"),
 }

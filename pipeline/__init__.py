@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from pipeline.reporting.report import write as write_report
     from pipeline.running.embed_audio import EmbedAudio
     from pipeline.running.embed_corpus import embed_corpus
+    from pipeline.running.log_mel import LogMelExample, LogMelExamples, keyed_example
+    from pipeline.running.model_handler import VggishModelHandler
     from pipeline.running.progress import Progress
     from pipeline.settings import Decoding, FrontEnd, Job, Model, Output, Update
     from pipeline.types import Clip, Corpus
@@ -40,6 +42,8 @@ _PLACES = {
     "FrontEnd": "settings.FrontEnd",
     "Job": "settings.Job",
     "JobError": "errors.JobError",
+    "LogMelExample": "running.log_mel.LogMelExample",
+    "LogMelExamples": "running.log_mel.LogMelExamples",
     "Manifest": "output.manifest.Manifest",
     "Model": "settings.Model",
     "Output": "settings.Output",
@@ -47,6 +51,7 @@ _PLACES = {
     "Record": "output.records.Record",
     "Update": "settings.Update",
     "UserError": "errors.UserError",
+    "VggishModelHandler": "running.model_handler.VggishModelHandler",
     "Wanted": "analysis.wanted.Wanted",
     "compare_sets": "analysis.compare.compare_sets",
     "dequantize": "output.loading.dataset.dequantize",
@@ -55,6 +60,7 @@ _PLACES = {
     "find_corpus": "corpus.sources.find_corpus",
     "frame_starts": "output.loading.dataset.frame_starts",
     "from_parquet": "output.loading.parquet.from_parquet",
+    "keyed_example": "running.log_mel.keyed_example",
     "load_dataset": "output.loading.dataset.load_dataset",
     "parse_record": "output.records.parse",
     "read_manifest": "output.manifest.read",
@@ -73,6 +79,8 @@ __all__ = [
     "FrontEnd",
     "Job",
     "JobError",
+    "LogMelExample",
+    "LogMelExamples",
     "Manifest",
     "Model",
     "Output",
@@ -80,6 +88,7 @@ __all__ = [
     "Record",
     "Update",
     "UserError",
+    "VggishModelHandler",
     "Wanted",
     "__version__",
     "compare_sets",
@@ -89,6 +98,7 @@ __all__ = [
     "find_corpus",
     "frame_starts",
     "from_parquet",
+    "keyed_example",
     "load_dataset",
     "parse_record",
     "read_manifest",

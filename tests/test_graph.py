@@ -18,7 +18,7 @@ from pipeline.output import commit, resume
 from pipeline.output.journal.writer import RowPlace
 from pipeline.output.shards import ShardInput
 from pipeline.running import transforms
-from pipeline.running.engines import graphs, runners
+from pipeline.running.engines import graphs, hints, runners, template
 from pipeline.running.steps import WriteRowsDoFn
 from pipeline.settings import Job
 from pipeline.types import Clip, DecodeRequest, ExampleBlock, Failure, Removal, RowsRef, StagedShard, UnitRef
@@ -42,10 +42,12 @@ OUTLINE = [
 """Users see these names in their engine's pages, and engines match them when a job is updated: they stay."""
 
 
-def pipeline_of(build: Build = transforms.build, flags: tuple[str, ...] = ()) -> beam.Pipeline:
+def pipeline_of(
+    build: Build = transforms.build, flags: tuple[str, ...] = (), runner: str = "DirectRunner"
+) -> beam.Pipeline:
     """The pipeline that a job constructs, as the command does it."""
-    engine = runners.choose("DirectRunner", flags)
-    pipeline = beam.Pipeline(options=engine.options(transforms.RESOURCE_HINTS))
+    engine = runners.choose(runner, flags)
+    pipeline = beam.Pipeline(options=engine.options(hints.of(engine)))
     build(pipeline, ["plan/part-0.jsonl", "plan/part-1.jsonl"], outputs.job("out"), "attempt", place("out"), END)
     return pipeline
 
@@ -63,14 +65,56 @@ def test_only_stages_that_every_runner_knows_are_left() -> None:
     assert graph.faults(pipeline) == []
 
 
-def test_every_stage_asks_for_the_memory_that_the_network_needs() -> None:
-    def asked(*flags: str) -> list[dict[str, bytes]]:
-        stages = graph.lower(pipeline_of(flags=flags)).stages
-        return [dict(stage.payload.environment.resource_hints) for stage in stages if stage.payload]
+DATAFLOW = (
+    "--project", "proj-ect1", "--region", "us-central1", "--temp_location", "gs://bucket/tmp",
+    "--staging_location", "gs://bucket/staging", "--sdk_location", "container", "--dry_run", "True",
+)  # fmt: skip
+FLEXRS = ("--flexrs_goal", "COST_OPTIMIZED")
+GPU = "worker_accelerator=type:nvidia-l4;count:1;install-nvidia-driver"
+SMALL_GPU = "accelerator=type:nvidia-l4;count:1"
+NONE = "Resource hints: none, because of FlexRS or a GPU."
+URNS = {"min_ram": resource_hints.MIN_RAM_BYTES.urn, "accelerator": resource_hints.ACCELERATOR.urn}
 
-    urn = resource_hints.MIN_RAM_BYTES.urn
-    assert asked() == [{urn: b"4000000000"}] * 6
-    assert asked("--resource_hint", "min_ram=16GB") == [{urn: b"16000000000"}] * 6
+
+@pytest.mark.parametrize(
+    ("runner", "flags", "asked", "said"),
+    [
+        ("DirectRunner", (), {}, ""),
+        ("FlinkRunner", (), {}, ""),
+        ("FlinkRunner", ("--resource_hint", "min_ram=16GB"), {"min_ram": b"16000000000"}, ""),
+        ("DataflowRunner", (), {"min_ram": b"4000000000"}, "Resource hints: min_ram=4GB."),
+        ("DataflowRunner", FLEXRS, {}, NONE),
+        ("DataflowRunner", ("--dataflow_service_options", GPU), {}, NONE),
+        ("DataflowRunner", ("--experiments", GPU), {}, NONE),
+        (
+            "DataflowRunner",
+            ("--resource_hint", "min_ram=16GB"),
+            {"min_ram": b"16000000000"},
+            "Resource hints: min_ram=16GB, as given.",
+        ),
+        (
+            "DataflowRunner",
+            (*FLEXRS, "--resource_hint", SMALL_GPU),
+            {"accelerator": b"type:nvidia-l4;count:1"},
+            f"Resource hints: {SMALL_GPU}, as given.",
+        ),
+    ],
+)
+def test_memory_is_asked_for_where_hints_do_no_harm(
+    runner: str, flags: tuple[str, ...], asked: dict[str, bytes], said: str
+) -> None:
+    """By every step alike, in what is handed to the engine; Dataflow's is the job that a dry run builds."""
+    if runner == "DataflowRunner":
+        flags = (*DATAFLOW, *flags)
+        engine = runners.choose(runner, flags)
+        built = template._construct(outputs.job("gs://bucket/out"), engine, ["gs://bucket/plan"], "attempt", END)
+        proto = built.job.proto_pipeline
+    else:
+        proto = pipeline_of(flags=flags, runner=runner).to_runner_api()
+    used = {t.environment_id for t in proto.components.transforms.values() if not t.subtransforms} - {""}
+    found = [dict(proto.components.environments[name].resource_hints) for name in used]
+    assert found == [{URNS[name]: value for name, value in asked.items()}]
+    assert hints.announced(runners.choose(runner, flags)) == said
 
 
 SEEN = beam.DoFn.StateParam(beam.transforms.userstate.BagStateSpec("seen", beam.coders.BytesCoder()))
@@ -189,7 +233,7 @@ def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Build
         attempt = commit.attempt_name(opened.manifest)
         with graph.encoded_sizes() as sizes:
             rows, end = place(tmp_path / "out"), transforms.Commit(len(clips) + 1, "")
-            graphs.run(engine, lambda root: build(root, parts, job, attempt, rows, end), transforms.RESOURCE_HINTS)
+            graphs.run(engine, lambda root: build(root, parts, job, attempt, rows, end))
         return sizes
 
     return run

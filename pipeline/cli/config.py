@@ -35,8 +35,8 @@ def expanded(argv: Sequence[str]) -> list[str]:
     rest, file = _without_config(argv)
     if file is None:
         return list(argv)
-    given = {_name(argument) for argument in rest if argument.startswith("--")}
-    return [*_arguments(file, _read(file), given), *rest]
+    there = {_name(argument) for argument in rest if argument.startswith("--")}
+    return [*_arguments(file, _read(file), there), *rest]
 
 
 def _without_config(argv: Sequence[str]) -> tuple[list[str], str | None]:
@@ -71,7 +71,7 @@ def _read(file: str) -> Mapping[str, Any]:
     return found
 
 
-def _arguments(file: str, flags: Mapping[str, Any], given: set[str]) -> list[str]:
+def _arguments(file: str, flags: Mapping[str, Any], there: set[str]) -> list[str]:
     """A file's flags -> arguments, less those that are given on the command line."""
     result = []
     for key, value in flags.items():
@@ -79,9 +79,19 @@ def _arguments(file: str, flags: Mapping[str, Any], given: set[str]) -> list[str
         if wrong := [each for each in values if isinstance(each, dict | list)]:
             remedy = "Give text, a number, true, or a list of them"
             raise FlagError(f"{FLAG} {file}: {key} has the value {wrong[0]}", remedy)
-        if name not in given:
-            result += [f"--{name}" if each is True else f"--{name}={each}" for each in values if _says(each)]
+        if name not in there:
+            result += _spelled(name, values)
     return result
+
+
+def arguments(found: Mapping[str, Any]) -> list[str]:
+    """Flags by name -> as arguments of a command."""
+    named = ((name, value if isinstance(value, list) else [value]) for name, value in found.items())
+    return [argument for name, values in named for argument in _spelled(name, values)]
+
+
+def _spelled(name: str, values: Sequence[Any]) -> list[str]:
+    return [f"--{name}" if each is True else f"--{name}={each}" for each in values if _says(each)]
 
 
 def _says(value: Any) -> bool:
@@ -96,12 +106,7 @@ def kept(parser: argparse.ArgumentParser, flags: argparse.Namespace, beam_flags:
     """A run's flags -> the text of its `config.yaml`: those that are not at their defaults, without secrets."""
     import yaml
 
-    found: dict[str, Any] = {}
-    for action in parser._actions:
-        name, value = action.dest, getattr(flags, action.dest, None)
-        if name in OF_A_RUN or value == action.default or (name == "convolutions" and flags.any_kernel):
-            continue
-        found[name] = [_from_root(name, each) for each in value] if isinstance(value, list) else _from_root(name, value)
+    found = given(parser, flags)
     left_out = []
     for name, value in _beam(beam_flags):
         if _SECRET.search(name):
@@ -112,6 +117,17 @@ def kept(parser: argparse.ArgumentParser, flags: argparse.Namespace, beam_flags:
             found[name] = value
     text = yaml.safe_dump(found, sort_keys=True, allow_unicode=True, width=10_000)
     return f"# python -m pipeline.run --config {CONFIG}\n{text}{''.join(left_out)}"
+
+
+def given(parser: argparse.ArgumentParser, flags: argparse.Namespace) -> dict[str, Any]:
+    """A run's own flags -> those that are not at their defaults and not of that run alone, by name."""
+    found: dict[str, Any] = {}
+    for action in parser._actions:
+        name, value = action.dest, getattr(flags, action.dest, None)
+        if name in OF_A_RUN or value == action.default or (name == "convolutions" and flags.any_kernel):
+            continue
+        found[name] = [_from_root(name, each) for each in value] if isinstance(value, list) else _from_root(name, value)
+    return found
 
 
 def _from_root(name: str, value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, get_args
 
 from pipeline.cli.flags import hop_seconds, positive_float, positive_int, share_or_count, task
@@ -256,3 +257,13 @@ def add_running(group: Any) -> None:
         action="store_true",
         help="show Beam's and TensorFlow's messages, and tracebacks (default: only our own)",
     )
+
+
+GROUPS: dict[str, Callable[[Any], None]] = {
+    "what to read": add_input,
+    "what to write": add_output,
+    "which network": add_model,
+    "how audio becomes examples": add_policies,
+    "how to run": add_running,
+}
+"""All of them, by the titles that the help shows."""

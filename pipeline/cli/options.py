@@ -43,11 +43,8 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    groups.add_input(result.add_argument_group("what to read"))
-    groups.add_output(result.add_argument_group("what to write"))
-    groups.add_model(result.add_argument_group("which network"))
-    groups.add_policies(result.add_argument_group("how audio becomes examples"))
-    groups.add_running(result.add_argument_group("how to run"))
+    for title, add in groups.GROUPS.items():
+        add(result.add_argument_group(title))
     return result
 
 

@@ -88,6 +88,10 @@ def _run(flags: argparse.Namespace, beam_flags: list[str], line: ProgressLine) -
     quiet.logs(flags.verbose)
     check_beam_flags(beam_flags, options.names())
     store_options.set_flags(beam_flags)
+    if flags.runner.lower() == runners.DATAFLOW:  # whose page shows them
+        from pipeline.cli.beam import options as beam_options
+
+        beam_flags = [*beam_flags, *beam_options.told(flags)]
     engine = runners.choose(flags.runner, beam_flags)
     if flags.also and (flags.no_wait or template.asked(engine)):
         raise FlagError(
@@ -183,9 +187,11 @@ def _expect_to_outlive(runner: str, engine: Engine) -> None:
 
 def _announce(engine: Engine, job: Job, found: Corpus, piece_s: float) -> None:
     """Prints what was chosen for an engine, and asks one of its workers whether it can do the job."""
-    from pipeline.running.engines import first_job
+    from pipeline.running.engines import first_job, hints
 
     print(engine.announced(job.decoding.processes, job.model.threads, piece_s), file=sys.stderr)
+    if asked := hints.announced(engine):
+        print(asked, file=sys.stderr)
     if line := first_job.ask_worker(engine, job, [clip.uri for clip in found.clips[:1]]):
         print(line, file=sys.stderr)
 

@@ -24,7 +24,7 @@ from pipeline.decoding.decoder_client import COMMAND, CancelledError, Decoder
 from pipeline.decoding.pending import PendingProbe, PendingRequest, ResultQueue
 from pipeline.decoding.protocol import ProbeRequest
 from pipeline.decoding.worker_slot import RequestRun, WorkerSlot, probe
-from pipeline.machine import cores
+from pipeline.machine import cores_a_process
 from pipeline.settings import Decoding, FrontEnd
 from pipeline.types import DecodeRequest
 
@@ -142,7 +142,7 @@ _keepers = 0
 
 def shared_pool(front_end: FrontEnd, decoding: Decoding) -> DecoderPool:
     """This process's one pool of these settings, for all threads; `release_pool` it as often as it was asked for."""
-    decoding = replace(decoding, processes=decoding.processes or cores())
+    decoding = replace(decoding, processes=decoding.processes or cores_a_process())
     with _lock:
         key = (front_end, decoding)
         pool, users = _pools.get(key) or (DecoderPool(front_end, decoding), 0)

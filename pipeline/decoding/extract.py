@@ -7,12 +7,11 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.metrics import Metrics
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
-from pipeline import extras, storage
+from pipeline import counters, extras, storage
 from pipeline.corpus import plan_file
 from pipeline.decoding import decoders
 from pipeline.decoding.pending import PendingRequest
@@ -90,10 +89,10 @@ class ExtractDoFn(beam.DoFn):
         self._decoding = decoding
         self._lookahead = lookahead
         self._ahead: LookAhead | None = None
-        self._examples = Metrics.counter("extract", "examples")
-        self._audio_ms = Metrics.counter("extract", "audio_ms")
-        self._decode_ms = Metrics.counter("extract", "decode_ms")
-        self._clips = Metrics.counter("extract", "clips")
+        self._examples = counters.DECODED.metric()
+        self._audio_ms = counters.AUDIO_MS.metric()
+        self._decode_ms = counters.DECODE_MS.metric()
+        self._clips = counters.CLIPS.metric()
 
     def setup(self) -> None:
         self._pool = decoders.shared_pool(self._front_end, self._decoding)
@@ -144,4 +143,4 @@ class ExtractDoFn(beam.DoFn):
             self._clips.inc(item.last)
         elif isinstance(item, Failure):
             self._clips.inc()
-            Metrics.counter("extract", f"{'skipped' if item.skipped else 'failed'}_{item.reason}").inc()
+            counters.of_failure(item).metric().inc()

@@ -1,4 +1,4 @@
-"""Examples of many clips -> embeddings, in full batches, with one model a process.
+"""Examples of many clips -> embeddings, in full batches, with one network a process for each that its steps use.
 
 A batch holds rows of as many segments as it takes to fill it. Rows do not depend on their neighbours (the network runs
 in one fixed shape), so how segments happen to be batched changes no byte.
@@ -9,15 +9,16 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from weakref import WeakValueDictionary
 
 import numpy as np
 
 from pipeline.embedding import models
 from pipeline.embedding.models import EmbedFunction
-from pipeline.machine import cores
+from pipeline.machine import cores_a_process
 from pipeline.settings import Model
 from pipeline.types import Embedding, ExampleBlock, Extracted, Failure, Outcome, Segment
 
@@ -101,20 +102,23 @@ def outcomes_of(spans: Iterable[Span], batch: EmbeddedBatch) -> Iterator[Embeddi
         row += span.count
 
 
+_executors: MutableMapping[int, ThreadPoolExecutor] = WeakValueDictionary()
+
+
 class Worker:
-    """The network of one process and the threads that call it; shared by every DoFn of the process.
+    """A model of one process and the threads that call it; shared by every DoFn of the process that uses it.
 
     Args:
       embed: what a call does.
       batch_size: rows of a full batch.
-      threads: calls at the same time.
+      threads: calls at the same time, together with other workers of as many threads.
     """
 
     def __init__(self, embed: EmbedFunction, batch_size: int, threads: int) -> None:
         self.embed = embed
         self.batch_size = batch_size
         self.threads = threads
-        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="embed")
+        self._executor = _executors.setdefault(threads, ThreadPoolExecutor(threads, thread_name_prefix="embed"))
 
     def submit(self, examples: np.ndarray) -> Future[EmbeddedBatch]:
         """Examples [k, 96, 64] -> a future of the network's output for them."""
@@ -165,13 +169,21 @@ class EmbeddingStream:
 
 
 _lock = threading.Lock()
-_workers: dict[Model, Worker] = {}
+_workers: MutableMapping[Model, Worker] = WeakValueDictionary()
+_latest: Worker | None = None
 
 
 def shared_worker(model: Model, check: bool = False) -> Worker:
-    """Model settings -> this process' worker, loaded at the first call and kept. Errors as `models.load`."""
+    """Model settings -> this process' worker, loaded at the first call. Errors as `models.load`.
+
+    It is kept as long as somebody holds it, and the one that was asked for last until another is. Models with the same
+    network share that, whatever becomes of its values.
+    """
+    global _latest
     with _lock:
-        if model not in _workers:
-            _workers.clear()  # one model a process
-            _workers[model] = Worker(models.load(model, check), model.batch_size, model.threads or cores())
-        return _workers[model]
+        worker = _workers.get(model)
+        if worker is None:
+            threads = model.threads or cores_a_process()
+            worker = _workers[model] = Worker(models.load(model, check), model.batch_size, threads)
+        _latest = worker
+        return worker

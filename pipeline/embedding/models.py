@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from dataclasses import replace
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -75,14 +76,57 @@ def load(model: Model, check: bool = False) -> EmbedFunction:
     """
     from vggish_core.network.postprocess import Postprocessor
 
-    found = weights.resolve(model.checkpoint, "checkpoint", storage.open_read, model.checkpoint_sha256)
-    embed = (_prepared(found) if _takes_prepared(model) else None) or _embedder(model, found.path, check)
+    embed = shared_network(model, check)
     if model.embeddings == "raw":
         return finished(embed)
     pca = weights.resolve(model.pca_params, "pca_params", storage.open_read, model.pca_sha256)
     postprocessor = Postprocessor(pca.path)
     finish = postprocessor.postprocess if model.embeddings == "quantized" else postprocessor.pca
     return finished(embed, finish)
+
+
+class Network:
+    """A checkpoint's network, by one kernel: examples float32 [k, 96, 64] -> raw embeddings float32 [k, 128].
+
+    Args:
+      embed: does it.
+    """
+
+    def __init__(self, embed: Callable[[np.ndarray], np.ndarray]) -> None:
+        self._embed = embed
+
+    def __call__(self, examples: np.ndarray) -> np.ndarray:
+        return self._embed(examples)
+
+
+_networks: MutableMapping[Model, Network] = WeakValueDictionary()
+
+
+def shared_network(model: Model, check: bool = False) -> Network:
+    """Model settings -> this process' network for them, whatever becomes of its values; kept while somebody holds it.
+
+    Errors as `load`.
+    """
+    key = _of_network(model)
+    network = _networks.get(key)
+    if network is None:
+        network = _networks[key] = Network(load_network(model, check))
+    return network
+
+
+def _of_network(model: Model) -> Model:
+    """The settings that decide which network it is: one key for all models that have it."""
+    checkpoint = "" if model.checkpoint_sha256 else model.checkpoint
+    return replace(
+        model, checkpoint=checkpoint, checkpoint_name="", pca_params="", pca_name="", pca_sha256="", embeddings="raw",
+        threads=0,
+    )  # fmt: skip
+
+
+def load_network(model: Model, check: bool = False) -> Callable[[np.ndarray], np.ndarray]:
+    """Model settings -> the network of its checkpoint, loaded now. Errors as `load`."""
+    found = weights.resolve(model.checkpoint, "checkpoint", storage.open_read, model.checkpoint_sha256)
+    return (_prepared(found) if _takes_prepared(model) else None) or _embedder(model, found.path, check)
 
 
 def finished(

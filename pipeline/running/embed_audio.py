@@ -11,6 +11,7 @@ from typing import NamedTuple
 import apache_beam as beam
 
 from pipeline.embedding import models
+from pipeline.running import display
 from pipeline.running.whole_clips import FAILED, EmbedAudioDoFn
 from pipeline.settings import KERNELS, Decoding, FrontEnd, Model
 from pipeline.types import Damaged, Embedding, EmbeddingKind, Failure, ShortClips
@@ -50,7 +51,7 @@ class EmbedAudio(beam.PTransform):
       max_duration_seconds: longer clips fail as too_long.
       damaged: whether files that are damaged or cut off "fail", or what decodes of them is kept ("keep").
       threads, decoders: calls of the network, and decoder processes, at the same time in a worker process; None: as
-        many as the worker has cores. Engines that start a process a core want 1.
+        many as the worker may use cores, divided by Beam's worker processes on its machine.
       decode_timeout_seconds, decode_memory_mb: a decoder without progress for so long, or with more memory, is ended.
       reshuffle: spread elements over all workers first. Bytes cross it too: for large ones give URIs, or False where
         the elements are spread already.
@@ -105,11 +106,14 @@ class EmbedAudio(beam.PTransform):
         self.decoding = Decoding(decoders or 0, decode_timeout_seconds, decode_memory_mb)
         self.reshuffle = reshuffle
 
+    def display_data(self) -> display.Shown:
+        return {**display.of_front_end(self.front_end), **display.of_model(self.model)}
+
     def expand(self, audio: beam.PCollection) -> Embedded:
-        model = models.resolve_pca(models.resolve_checkpoint(self.model))
+        self.model = models.resolve_pca(models.resolve_checkpoint(self.model))
         if self.reshuffle:
             audio = audio | "Spread" >> beam.Reshuffle()
-        step = beam.ParDo(EmbedAudioDoFn(self.front_end, self.decoding, model))
+        step = beam.ParDo(EmbedAudioDoFn(self.front_end, self.decoding, self.model))
         typed = step.with_output_types(tuple[str, Embedding], **{FAILED: tuple[str, Failure]})
         result = audio | "Embed audio" >> typed.with_outputs(FAILED, main="embeddings")
         return Embedded(result.embeddings, result[FAILED])

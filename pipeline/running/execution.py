@@ -16,7 +16,7 @@ from pipeline.output.history import Log
 from pipeline.output.tasks import Task
 from pipeline.output.work import Work
 from pipeline.running import job as jobs
-from pipeline.running.engines import graphs, live
+from pipeline.running.engines import graphs, hints, live
 from pipeline.running.engines.runners import Engine
 from pipeline.running.progress import OnProgress, Watched, watched
 from pipeline.settings import PIECE_S, Job
@@ -101,7 +101,7 @@ class Execution:
             return graphs.run(
                 seen.engine,
                 lambda root: transforms.build(root, plan_parts, job, attempt, place, end, seen.tallies),
-                transforms.RESOURCE_HINTS,
+                hints.of(seen.engine),
                 attended,
             )
 
@@ -119,7 +119,7 @@ class Execution:
             result = graphs.submit(
                 self.engine,
                 lambda root: transforms.build(root, plan_parts, job, attempt, place, end),
-                transforms.RESOURCE_HINTS,
+                hints.of(self.engine),
             )
             taken = live.taken(self.engine, result)
             submitted.write(directory, taken)

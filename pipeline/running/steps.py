@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import apache_beam as beam
-from apache_beam.metrics import Metrics
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
-from pipeline import settings
+from pipeline import counters, settings
 from pipeline.embedding import embed
 from pipeline.output.journal.held import within
 from pipeline.output.journal.writer import KEEP_S, RowPlace, RowWriter
@@ -37,10 +36,10 @@ class EmbedDoFn(beam.DoFn):
         self._model = model
         self._hop_seconds = hop_seconds
         self._progress_dir = progress_dir
-        self._batches = Metrics.counter("embed", "batches")
-        self._examples = Metrics.counter("embed", "examples")
-        self._fill = Metrics.distribution("embed", "batch_fill")
-        self._milliseconds = Metrics.distribution("embed", "inference_ms")
+        self._batches = counters.BATCHES.metric()
+        self._examples = counters.EMBEDDED.metric()
+        self._fill = counters.BATCH_FILL.metric()
+        self._milliseconds = counters.INFERENCE_MS.metric()
 
     def setup(self) -> None:
         self._worker = embed.shared_worker(self._model)
@@ -102,7 +101,7 @@ class WriteRowsDoFn(beam.DoFn):
     def __init__(self, place: RowPlace) -> None:
         self._place = place
         self._writer: RowWriter | None = None
-        self._files = Metrics.counter("rows", "parts")
+        self._files = counters.ROW_PARTS.metric()
 
     def setup(self) -> None:
         self._made_with = made_with(self._place.engine)

@@ -17,6 +17,7 @@ from pipeline.output import commit, lock, shards
 from pipeline.output.at_work import submitted
 from pipeline.output.journal.writer import RowPlace
 from pipeline.output.shards import ShardInput
+from pipeline.running import display
 from pipeline.running.steps import EmbedDoFn, WriteRowsDoFn
 from pipeline.types import (
     DecodeRequest,
@@ -27,12 +28,6 @@ from pipeline.types import (
     StagedShard,
     UnitRef,
 )
-
-RESOURCE_HINTS = ("min_ram=4GB",)
-"""The memory requested of engines that choose machines: 2.5 GB to prepare a checkpoint, decoders, Python and Beam.
-
-The network needs it, but the whole graph says it: steps that ask for different things run in different processes, and
-examples would cross from one to the other."""
 
 
 class ExtractExamples(beam.PTransform):
@@ -45,6 +40,9 @@ class ExtractExamples(beam.PTransform):
         super().__init__()
         self.front_end = front_end
         self.decoding = decoding
+
+    def display_data(self) -> display.Shown:
+        return display.of_front_end(self.front_end)
 
     def expand(self, units: beam.PCollection) -> beam.PCollection:
         extract = beam.ParDo(ExtractDoFn(self.front_end, self.decoding))
@@ -75,6 +73,9 @@ class EmbedExamples(beam.PTransform):
         self.hop_seconds = hop_seconds
         self.progress_dir = progress_dir
 
+    def display_data(self) -> display.Shown:
+        return display.of_model(self.model)
+
     def expand(self, items: beam.PCollection) -> beam.PCollection:
         step = beam.ParDo(EmbedDoFn(self.model, self.hop_seconds, self.progress_dir))
         return items | "Embed" >> step.with_output_types(Outcome | ShardInput)
@@ -87,6 +88,9 @@ class WriteShards(beam.PTransform):
         super().__init__()
         self.output = output
         self.attempt = attempt
+
+    def display_data(self) -> display.Shown:
+        return display.of_output(self.output)
 
     def expand(self, pieces: beam.PCollection) -> beam.PCollection:
         return (
@@ -136,6 +140,9 @@ class CommitShards(beam.PTransform):
         super().__init__()
         self.output = output
         self.end = end
+
+    def display_data(self) -> display.Shown:
+        return {**display.of_output(self.output), "clips": self.end.clips_in}
 
     def expand(self, staged: beam.PCollection) -> beam.PCollection:
         return (

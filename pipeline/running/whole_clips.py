@@ -20,7 +20,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 from pipeline import storage
 from pipeline.decoding.extract import ExtractDoFn
 from pipeline.embedding import embed
-from pipeline.machine import cores
+from pipeline.machine import cores_a_process
 from pipeline.output import assemble
 from pipeline.output.shards import ShardInput
 from pipeline.running.steps import EmbedDoFn
@@ -61,7 +61,7 @@ class EmbedAudioDoFn(beam.DoFn):
         self._model = model
 
     def setup(self) -> None:
-        own = cores()
+        own = cores_a_process()
         decoding = replace(self._decoding, processes=self._decoding.processes or own)
         model = replace(self._model, threads=self._model.threads or own)
         embed.shared_worker(model, check=True)  # which the command does before it starts

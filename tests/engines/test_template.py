@@ -75,6 +75,7 @@ def test_a_template_is_a_job_that_ends_as_a_finished_data_set(store: Store, monk
     assert {package["name"] for package in pool["packages"]} >= {"workflow.tar.gz"}
     assert options_of(job)["resource_hints"] == ["min_ram=4GB"]
     assert options_of(job)["setup_file"].endswith("setup.py")
+    assert (options_of(job)["num_shards"], options_of(job)["output"]) == (2, store.uri("out"))
     with tarfile.open(fileobj=io.BytesIO(staged(store, "workflow.tar.gz"))) as package:
         names = {name.partition("/")[2] for name in package.getnames()}
     assert {"setup.py", "pipeline/run.py", "pipeline/py.typed", "vggish_core/network/model.py"} <= names

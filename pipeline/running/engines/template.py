@@ -83,9 +83,10 @@ def _construct(job: Job, engine: Engine, parts: list[str], attempt: str, end: Co
     import apache_beam as beam
 
     from pipeline.running import transforms
+    from pipeline.running.engines import hints
     from pipeline.running.job import row_place
 
-    pipeline = beam.Pipeline(options=engine.options(transforms.RESOURCE_HINTS))
+    pipeline = beam.Pipeline(options=engine.options(hints.of(engine)))
     transforms.build(pipeline, parts, job, attempt, row_place(job, engine, PIECE_S, parts), end)
     return pipeline.run()
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+from pipeline import counters
 from pipeline.running.counts import Counts
 
 _log = logging.getLogger(__name__)
@@ -67,27 +68,28 @@ class Watch:
 def counts_of(result: Any) -> Counts:
     """A job's result -> what its engine has counted; nothing of what it does not report, or not yet."""
     try:
-        counters = result.metrics().query()["counters"]
+        found = result.metrics().query()["counters"]
     except Exception:  # engines raise what they like
         _log.debug("the engine gives no metrics", exc_info=True)
         return Counts()
-    return counted(counters)
+    return counted(found)
 
 
-def counted(counters: Iterable[Any]) -> Counts:
+def counted(results: Iterable[Any]) -> Counts:
     """Beam's counters (`MetricResult`s) -> their counts; those that the engine does not report are 0."""
     found = Counts()
-    for counter in counters:
+    failed = counters.FAILED.name.removesuffix("REASON")
+    for counter in results:
         name = (counter.key.metric.namespace, counter.key.metric.name)
         values = [value for value in (counter.attempted, counter.committed) if value is not None]
         value = max(values, default=0)
-        if name == ("extract", "clips"):
+        if name == counters.CLIPS.key:
             found.clips += value
-        elif name == ("extract", "audio_ms"):
+        elif name == counters.AUDIO_MS.key:
             found.audio_s += value / 1000
-        elif name == ("embed", "examples"):
+        elif name == counters.EMBEDDED.key:
             found.examples += value
-        elif name[0] == "extract" and name[1].startswith("failed_"):
+        elif name[0] == counters.FAILED.namespace and name[1].startswith(failed):
             found.failed += value
     return found
 

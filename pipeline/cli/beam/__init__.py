@@ -1,0 +1,1 @@
+"""What Beam is told of the command."""

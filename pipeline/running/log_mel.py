@@ -1,0 +1,242 @@
+"""`LogMelExamples`, the front end as a step of a Beam pipeline: audio -> log-mel examples, in typed elements.
+
+What people need who put a network of their own behind it, or VGGish by `RunInference`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import apache_beam as beam
+import numpy as np
+from apache_beam.transforms.window import BoundedWindow
+from apache_beam.utils.timestamp import Timestamp
+from apache_beam.utils.windowed_value import WindowedValue
+
+from pipeline import storage
+from pipeline.decoding.extract import ExtractDoFn
+from pipeline.running import display
+from pipeline.running.whole_clips import FAILED, Audio, clip_of
+from pipeline.settings import Decoding, FrontEnd
+from pipeline.types import Clip, Damaged, DecodeRequest, ExampleBlock, Extracted, Failure, Segment, ShortClips
+from vggish_core import params
+
+SHAPE = (params.NUM_FRAMES, params.NUM_BANDS)
+EXAMPLE_BYTES = params.NUM_FRAMES * params.NUM_BANDS * 4
+IN_MEMORY = 1 << 23
+"""Bytes of examples that a clip has in memory until it has ended; more are in a temporary file."""
+
+
+class LogMelExample(NamedTuple):
+    """An example of a clip.
+
+    Attributes:
+      id: the clip's.
+      index: of the example in the clip, from 0; it begins at `index` hops after the clip.
+      values: float32 [96, 64] as little-endian bytes; `array_of` and `keyed_example` give the array.
+    """
+
+    id: str
+    index: int  # type: ignore[assignment]  # tuples have a method of the name, which nobody needs here
+    values: bytes
+
+
+class FailedAudio(NamedTuple):
+    """A clip that gives no examples, and why.
+
+    Attributes:
+      id: the clip's.
+      uri: of its file, "" where bytes came in.
+      reason: one of `pipeline.reasons.REASONS`.
+      message: one line: what was found, with the value.
+      skipped: a setting asked to leave such clips out.
+    """
+
+    id: str
+    uri: str
+    reason: str
+    message: str
+    skipped: bool
+
+
+for _kind in (LogMelExample, FailedAudio):
+    beam.coders.registry.register_coder(_kind, beam.coders.RowCoder)
+
+
+class Examples(NamedTuple):
+    """The results of `LogMelExamples`.
+
+    Attributes:
+      examples: PCollection[LogMelExample]: all of a clip, in order, or none.
+      failed: PCollection[FailedAudio]: why there are none.
+    """
+
+    examples: beam.PCollection
+    failed: beam.PCollection
+
+
+def array_of(example: LogMelExample) -> np.ndarray:
+    """An example -> float32 [96, 64]; of any row with the fields of a `LogMelExample`."""
+    return np.frombuffer(example.values, "<f4").reshape(SHAPE)
+
+
+def keyed_example(example: LogMelExample) -> tuple[tuple[str, int], np.ndarray]:
+    """An example -> ((id, index), float32 [96, 64]), for Beam's `KeyedModelHandler`."""
+    return (example.id, example.index), array_of(example)
+
+
+class LogMelExamples(beam.PTransform):
+    """PCollection of audio -> `Examples`: .examples of `LogMelExample`, .failed of `FailedAudio`.
+
+    Elements are those of `EmbedAudio`: URIs, (id, URI), (id, bytes of an audio file) or `pipeline.types.Clip`s. A clip
+    gives all its examples, in order, in its own window, or one failure: what is decoded of it waits for its end, beyond
+    8 MB in a temporary file of the worker. Examples are those that the command embeds, bit for bit.
+
+    An example is 24 KB, 90 MB an hour of audio: keep what uses them next to this step, with no shuffle between.
+
+    Args:
+      hop_seconds, short_clips, max_duration_seconds, damaged: as of `EmbedAudio`.
+      decoders, decode_timeout_seconds, decode_memory_mb, reshuffle: likewise.
+
+    Raises:
+      ValueError: a setting that does not exist.
+    """
+
+    def __init__(
+        self,
+        *,
+        hop_seconds: float = FrontEnd.hop_seconds,
+        short_clips: ShortClips = "skip",
+        max_duration_seconds: float | None = None,
+        damaged: Damaged = "fail",
+        decoders: int | None = None,
+        decode_timeout_seconds: float = Decoding.timeout_s,
+        decode_memory_mb: int = Decoding.memory_mb,
+        reshuffle: bool = True,
+    ) -> None:
+        super().__init__()
+        numbers = {
+            "max_duration_seconds": max_duration_seconds,
+            "decoders": decoders,
+            "decode_timeout_seconds": decode_timeout_seconds,
+            "decode_memory_mb": decode_memory_mb,
+        }
+        for name, number in numbers.items():
+            if number is not None and not number > 0:
+                raise ValueError(f"{name} is {number!r}, not a number above 0")
+        self.front_end = FrontEnd(hop_seconds, short_clips, max_duration_seconds, damaged)
+        self.decoding = Decoding(decoders or 0, decode_timeout_seconds, decode_memory_mb)
+        self.reshuffle = reshuffle
+
+    def display_data(self) -> display.Shown:
+        return display.of_front_end(self.front_end)
+
+    def expand(self, audio: beam.PCollection) -> Examples:
+        if self.reshuffle:
+            audio = audio | "Spread" >> beam.Reshuffle()
+        step = beam.ParDo(LogMelDoFn(self.front_end, self.decoding))
+        typed = step.with_output_types(LogMelExample, **{FAILED: FailedAudio})
+        result = audio | "Log-mel" >> typed.with_outputs(FAILED, main="examples")
+        return Examples(result.examples, result[FAILED])
+
+
+@dataclass
+class _PendingClip:
+    """An element in progress: its question, the answer's place in time, and its examples so far."""
+
+    clip: Clip
+    timestamp: Timestamp
+    window: BoundedWindow
+    file: Path | None
+    examples: IO[bytes]
+
+    def close(self) -> None:
+        self.examples.close()
+        if self.file is not None:
+            self.file.unlink(missing_ok=True)
+
+
+class LogMelDoFn(beam.DoFn):
+    """`Audio` -> `LogMelExample`s of whole clips, and `FailedAudio` tagged "failed".
+
+    It drives the command's decoding within one bundle, so that it is known when a clip is complete.
+
+    Args:
+      front_end, decoding: as in a `Job`.
+    """
+
+    def __init__(self, front_end: FrontEnd, decoding: Decoding) -> None:
+        self._front_end = front_end
+        self._decoding = decoding
+        self._clips: dict[str, _PendingClip] = {}
+
+    def setup(self) -> None:
+        self._extract = ExtractDoFn(self._front_end, self._decoding)
+        self._extract.setup()
+        self._folder = tempfile.TemporaryDirectory(prefix="vggish-audio-")
+
+    def teardown(self) -> None:
+        self._give_up()
+        self._extract.teardown()
+        self._folder.cleanup()
+
+    def start_bundle(self) -> None:
+        self._extract.start_bundle()
+        self._give_up()  # of a bundle that failed, if any
+        self._numbers = itertools.count()
+
+    def process(
+        self,
+        element: Audio,
+        timestamp: Any = beam.DoFn.TimestampParam,
+        window: Any = beam.DoFn.WindowParam,
+    ) -> Iterator[WindowedValue | beam.pvalue.TaggedOutput]:
+        clip, data = clip_of(element)
+        number = str(next(self._numbers))
+        file = None
+        if data is not None:  # decoders are processes of their own, which read files
+            file = Path(self._folder.name) / number
+            file.write_bytes(data)
+        examples = tempfile.SpooledTemporaryFile(IN_MEMORY, dir=self._folder.name)  # noqa: SIM115
+        self._clips[number] = _PendingClip(clip, timestamp, window, file, examples)
+        # Within the bundle a clip goes by its number: ids may occur twice.
+        uri = str(file) if file else storage.absolute(clip.uri)
+        for item in self._extract.process(DecodeRequest(uri, (Segment(replace(clip, id=number, uri=uri)),))):
+            yield from self._take(item)
+
+    def finish_bundle(self) -> Iterator[WindowedValue | beam.pvalue.TaggedOutput]:
+        for item in self._extract.finish_bundle():
+            yield from self._take(item.value)
+        assert not self._clips, f"{len(self._clips)} clips without an outcome"
+
+    def _take(self, item: Extracted) -> Iterator[WindowedValue | beam.pvalue.TaggedOutput]:
+        """What comes of a clip -> its examples, or its failure, at its end."""
+        if isinstance(item, ExampleBlock):
+            self._clips[item.segment.clip.id].examples.write(item.examples.astype("<f4", copy=False).tobytes())
+            return
+        pending = self._clips.pop(item.clip.id)
+        try:
+            if isinstance(item, Failure):
+                said = FailedAudio(pending.clip.id, pending.clip.uri, item.reason, item.message, item.skipped)
+                yield beam.pvalue.TaggedOutput(FAILED, _placed(pending, said))
+                return
+            pending.examples.seek(0)
+            for index in range(item.examples):
+                values = pending.examples.read(EXAMPLE_BYTES)
+                yield _placed(pending, LogMelExample(pending.clip.id, index, values))
+        finally:
+            pending.close()
+
+    def _give_up(self) -> None:
+        while self._clips:
+            self._clips.popitem()[1].close()
+
+
+def _placed(pending: _PendingClip, answer: LogMelExample | FailedAudio) -> WindowedValue:
+    """An answer -> the element, where the question was."""
+    return WindowedValue(answer, pending.timestamp, (pending.window,))
