@@ -11,11 +11,14 @@ from pipeline.types import Probe
 from vggish_core.audio import AudioError, open_otherwise
 
 
-def measure(uri: str, progress: Progress) -> Probe | None:
-    """A file -> what the other decoder gives of it, to its end or where it fails; None where no other reads it."""
+def measure(uri: str, progress: Progress, place: str = "") -> Probe | None:
+    """A file -> what the other decoder gives of it, to its end or where it fails; None where no other reads it.
+
+    `place`: as of `open_file`.
+    """
     try:
         with ExitStack() as stack:
-            file = open_file(uri, stack, progress)
+            file = open_file(uri, stack, progress, place=place)
             if isinstance(file, str):
                 file = stack.enter_context(Path(file).open("rb"))
             audio = open_otherwise(file)
