@@ -159,7 +159,7 @@ def clips_from_patterns(
             taken.add(found.item, found.item.uri)
             if rule:
                 labels.append(rule.found(found.path, found.beside))
-    if not (clips or faults or shut):
+    if patterns and not (clips or faults or shut):
         if exclude:
             raise SourceError("--exclude leaves out all files of --input", "Check what the globs match")
         raise SourceError("the archives of --input hold no files", "Look into them with tar -tf or unzip -l")

@@ -26,15 +26,11 @@ _RECORD = re.compile(rb"(\d{1,20}) ")
 
 
 class Source(Protocol):
-    """An archive's bytes.
+    """An archive's bytes."""
 
-    Attributes:
-      uri: for messages.
-      size: in bytes; None where only its end will tell.
-    """
-
-    uri: str
-    size: int | None
+    @property
+    def size(self) -> int | None:
+        """How many there are; None where only their end will tell."""
 
     def at(self, start: int, count: int) -> bytes:
         """Some bytes, behind or around those that were asked for last; fewer only at the end.

@@ -99,8 +99,7 @@ def _member(info: zipfile.ZipInfo, name: str) -> Member:
     if info.flag_bits & _ENCRYPTED:
         return Member(name, "", info.file_size, "unreadable", "it is encrypted; unpack the archive")
     if info.compress_type not in METHODS:
-        method = zipfile.compressor_names.get(info.compress_type, "")
-        what = f"its compression, {method or 'method'} {info.compress_type}, is not read; unpack the archive"
+        what = f"its compression, method {info.compress_type}, is not read; unpack the archive"
         return Member(name, "", info.file_size, "unreadable", what)
     place = (info.header_offset, info.compress_type, info.compress_size, info.file_size, info.CRC)
     return Member(name, ":".join(map(str, ("zipped", *place))), info.file_size)
