@@ -24,7 +24,7 @@ class Clip:
 
     Attributes:
       id: the record's `video_id`.
-      uri: the file that holds the audio.
+      uri: the file that holds the audio; of one inside another, an archive say, CONTAINER::MEMBER.
       start_s: the record's `start_time_seconds`.
       end_s: the record's `end_time_seconds`; None where it is the decoded duration.
       labels: class indices, ascending.
@@ -33,6 +33,7 @@ class Clip:
       version: what changes when the file does: modification time or storage generation.
       listed: True where a pattern found the file, so that it may be something else beside the audio; of no account when
         clips are compared.
+      place: where in its container the audio is (`pipeline.storage.containers`); "": it is the whole file at `uri`.
     """
 
     id: str
@@ -44,6 +45,7 @@ class Clip:
     size_bytes: int = 0
     version: str = ""
     listed: bool = field(default=False, compare=False)
+    place: str = ""
 
     @property
     def key(self) -> ClipKey:
@@ -81,6 +83,11 @@ class DecodeRequest:
 
     uri: str
     segments: tuple[Segment, ...]
+
+    @property
+    def place(self) -> str:
+        """Where in its container the file is, as its clips say."""
+        return self.segments[0].clip.place
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ clips = st.builds(
     st.lists(st.integers(0, 526)).map(tuple),
     st.booleans(),
     st.integers(0),
+    place=st.just("") | names,
 )
 ranges = st.lists(st.tuples(st.integers(0), st.integers(0)), max_size=2).map(tuple)
 segments = st.builds(

@@ -26,6 +26,7 @@ from pipeline.output.ledger import LedgerEntry
 from pipeline.output.made_with import arithmetic, processor
 from pipeline.output.manifest import Manifest
 from pipeline.settings import FEATURES_VERSION, Decoding, FrontEnd, Model
+from pipeline.storage import containers
 from pipeline.types import DecodeRequest, Outcome, Probe, Segment
 from vggish_core import params, weights
 from vggish_core.weights import Kind, standin
@@ -125,7 +126,7 @@ def compute(
     with decoders.DecoderPool(front_end, Decoding(processes=cores())) as pool:
         ahead = extract.LookAhead(pool, depth=0)
         for entry in entries:
-            other = pool.probe(entry.uri, otherwise=True)
+            other = pool.probe(entry.uri, otherwise=True, place=entry.place)
             session, outcomes = embed.EmbeddingStream(worker), list[Outcome]()
             for item in (*ahead.push(DecodeRequest(entry.uri, (Segment(entry.clip),))),):
                 outcomes += session.push(item)
@@ -201,7 +202,7 @@ def _other_length(entry: LedgerEntry, again: assemble.ClipResult, other: Probe |
 def _changed(entry: LedgerEntry) -> str:
     """How an entry's file has changed; "" if it has not."""
     try:
-        now = storage.info(entry.uri)
+        now = storage.info(containers.file_of(entry.uri, entry.place))
     except OSError:
         return "is gone"
     return "" if (now.size_bytes, now.version) == (entry.size_bytes, entry.version) else "was changed since"

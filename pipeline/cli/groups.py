@@ -18,8 +18,8 @@ def add_input(group: Any) -> None:
         action="extend",
         nargs="+",
         default=[],
-        help="audio files; a folder means everything below it, ** recurses; local, gs:// or s3://; "
-        "repeatable (default: none)",
+        help="audio files, or archives of them (tar, zip); a folder means everything below it, ** recurses; local, "
+        "gs:// or s3://; repeatable (default: none)",
     )
     group.add_argument(
         "--exclude",
@@ -45,7 +45,8 @@ def add_input(group: Any) -> None:
         "--labels_from",
         metavar="RULE",
         default="",
-        help='labels in the paths of --input: "folder", "folder:2", or "filename:REGEX" with a group named label; '
+        help='labels in the paths of --input: "folder", "folder:2", or "filename:REGEX" with a group named label; or '
+        'in files beside them: "json:KEY", "cls", "txt"; '
         "writes classes.csv unless there are --class_labels (default: none)",
     )
     group.add_argument(

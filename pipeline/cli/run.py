@@ -17,8 +17,8 @@ from pipeline.cli.flags import check_beam_flags
 from pipeline.errors import OK, FlagError, UserError
 from pipeline.formatting import clips
 from pipeline.running.engines import template
+from pipeline.storage import containers, scratch
 from pipeline.storage import options as store_options
-from pipeline.storage import scratch
 
 if TYPE_CHECKING:
     from pipeline.cli.console.progress import ProgressLine
@@ -192,7 +192,8 @@ def _announce(engine: Engine, job: Job, found: Corpus, piece_s: float) -> None:
     print(engine.announced(job.decoding.processes, job.model.threads, piece_s), file=sys.stderr)
     if asked := hints.announced(engine):
         print(asked, file=sys.stderr)
-    if line := first_job.ask_worker(engine, job, [clip.uri for clip in found.clips[:1]]):
+    inputs = [containers.file_of(clip.uri, clip.place) for clip in found.clips[:1]]
+    if line := first_job.ask_worker(engine, job, inputs):
         print(line, file=sys.stderr)
 
 

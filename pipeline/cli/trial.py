@@ -89,7 +89,7 @@ def _decoded(pool: decoders.DecoderPool, clip: Clip, hop_s: float) -> tuple[Tria
 
 def _length_s(pool: decoders.DecoderPool, clip: Clip) -> float | None:
     """A clip's seconds of audio by its file's header; None if that does not tell."""
-    found = pool.probe(clip.uri).result()
+    found = pool.probe(clip.uri, place=clip.place).result()
     if found is None or not found.frames:
         return None
     end_s = found.frames / found.sample_rate_hz

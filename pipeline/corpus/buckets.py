@@ -48,7 +48,7 @@ def by_shard(values: Sequence[T], clip_of: Callable[[T], Clip], num_shards: int,
 
 
 def in_order(clips: Sequence[Clip], num_shards: int) -> Iterator[list[Clip]]:
-    """Clips -> lists of them in the order of the output; but all clips that are cut out of one file are in one list.
+    """Clips -> lists of them in the order of the output; but all that are read together (`plan.read_with`) are in one.
 
     A list has some `CLIPS_OF_A_BUCKET` clips, more where files have more.
     """
@@ -57,8 +57,9 @@ def in_order(clips: Sequence[Clip], num_shards: int) -> Iterator[list[Clip]]:
         yield _sorted(clips, num_shards)
         return
     shards = np.fromiter((plan.shard_of(clip.id, num_shards) for clip in clips), np.int64, len(clips))
-    # A clip that is not cut has a number of its own; files' are their hashes.
-    files = np.fromiter((hash(clip.uri) | 1 if clip.cut else 2 * at for at, clip in enumerate(clips)), np.int64)
+    # A clip that is read by itself has a number of its own; files' are their hashes.
+    together = map(plan.read_with, clips)
+    files = np.fromiter((hash(file) | 1 if file else 2 * at for at, file in enumerate(together)), np.int64)
     _, first, numbers = np.unique(files, return_index=True, return_inverse=True)
     lowest = np.full(len(first), num_shards)
     np.minimum.at(lowest, numbers, shards)

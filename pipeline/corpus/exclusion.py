@@ -28,9 +28,10 @@ class Exclusion:
         """Files of a listing, and the length of what their paths are below of -> those that are not left out."""
         if not self._globs:
             return list(files)
-        return [file for file in files if not self._leaves_out(file.uri, file.uri[below:])]
+        return [file for file in files if not self.leaves_out(file.uri, file.uri[below:])]
 
-    def _leaves_out(self, uri: str, path: str) -> bool:
+    def leaves_out(self, uri: str, path: str) -> bool:
+        """Whether a file is left out, by its URI and its path below what is listed; counts it."""
         glob = next((glob for glob, matches in self._globs.items() if matches(uri, path)), None)
         if glob is not None:
             self._counts[glob] += 1

@@ -185,6 +185,7 @@ def _clip_of(
         timed and segment_audio == "whole",
         file.size_bytes if file else 0,
         file.version if file else "",
+        place=file.place if file else "",
     )
     if fault:
         return Failure(clip, "find", "bad_times", fault)

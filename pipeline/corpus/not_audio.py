@@ -11,7 +11,7 @@ _TEXT = "txt csv tsv json jsonl ndjson geojson xml xsd yaml yml toml ini cfg con
 _CODE = "py ipynb r rmd js sh bat sql"
 _DOCUMENTS = "pdf doc docx xls xlsx ods odt odp ppt pptx"
 _PICTURES = "jpg jpeg png gif bmp tif tiff webp heic heif svg ico psd"
-_ABOUT_AUDIO = "cue m3u m3u8 pls srt vtt lrc lab textgrid eaf cha nfo"
+_ABOUT_AUDIO = "cls cue m3u m3u8 pls srt vtt lrc lab textgrid eaf cha nfo"
 _ABOUT_FILES = "md5 sha1 sha256 sha512 sfv asc sig lnk db gpx kml kmz"
 EXTENSIONS = frozenset(" ".join((_TEXT, _CODE, _DOCUMENTS, _PICTURES, _ABOUT_AUDIO, _ABOUT_FILES)).split())
 """In lower case, without the dot."""

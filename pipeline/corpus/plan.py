@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from pipeline.errors import FlagError
 from pipeline.settings import Decoding
-from pipeline.storage import compression
+from pipeline.storage import compression, containers
 from pipeline.types import Clip, ClipKey, DecodeRequest, Probe, Segment
 from vggish_core import params
 
@@ -123,16 +123,29 @@ def examples_in(duration_s: float, hop_frames: int) -> int:
 
 def needs_probe(clip: Clip, segment_seconds: float) -> bool:
     """Whether a clip may be so long that it is worth asking its file for the length, and splitting it."""
-    if compression.kind_of(clip.uri) is not None:  # every part would have to unpack the whole
+    if _is_packed(clip.uri, clip.place):
         return False
     if clip.end_s is not None and clip.end_s - clip.start_s <= segment_seconds:
         return False
     return clip.size_bytes > SPLIT_BYTES_PER_S * segment_seconds
 
 
+def read_with(clip: Clip) -> str:
+    """What has to be read once for all clips that need it: the recording that they are cut out of, or a compressed
+    archive; "" for a clip that is read by itself."""
+    if containers.in_turn(clip.place) is not None:
+        return containers.file_of(clip.uri, clip.place)
+    return clip.uri if clip.cut else ""
+
+
+def _is_packed(uri: str, place: str) -> bool:
+    """Whether every part of a file would have to unpack what lies before it."""
+    return compression.kind_of(uri) is not None or not containers.at_random(place)
+
+
 def is_scattered(request: DecodeRequest, segment_seconds: float) -> bool:
     """Whether a request would be split if its file seeks exactly, so that asking is worthwhile."""
-    if compression.kind_of(request.uri) is not None or not all(segment.clip.cut for segment in request.segments):
+    if _is_packed(request.uri, request.place) or not all(segment.clip.cut for segment in request.segments):
         return False
     groups = _near([segment.clip for segment in request.segments], segment_seconds)
     return next(groups, None) is not None and next(groups, None) is not None

@@ -95,7 +95,9 @@ def _decode(fields: dict[str, Any]) -> Written:
 
 
 def _request(uri: str, segments: list[list[Any]]) -> DecodeRequest:
-    return DecodeRequest(uri, tuple(_segment(uri, *fields) for fields in segments))
+    # The same string, not just an equal one, is pickled once: 64 clips fit into an element.
+    same = {uri: uri}
+    return DecodeRequest(uri, tuple(_segment(same, *fields) for fields in segments))
 
 
 def _segment_fields(segment: Segment) -> list[Any]:
@@ -111,24 +113,25 @@ def _segment_fields(segment: Segment) -> list[Any]:
 
 
 def _segment(
-    uri: str, clip: list[Any], index: int, count: int, first: int, examples: int | None, *there: Any
+    same: dict[str, str], clip: list[Any], index: int, count: int, first: int, examples: int | None, *there: Any
 ) -> Segment:
-    if clip[1] == uri:  # the same string, not just an equal one, is pickled once: 64 clips fit into an element
-        clip[1] = uri
+    clip[1] = same.setdefault(clip[1], clip[1])
+    clip[9:] = [same.setdefault(place, place) for place in clip[9:]]
     held, ended = (tuple(map(tuple, pairs)) for pairs in there)
     return Segment(clip_of(clip), index, count, first, examples, held, ended)
 
 
 def clip_fields(clip: Clip) -> list[Any]:
     """A clip as a list, for JSON."""
-    return [
+    fields = [
         clip.id, clip.uri, clip.start_s, clip.end_s, clip.labels, clip.cut, clip.size_bytes, clip.version, clip.listed
     ]  # fmt: skip
+    return [*fields, clip.place] if clip.place else fields
 
 
 def clip_of(fields: Sequence[Any]) -> Clip:
     """The inverse of `clip_fields`."""
-    identity, uri, start_s, end_s, labels, cut, size_bytes, version, *listed = (
-        fields  # rows of earlier versions lack it
+    identity, uri, start_s, end_s, labels, cut, size_bytes, version, *others = (
+        fields  # `listed`, which rows of earlier versions lack, and `place`
     )
-    return Clip(identity, uri, start_s, end_s, tuple(labels), cut, size_bytes, version, *listed)
+    return Clip(identity, uri, start_s, end_s, tuple(labels), cut, size_bytes, version, *others)

@@ -11,17 +11,16 @@ from itertools import chain
 from types import MappingProxyType
 
 from pipeline import storage
-from pipeline.corpus import path_labels
+from pipeline.corpus import archives, path_labels
 from pipeline.corpus.advice import why_nothing_matches
 from pipeline.corpus.class_labels import ClassLabels, read_class_labels
 from pipeline.corpus.data_sets import DataSets, is_whole
 from pipeline.corpus.exclusion import Exclusion
-from pipeline.corpus.ids import as_utf8, id_of
+from pipeline.corpus.ids import as_utf8
 from pipeline.corpus.keys import Keys
 from pipeline.corpus.listings import clips_from_manifest, clips_from_segments
-from pipeline.corpus.not_audio import says_no_audio
 from pipeline.corpus.packed import Packed
-from pipeline.corpus.path_labels import PathLabels, labelled
+from pipeline.corpus.path_labels import Labels, PathLabels, labelled
 from pipeline.corpus.tables import SourceError
 from pipeline.errors import FlagError
 from pipeline.types import Clip, Corpus, DuplicateIds, Failure, SegmentAudio
@@ -57,7 +56,7 @@ def find_corpus(
       duplicate_ids: clips of one id and time: "stop" raises, "fail" makes each of them a failure.
       output: the folder that is to be written to: what is in it is no input, though it may have no manifest yet.
       exclude: globs of files that patterns find and that are to be left out (`pipeline.corpus.exclusion.Exclusion`).
-      labels_from: where the labels of files that patterns find stand in their paths
+      labels_from: where the labels of files that patterns find stand, in their paths or beside them
         (`pipeline.corpus.path_labels.PathLabels`); "": nowhere.
       numbered: names of classes that an output has numbered already (`pipeline.output.classes.numbered`).
       on_found: called with the number of files that patterns have found so far, at each of them.
@@ -120,9 +119,10 @@ def clips_from_patterns(
 ) -> Corpus:
     """Patterns (`pipeline.storage.match`) -> a clip for each file, in the order of their URIs.
 
-    A file that several patterns match counts once, with the id that the first gives it. A folder that may not be listed
-    is a failure of stage "find". Ids of files whose names say that they are no audio keep their extension: such a file
-    often lies beside a recording of its name.
+    An archive stands for its members, as if it were a folder of its name (`pipeline.corpus.archives`). A file that
+    several patterns match counts once, with the id that the first gives it. A folder that may not be listed is a
+    failure of stage "find". Ids of files whose names say that they are no audio keep their extension: such a file often
+    lies beside a recording of its name.
 
     Args:
       patterns: of the files.
@@ -135,7 +135,9 @@ def clips_from_patterns(
       SourceError: a pattern matches nothing; two files have one id.
     """
     clips: list[Clip] = []
-    labels: list[str] = []
+    faults: list[Failure] = []
+    labels: list[Labels] = []
+    of_archives: list[str] = []
     shut: dict[str, tuple[str, str]] = {}
     seen: set[str] = set()
     taken = Keys("", duplicate_ids, "Rename one, match only one ('audio/**.wav' say), or give a --manifest with ids")
@@ -155,26 +157,29 @@ def clips_from_patterns(
             raise SourceError(f"nothing matches {pattern} but files of data sets", "Name the folder of the audio")
         files = exclusion.without(files, below)
         shut.update((error.uri, (error.uri[below:], error.what)) for error in closed)
-        for file in files:
-            if len(patterns) > 1:
-                if file.uri in seen:
-                    continue
-                seen.add(file.uri)
-            path = file.uri[below:]
-            if storage.is_local(file.uri):
-                path = as_utf8(path)
-            clip_id = path if says_no_audio(path) else id_of(path)
-            clips.append(Clip(clip_id, file.uri, size_bytes=file.size_bytes, version=file.version, listed=not named))
-            taken.add(clips[-1], file.uri)
+        if len(patterns) > 1:
+            files = [file for file in files if file.uri not in seen]
+            seen.update(file.uri for file in files)
+        beside = rule.beside if rule else ""
+        for found in archives.opened(files, below, not named, exclusion, of_archives, beside):
+            if isinstance(found.item, Failure):
+                faults.append(found.item)
+                continue
+            clips.append(found.item)
+            taken.add(found.item, found.item.uri)
             if rule:
-                labels.append(rule.of(path))
-    if not clips and exclude and not shut:
-        raise SourceError("--exclude leaves out all files of --input", "Check what the globs match")
+                labels.append(rule.found(found.path, found.beside))
+    if patterns and not (clips or faults or shut):
+        if exclude:
+            raise SourceError("--exclude leaves out all files of --input", "Check what the globs match")
+        raise SourceError("the archives of --input hold no files", "Look into them with tar -tf or unzip -l")
     failures = (Failure(Clip(as_utf8(path), uri), "find", "unreadable", why) for uri, (path, why) in shut.items())
     apart = [taken.apart(failure, "the folder") for failure in failures]
+    apart += [taken.apart(fault, fault.clip.uri) for fault in faults]
     names: Mapping[int, str] = {}
     if rule:
-        clips, names = labelled(clips, labels, classes, numbered)
+        clips, names = labelled(clips, labels, classes, numbered, indices=bool(rule.beside))
     settled = taken.settled(Corpus(sorted(clips, key=lambda clip: clip.uri), apart))
-    notes = (*data_sets.notes(), *exclusion.notes(), *(path_labels.notes(labels, rule.rule) if rule else ()))
+    of_labels = path_labels.notes(labels, rule) if rule else ()
+    notes = (*data_sets.notes(), *exclusion.notes(), *of_archives, *of_labels)
     return replace(settled, notes=notes, names=names)

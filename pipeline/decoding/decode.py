@@ -28,6 +28,7 @@ from pipeline.decoding.segment_decoder import (
     min_known,
 )
 from pipeline.settings import FrontEnd
+from pipeline.storage import containers
 from pipeline.types import DecodeRequest, Probe
 from vggish_core.audio import AudioError, AudioReader, GapError, open_audio
 
@@ -65,7 +66,8 @@ def read(request: DecodeRequest, front_end: FrontEnd, progress: Progress) -> Ite
             continue
         except Exception as error:
             reason, message = explain(error)
-            if reason == "missing" and (other := storage.look_alike(request.uri)):
+            file = containers.file_of(request.uri, request.place)
+            if reason == "missing" and (other := storage.look_alike(file)):
                 message += f"; {other} looks alike, but its name is another Unicode form"
         failed = attempt.active or left  # none: the file could not even be opened
         if not attempt.exact:
@@ -84,11 +86,14 @@ def _failed(position: int, request: DecodeRequest, reason: str, message: str) ->
     return protocol.Failed(position, reason, message)
 
 
-def probe(uri: str, progress: Progress) -> Probe | None:
-    """A file -> its header's content; None if it does not open or give its length: reading it will show why."""
+def probe(uri: str, progress: Progress, place: str = "") -> Probe | None:
+    """A file -> its header's content; None if it does not open or give its length: reading it will show why.
+
+    `place`: as of `open_file`.
+    """
     try:
         with ExitStack() as stack:
-            audio = stack.enter_context(open_audio(open_file(uri, stack, progress)))
+            audio = stack.enter_context(open_audio(open_file(uri, stack, progress, place=place)))
             if audio.frames is None:
                 return None
             frames, rate = audio.frames, audio.sample_rate_hz
@@ -172,7 +177,7 @@ class _Pass:
     def _open(self, stack: ExitStack) -> str | BinaryIO:
         """The request's file, as far as it is wanted."""
         wanted = None if self._cuts() else self._front_end.max_duration_seconds  # clips may lie anywhere in it
-        return open_file(self._reading.uri, stack, self._progress, wanted)
+        return open_file(self._reading.uri, stack, self._progress, wanted, self._reading.place)
 
     def _cuts(self) -> bool:
         return any(segment.clip.cut for segment in self._reading.segments)

@@ -61,13 +61,13 @@ class DecoderPool:
         self._submit(request, job.results)
         return job
 
-    def probe(self, uri: str, otherwise: bool = False) -> PendingProbe:
+    def probe(self, uri: str, otherwise: bool = False, place: str = "") -> PendingProbe:
         """Queue a question about the header of a file, likewise: headers are as hostile as what follows them.
 
-        `otherwise`: about its length by another route.
+        `otherwise`: about its length by another route. `place`: where in its container it is (`Clip`).
         """
         probing = PendingProbe()
-        self._submit(ProbeRequest(uri, otherwise), probing.results)
+        self._submit(ProbeRequest(uri, otherwise, place), probing.results)
         return probing
 
     def _submit(self, request: DecodeRequest | ProbeRequest, results: ResultQueue) -> None:

@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from typing import Any, BinaryIO, cast
 
 from pipeline import storage
-from pipeline.storage import compression
+from pipeline.storage import compression, containers
 from vggish_core.audio import AudioError, open_audio
 
 Progress = Callable[[], None]
@@ -34,29 +34,33 @@ def share_room(decoders: int) -> None:
     _decoders = max(decoders, os.cpu_count() or 1)
 
 
-def open_file(uri: str, stack: ExitStack, progress: Progress, longest_s: float | None = None) -> str | BinaryIO:
-    """The local file's path; or the remote, or unpacked, file, which the stack closes.
+def open_file(
+    uri: str, stack: ExitStack, progress: Progress, longest_s: float | None = None, place: str = ""
+) -> str | BinaryIO:
+    """The local file's path; or the remote, contained, or unpacked, file, which the stack closes.
 
     Args:
       uri: path or URI.
       stack: closes it.
       progress: called while a file is unpacked.
       longest_s: seconds of audio that are wanted of it at most; None: all.
+      place: where in its container it is (`Clip`); "": it is a file by itself.
 
     Raises:
       AudioError: too_long for a content that is longer than wanted; unreadable for what is no file.
       StorageError: the file cannot be read, or its compressed data are damaged.
     """
-    if other := storage.why_not_a_file(uri):  # opening a pipe would wait for who writes into it
+    stored = containers.file_of(uri, place)
+    if other := storage.why_not_a_file(stored):  # opening a pipe would wait for who writes into it
         raise AudioError("unreadable", f"it is {other}, not a file")
     packed = compression.kind_of(uri) is not None
-    if storage.is_local(uri) and not packed:
+    if storage.is_local(uri) and not packed and not place:
         return storage.absolute(uri)
-    file = storage.open_read(uri)
+    check = _Bound(progress, longest_s).check
+    file = containers.open_member(uri, place, check, disk_bytes=_room()) if place else storage.open_read(uri)
     if not packed:
         return stack.enter_context(file)
     watched = cast(BinaryIO, _Watched(file, progress))
-    check = _Bound(progress, longest_s).check
     return stack.enter_context(compression.unpacked(watched, uri, check, disk_bytes=_room()))
 
 

@@ -12,15 +12,15 @@ from vggish_core.audio import AudioError, open_otherwise
 from vggish_core.audio.source import NamelessFile
 
 
-def measure(uri: str, progress: Progress) -> Probe | None:
+def measure(uri: str, progress: Progress, place: str = "") -> Probe | None:
     """A file -> its length by another route; None where there is none.
 
     FFmpeg decodes, to the end or where it fails, what libsndfile is first for. Of other files libsndfile reads what it
-    can, and for those that it does not open the clock of the packets says how long they are.
+    can, and for those that it does not open the clock of the packets says how long they are. `place`: as of `open_file`.
     """
     try:
         with ExitStack() as stack:
-            file = open_file(uri, stack, progress)
+            file = open_file(uri, stack, progress, place=place)
             if isinstance(file, str):
                 file = stack.enter_context(Path(file).open("rb"))
             audio = open_otherwise(file)

@@ -28,7 +28,7 @@ from pipeline.types import DecodeRequest, Probe
 from vggish_core.features import products
 
 Read = Callable[[DecodeRequest, FrontEnd, decode.Progress], Iterator[decode.Item]]
-Ask = Callable[[str, decode.Progress], Probe | None]
+Ask = Callable[[str, decode.Progress, str], Probe | None]
 DECODERS = ("soundfile", "av")
 """Imported before the memory limit is set: their libraries take 100 MB of addresses, which is not the file's fault."""
 HEARTBEAT_S = 1.0
@@ -107,11 +107,11 @@ def _serve(connection: Connection, read: Read, ask: Ask, log: BinaryIO) -> None:
         if isinstance(request, DecodeRequest):
             answer.send(read(request, session.front_end, answer.progress))
         else:
-            answer.send(_probed(other_route.measure if request.otherwise else ask, request.uri, answer.progress))
+            answer.send(_probed(other_route.measure if request.otherwise else ask, request, answer.progress))
 
 
-def _probed(ask: Ask, uri: str, progress: decode.Progress) -> Iterator[protocol.Probed]:
-    probe = ask(uri, progress)
+def _probed(ask: Ask, request: protocol.ProbeRequest, progress: decode.Progress) -> Iterator[protocol.Probed]:
+    probe = ask(request.uri, progress, request.place)
     if probe is not None:
         yield protocol.Probed(probe.frames, probe.sample_rate_hz, probe.seekable)
 

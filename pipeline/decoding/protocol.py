@@ -59,10 +59,12 @@ class ProbeRequest:
     Attributes:
       uri: of the file.
       otherwise: asks how long it is by another route instead (`pipeline.decoding.other_route`).
+      place: where in its container it is (`Clip`).
     """
 
     uri: str
     otherwise: bool = False
+    place: str = ""
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ class Splitter:
             yield element
             return
         (request,) = plan_file.load(element).requests
-        self._asked.append((element, request, self._pool.probe(request.uri)))
+        self._asked.append((element, request, self._pool.probe(request.uri, place=request.place)))
         yield from self._take(self._depth)
 
     def drain(self) -> Iterator[UnitRef | DecodeRequest]:

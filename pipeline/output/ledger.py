@@ -32,6 +32,7 @@ class LedgerEntry:
       stage, reason, message: of a failure or skip.
       examples, audio_seconds, sample_rate_hz, channels, format, silent: of the decoded clip, if it was written.
       damaged: why the file of a written clip is, "" for a sound one: there is more of it, or was.
+      place: as planned, of a clip inside a container; "" is not written down.
     """
 
     id: str
@@ -54,6 +55,7 @@ class LedgerEntry:
     format: str = ""
     silent: bool = False
     damaged: str = ""
+    place: str = ""
 
     @property
     def key(self) -> ClipKey:
@@ -62,7 +64,15 @@ class LedgerEntry:
     @property
     def clip(self) -> Clip:
         return Clip(
-            self.id, self.uri, self.start_s, self.clip_end_s, self.labels, self.cut, self.size_bytes, self.version
+            self.id,
+            self.uri,
+            self.start_s,
+            self.clip_end_s,
+            self.labels,
+            self.cut,
+            self.size_bytes,
+            self.version,
+            place=self.place,
         )
 
 
@@ -112,12 +122,14 @@ def _planned(clip: Clip) -> dict[str, Any]:
         "cut": clip.cut,
         "size_bytes": clip.size_bytes,
         "version": clip.version,
+        "place": clip.place,
     }
 
 
 def to_line(entry: LedgerEntry) -> bytes:
     """An entry -> its line, newline included. Bytes of a file name that are not UTF-8 become JSON escapes."""
-    return _line(vars(entry))
+    content = vars(entry)
+    return _line(content if entry.place else {name: content[name] for name in content if name != "place"})
 
 
 def from_line(line: bytes) -> LedgerEntry:

@@ -6,6 +6,7 @@ import hashlib
 import math
 from dataclasses import dataclass
 
+from pipeline.corpus import plan
 from pipeline.types import Clip
 
 
@@ -38,13 +39,13 @@ class Task:
 
 
 def share_of(clip: Clip, count: int) -> int:
-    """A clip -> the index of its task of `count`: by a hash of its id, or, if it is cut out of a file, of that.
+    """A clip -> the index of its task of `count`: by a hash of its id, or of the file that `plan.read_with` names.
 
     So a recording is decoded by one task for all its clips, and where whole files are mounted does not matter.
 
     >>> share_of(Clip("dog/1-100032-A", "esc10/dog/1-100032-A.wav"), 3)
     1
     """
-    name = clip.uri if clip.cut else clip.id
+    name = plan.read_with(clip) or clip.id
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[-8:], "big") % count

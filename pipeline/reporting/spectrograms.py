@@ -12,6 +12,7 @@ from pipeline import storage
 from pipeline.decoding import decoders
 from pipeline.output.ledger import LedgerEntry
 from pipeline.settings import Decoding, FrontEnd
+from pipeline.storage import containers
 from pipeline.types import DecodeRequest, ExampleBlock, Failure, Segment
 from vggish_core import params
 
@@ -82,7 +83,7 @@ def _beginning(entry: LedgerEntry) -> Segment:
 def _changed(entry: LedgerEntry) -> bool | None:
     """Whether an entry's file is another one now; None where it is gone."""
     try:
-        now = storage.info(entry.uri)
+        now = storage.info(containers.file_of(entry.uri, entry.place))
     except OSError:
         return None
     return (now.size_bytes, now.version) != (entry.size_bytes, entry.version)

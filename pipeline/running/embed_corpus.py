@@ -24,7 +24,7 @@ from pipeline.running.engines.watch import counts_of
 from pipeline.running.execution import Execution, begun
 from pipeline.running.progress import OnProgress, sums_of
 from pipeline.settings import PIECE_S, Job, Update
-from pipeline.storage import options, scratch
+from pipeline.storage import containers, options, scratch
 from pipeline.types import Corpus
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def embed_corpus(
     with scratch.temporary_files():
         job = resolve.resolve(job, corpus, engine, update.overwrite)
         before = resume.inspect(job.output.directory, job, update.overwrite)
-        first_job.ask_worker(engine, job, [clip.uri for clip in corpus.clips[:1]])
+        first_job.ask_worker(engine, job, [containers.file_of(clip.uri, clip.place) for clip in corpus.clips[:1]])
         if not (before and before.complete):
             _load(job)
         log = history.Log(job, engine.describe(), started)

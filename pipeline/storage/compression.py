@@ -28,6 +28,8 @@ SUFFIXES = {
 }
 """As Apache Beam tells compression by a file's name."""
 _SUFFIXES = tuple(SUFFIXES)
+RAW = "raw deflate"
+"""As members of zip archives are compressed."""
 
 IN_MEMORY_BYTES = 32 << 20
 """Contents up to this size are held in memory, larger ones in a temporary file."""
@@ -83,23 +85,48 @@ def unpacked(
     Raises:
       TruncatedError, DamagedError: the compressed data are cut off or damaged.
     """
+    kind = kind_of(uri)
+
+    def again() -> Iterator[bytes]:
+        file.seek(0)
+        return blocks_of(file, uri, kind)
+
+    return held(blocks_of(file, uri, kind), again, file.close, uri, check, disk_bytes)
+
+
+def held(
+    blocks: Iterator[bytes],
+    again: Callable[[], Iterator[bytes]],
+    close: Callable[[], None],
+    uri: str,
+    check: Callable[[int, bytearray], None],
+    disk_bytes: int | None,
+) -> BinaryIO:
+    """A content that comes in blocks -> a file in which one can seek, as `unpacked` says.
+
+    Args:
+      blocks: the content.
+      again: gives it once more, from its start.
+      close: called when no more blocks are needed.
+      uri, check, disk_bytes: as of `unpacked`.
+    """
     start, size = bytearray(), 0
     content: BinaryIO | None = io.BytesIO()
     try:
-        for block in _sound_blocks(file, uri):
+        for block in blocks:
             size += len(block)
             start += block[: START_BYTES - len(start)]
             if content is not None and (content := _added(content, block, disk_bytes)) is None:
                 _log.info("%s: no room for its content on the disk of temporary files", uri)
             check(size, start)
     except BaseException:
-        file.close()
+        close()
         if content is not None:
             content.close()
         raise
     if content is None:
-        return cast(BinaryIO, io.BufferedReader(_Unpacking(file, uri, bytes(start), size), _BLOCK))
-    file.close()
+        return cast(BinaryIO, io.BufferedReader(_Unpacking(again, close, uri, bytes(start), size), _BLOCK))
+    close()
     content.seek(0)
     if isinstance(content, io.BytesIO):
         return content
@@ -136,8 +163,10 @@ def _write(file: BinaryIO, data: bytes | memoryview) -> None:
 class _Unpacking(io.RawIOBase):
     """A content that is unpacked as it is read."""
 
-    def __init__(self, file: BinaryIO, uri: str, start: bytes, size: int) -> None:
-        self._file, self._uri, self._size = file, uri, size
+    def __init__(
+        self, again: Callable[[], Iterator[bytes]], close: Callable[[], None], uri: str, start: bytes, size: int
+    ) -> None:
+        self._again, self._end, self._uri, self._size = again, close, uri, size
         self._start = start
         self._position = 0
         self._blocks: Iterator[bytes] = iter(())
@@ -145,7 +174,7 @@ class _Unpacking(io.RawIOBase):
         """The block that was unpacked last, and its place."""
 
     def close(self) -> None:
-        self._file.close()
+        self._end()
         super().close()
 
     def readable(self) -> bool:
@@ -175,8 +204,7 @@ class _Unpacking(io.RawIOBase):
         if position < len(self._start):
             return self._start, 0
         if position < self._block_at:
-            self._file.seek(0)
-            self._blocks = _sound_blocks(self._file, self._uri)
+            self._blocks = self._again()
             self._block, self._block_at = b"", 0
         while position >= self._block_at + len(self._block):
             self._block_at += len(self._block)
@@ -187,9 +215,17 @@ class _Unpacking(io.RawIOBase):
         return self._block, self._block_at
 
 
-def _sound_blocks(file: BinaryIO, uri: str) -> Iterator[bytes]:
-    """The content; what each library raises becomes our own."""
-    kind = kind_of(uri)
+def blocks_of(file: BinaryIO, uri: str, kind: str | None) -> Iterator[bytes]:
+    """A compressed file -> its content in blocks; what each library raises becomes our own.
+
+    Args:
+      file: at its start.
+      uri: for messages.
+      kind: a value of `SUFFIXES`, `RAW` for deflate without a header, or None for what is not compressed.
+
+    Raises:
+      TruncatedError, DamagedError: the compressed data are cut off or damaged.
+    """
     blocks = _blocks(file, kind)
     while True:
         try:
@@ -209,8 +245,8 @@ def _sound_blocks(file: BinaryIO, uri: str) -> Iterator[bytes]:
 
 def _blocks(file: BinaryIO, kind: str | None) -> Iterator[bytes]:
     """The content in blocks whose size is bounded whatever the compressed data say."""
-    if kind == "deflate":
-        yield from _inflated(file)
+    if kind in ("deflate", RAW):
+        yield from _inflated(file, -zlib.MAX_WBITS if kind == RAW else zlib.MAX_WBITS)
     elif kind == "zstd":
         yield from _zstd(file)
     elif kind is None:
@@ -218,11 +254,11 @@ def _blocks(file: BinaryIO, kind: str | None) -> Iterator[bytes]:
     else:
         openers = {"gzip": lambda: gzip.GzipFile(fileobj=file), "bzip2": lambda: bz2.BZ2File(file)}
         with openers.get(kind, lambda: lzma.LZMAFile(file))() as stream:
-            yield from iter(lambda: stream.read(_BLOCK), b"")
+            yield from iter(lambda: stream.read1(_BLOCK), b"")  # all that comes before damage
 
 
-def _inflated(file: BinaryIO) -> Iterator[bytes]:
-    unpacker, data = zlib.decompressobj(), b""
+def _inflated(file: BinaryIO, window_bits: int) -> Iterator[bytes]:
+    unpacker, data = zlib.decompressobj(window_bits), b""
     while not unpacker.eof:
         data = data or file.read(_BLOCK)
         if not data:

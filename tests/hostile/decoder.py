@@ -47,7 +47,7 @@ def read(request: DecodeRequest, front_end: FrontEnd, progress: decode.Progress)
             yield protocol.Ended(index, int(count), int(count) * 0.96, 16000, 1, "WAV/PCM_16", False)
 
 
-def ask(uri: str, progress: decode.Progress) -> Probe | None:
+def ask(uri: str, progress: decode.Progress, place: str = "") -> Probe | None:
     """A uri "N" has N frames; "none" cannot be opened; a uri that says how to misbehave does."""
     misbehave(uri)
     return None if uri == "none" else Probe(int(uri), 16000, True)
