@@ -66,6 +66,8 @@ class LedgerEntry:
         )
 
 
+AFTER_ID = b',"uri":'
+"""Quotes inside values are escaped, so that this occurs in a line once."""
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
@@ -118,6 +120,11 @@ def _planned(clip: Clip) -> dict[str, Any]:
 def to_line(entry: LedgerEntry) -> bytes:
     """An entry -> its line, newline included. Bytes of a file name that are not UTF-8 become JSON escapes."""
     return _line(vars(entry))
+
+
+def beginning(clip_id: str) -> bytes:
+    """An id -> what the lines of its clips have before `AFTER_ID`, so that they are found without parsing all."""
+    return _line({"id": clip_id})[:-2]
 
 
 def from_line(line: bytes) -> LedgerEntry:
