@@ -38,7 +38,7 @@ def shown(sample: Sample, names: Mapping[int, str], umap: bool) -> dict[str, Any
     far = embeddings.furthest(means)
     labelled = groupings.get("label") or [() for _ in records]
     lines = [_line(sample, record, found) for record, found in zip(records, labelled, strict=True)]
-    planes = {"components": embeddings.plane(means), "UMAP": embeddings.umap_plane(means) if umap else None}
+    planes = {"PCA": embeddings.plane(means), "UMAP": embeddings.umap_plane(means) if umap else None}
     maps, places = _maps({name: plane for name, plane in planes.items() if plane is not None}, groupings, len(records))
     near = {query: [index for index, _ in found] for query, found in (alike.queries if alike else {}).items()}
     to_hear = [index for query, found in near.items() for index in (query, *found)] + [index for index, _ in far]

@@ -130,16 +130,16 @@ def neighbours(means: np.ndarray, belongs: np.ndarray | None, queries: Sequence[
         nearest = np.argsort(-cosines[query], kind="stable")[: min(NEIGHBOURS, len(means) - 1)]
         found[query] = [(int(index), float(cosines[query, index])) for index in nearest]
     best = cosines.argmax(axis=1)
-    nearest = [(int(index), float(cosines[row, index])) for row, index in enumerate(best)]
+    best_of = [(int(index), float(cosines[row, index])) for row, index in enumerate(best)]
     if belongs is None:
-        return Neighbours(found, nearest, None, None)
+        return Neighbours(found, best_of, None, None)
     sets = belongs.astype(np.float32)
     common = (sets @ sets.T) > 0
     np.fill_diagonal(common, False)
     has = belongs.any(axis=1)
     agreeing = common[np.arange(len(means)), best][has].mean()
     pairs = int(has.sum()) * (len(means) - 1)
-    return Neighbours(found, nearest, float(agreeing), float(common[has].sum() / pairs))
+    return Neighbours(found, best_of, float(agreeing), float(common[has].sum() / pairs))
 
 
 def furthest(means: np.ndarray) -> list[tuple[int, float]]:
@@ -162,13 +162,16 @@ def furthest(means: np.ndarray) -> list[tuple[int, float]]:
 def umap_plane(means: np.ndarray) -> Map | None:
     """Mean embeddings [clips, 128] -> a map by UMAP, the same each time; None without umap-learn, or of few clips.
 
-    L. McInnes, J. Healy and J. Melville, 2018: neighbours stay neighbours, distances between groups mean little. It
-    takes ten seconds and more, most of them to compile it.
+    L. McInnes, J. Healy and J. Melville, 2018: neighbours stay neighbours, distances between groups mean little. Of 400
+    clips it takes most of a minute of a processor, nearly all of it to compile the method.
     """
     if len(means) < UMAP_CLIPS or find_spec("umap") is None:
         return None
     import warnings
 
+    from vggish_core.quiet import import_tensorflow
+
+    import_tensorflow()  # as umap does by itself, with messages
     from umap import UMAP
 
     with warnings.catch_warnings():

@@ -45,7 +45,7 @@ class Options:
 
     Attributes:
       audio: excerpts of some clips, to be heard.
-      umap: a second map, where umap-learn is installed; it takes ten seconds and more.
+      umap: a second map, where umap-learn is installed; it takes a minute.
       trained: a model that was trained on these embeddings.
     """
 
