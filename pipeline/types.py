@@ -152,6 +152,19 @@ class Probe:
 
 
 @dataclass(frozen=True)
+class Excerpt:
+    """Some seconds of a clip to listen to.
+
+    Attributes:
+      mp3: MPEG audio in base64; "" where there is none.
+      missing: why.
+    """
+
+    mp3: str
+    missing: str = ""
+
+
+@dataclass(frozen=True)
 class ExampleBlock:
     """Consecutive log-mel examples of a segment: float32 [k, 96, 64], k >= 1; never crosses a shuffle."""
 

@@ -24,7 +24,8 @@ from tests import command
 from tests.command import REPOSITORY, STANDIN
 
 DOCKERFILE = REPOSITORY / "docker" / "Dockerfile"
-DATA = ["pipeline/py.typed", "vggish_core/py.typed", "pipeline/reporting/page.html"]
+DATA = ["pipeline/py.typed", "vggish_core/py.typed"]
+DATA += [f"pipeline/reporting/page.{kind}" for kind in ("css", "html", "js")]
 """Files that are not Python, and are needed."""
 
 

@@ -19,6 +19,7 @@ from pipeline.output.layout import REPORT, join
 from pipeline.output.manifest import Manifest
 from pipeline.output_names import CARD, DATA
 from pipeline.reporting import report, source
+from pipeline.reporting.options import Options
 from pipeline.running.embed_corpus import Finished
 
 
@@ -65,10 +66,11 @@ def _report(flags: argparse.Namespace, names: Mapping[int, str], directory: str)
     """The path or URI of the report; "" without one. The data set is done: errors here are only reported."""
     if flags.report == "off":
         return ""
-    if source.is_current(directory, names):
+    audio = flags.report_audio == "on"
+    if source.is_current(directory, names, audio):
         return join(directory, REPORT)
     try:
-        return report.write(directory, names)
+        return report.write(directory, names, options=Options(audio=audio))
     except MissingPackagesError as error:
         print(f"{error}, then python -m pipeline.report {directory}", file=sys.stderr)
         return ""

@@ -97,6 +97,12 @@ def add_output(group: Any) -> None:
         help="write report.html, a page that shows what is in the data set (default: %(default)s)",
     )
     group.add_argument(
+        "--report_audio",
+        choices=("on", "off"),
+        default="on",
+        help="a few seconds of some clips in report.html, to be heard there (default: %(default)s)",
+    )
+    group.add_argument(
         "--also",
         choices=("parquet",),
         help="also write data/*.parquet, a file a shard, and README.md, a data set card (default: only records)",

@@ -24,7 +24,6 @@ from pipeline.decoding import protocol
 from pipeline.errors import UserError
 from pipeline.settings import Decoding, FrontEnd
 from pipeline.storage import options
-from pipeline.types import DecodeRequest
 from vggish_core.subprocesses import PACKAGES
 
 COMMAND = (sys.executable, "-m", "pipeline.decoding.process")
@@ -108,7 +107,7 @@ class Decoder:
     def running(self) -> bool:
         return self._process.poll() is None
 
-    def ask(self, request: DecodeRequest | protocol.ProbeRequest) -> None:
+    def ask(self, request: protocol.Request) -> None:
         """Hand over a request; `receive` its results until `Done`.
 
         Raises:

@@ -21,9 +21,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from pipeline.decoding.decoder_client import COMMAND, CancelledError, Decoder
-from pipeline.decoding.pending import PendingProbe, PendingRequest, ResultQueue
-from pipeline.decoding.protocol import ProbeRequest
-from pipeline.decoding.worker_slot import RequestRun, WorkerSlot, probe
+from pipeline.decoding.pending import PendingExcerpt, PendingProbe, PendingRequest, ResultQueue
+from pipeline.decoding.protocol import ExcerptRequest, ProbeRequest, Request
+from pipeline.decoding.worker_slot import RequestRun, WorkerSlot, answer
 from pipeline.machine import cores_a_process
 from pipeline.settings import Decoding, FrontEnd
 from pipeline.types import DecodeRequest
@@ -46,7 +46,7 @@ class DecoderPool:
         self.front_end = front_end
         self.decoding = decoding
         self._command = command
-        self._waiting: deque[tuple[DecodeRequest | ProbeRequest, ResultQueue]] = deque()
+        self._waiting: deque[tuple[Request, ResultQueue]] = deque()
         self._current: set[ResultQueue] = set()
         self._lock = threading.RLock()  # taken by name: see `ResultQueue`
         self._changed = threading.Condition(self._lock)
@@ -70,7 +70,19 @@ class DecoderPool:
         self._submit(ProbeRequest(uri, otherwise, place), probing.results)
         return probing
 
-    def _submit(self, request: DecodeRequest | ProbeRequest, results: ResultQueue) -> None:
+    def excerpt(self, uri: str, start_s: float, seconds: float) -> PendingExcerpt:
+        """Queue a question for some seconds of a file to listen to, likewise."""
+        asked = PendingExcerpt()
+        self._submit(ExcerptRequest(uri, start_s, seconds), asked.results)
+        return asked
+
+    @property
+    def started(self) -> int:
+        """Decoders that have been needed so far: more requests than these at a time start another."""
+        with self._lock:
+            return len(self._threads)
+
+    def _submit(self, request: Request, results: ResultQueue) -> None:
         with self._lock:
             if self._closed:
                 raise PoolClosedError("the decoder pool is closed")
@@ -111,7 +123,7 @@ class DecoderPool:
                     run.read()
                     results.end(run.busy_s)
                 else:
-                    probe(request, slot, results)
+                    answer(request, slot, results)
                     results.end(0.0)
             except CancelledError:
                 slot.kill()
@@ -123,7 +135,7 @@ class DecoderPool:
                     self._current.discard(results)
         slot.end()
 
-    def _take(self) -> tuple[DecodeRequest | ProbeRequest, ResultQueue] | None:
+    def _take(self) -> tuple[Request, ResultQueue] | None:
         with self._lock:
             self._idle += 1
             self._changed.wait_for(lambda: self._waiting or self._closed)

@@ -6,7 +6,7 @@ import threading
 from collections import deque
 
 from pipeline.decoding.decoder_client import CancelledError
-from pipeline.types import DecodeRequest, ExampleBlock, Extracted, Probe
+from pipeline.types import DecodeRequest, ExampleBlock, Excerpt, Extracted, Probe
 
 QUEUED_EXAMPLES = 256
 """Examples that a request may have waiting for its consumer: 6 MB."""
@@ -57,7 +57,7 @@ class PendingRequest(_Pending):
         item = self.results.get()
         if item is None:
             raise StopIteration
-        assert not isinstance(item, Probe)
+        assert not isinstance(item, Probe | Excerpt)
         return item
 
 
@@ -71,6 +71,18 @@ class PendingProbe(_Pending):
         return item
 
 
+class PendingExcerpt(_Pending):
+    """Some seconds of a file to listen to."""
+
+    def result(self) -> Excerpt:
+        """Waits for them; where a decoder dies or hangs of the file, this says so. To be called once."""
+        item = self.results.get()
+        assert item is None or isinstance(item, Excerpt)
+        if item is not None:
+            self.results.get()  # its end: until then its decoder is not free for the next
+        return item or Excerpt("", "its decoder process ended")
+
+
 class ResultQueue:
     """The bounded queue between a decoder's thread and a consumer."""
 
@@ -79,14 +91,14 @@ class ResultQueue:
         # with the lock held, and a decoder's thread would wait for it for ever.
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
-        self._items: deque[Extracted | Probe] = deque()
+        self._items: deque[Extracted | Probe | Excerpt] = deque()
         self._examples = 0
         self._ended = False
         self._error: BaseException | None = None
         self.busy_s = 0.0
         self.cancelled = False
 
-    def put(self, item: Extracted | Probe) -> None:
+    def put(self, item: Extracted | Probe | Excerpt) -> None:
         """Add a result when there is space. Raises `CancelledError` if nobody will take it."""
         size = len(item.examples) if isinstance(item, ExampleBlock) else 0
         with self._lock:
@@ -104,7 +116,7 @@ class ResultQueue:
                 self._ended, self._error, self.busy_s = True, error, busy_s
                 self._changed.notify_all()
 
-    def get(self) -> Extracted | Probe | None:
+    def get(self) -> Extracted | Probe | Excerpt | None:
         """The next result; None at the end."""
         with self._lock:
             # In slices: a wait without end would not see a Ctrl-C that comes in the moment before it begins.

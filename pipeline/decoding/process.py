@@ -1,4 +1,4 @@
-"""A decoder process: `DecodeRequest`s in, their examples, ends and failures out, over a socket; headers of files too.
+"""A decoder process: `DecodeRequest`s in, examples, ends and failures out, over a socket; headers and excerpts, too.
 
 `pipeline.decoding.decoders` starts it as `python -m pipeline.decoding.process FD`, FD being one end of a socket pair.
 It is expendable: what a file does to it concerns that file only. It ends when the socket closes; when a decoder hangs
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pipeline import storage
-from pipeline.decoding import decode, opening, other_route, protocol
+from pipeline.decoding import decode, excerpts, opening, other_route, protocol
 from pipeline.decoding.segment_decoder import Examples
 from pipeline.settings import FrontEnd
 from pipeline.storage import options, remote
@@ -98,7 +98,7 @@ def _serve(connection: Connection, read: Read, ask: Ask, log: BinaryIO) -> None:
     watchdog = Watchdog(session.timeout_s, log)
     while True:
         try:
-            request: DecodeRequest | protocol.ProbeRequest = connection.recv()
+            request: protocol.Request = connection.recv()
         except OSError as error:
             raise GoneError from error
         if not storage.is_local(request.uri):
@@ -106,6 +106,8 @@ def _serve(connection: Connection, read: Read, ask: Ask, log: BinaryIO) -> None:
         answer = _Answer(connection, watchdog)
         if isinstance(request, DecodeRequest):
             answer.send(read(request, session.front_end, answer.progress))
+        elif isinstance(request, protocol.ExcerptRequest):
+            answer.send(_excerpted(request, answer.progress))
         else:
             answer.send(_probed(other_route.measure if request.otherwise else ask, request, answer.progress))
 
@@ -116,6 +118,10 @@ def _probed(ask: Ask, request: protocol.ProbeRequest, progress: decode.Progress)
         yield protocol.Probed(probe.frames, probe.sample_rate_hz, probe.seekable)
 
 
+def _excerpted(request: protocol.ExcerptRequest, progress: decode.Progress) -> Iterator[protocol.Excerpted]:
+    yield excerpts.take(request, progress)
+
+
 class _Answer:
     """Sends the results of one request. The watchdog sees the time that its work takes, not the wait to send."""
 
@@ -124,7 +130,7 @@ class _Answer:
         self._watchdog = watchdog
         self._sent = time.monotonic()
 
-    def send(self, items: Iterator[decode.Item | protocol.Probed]) -> None:
+    def send(self, items: Iterator[decode.Item | protocol.Probed | protocol.Excerpted]) -> None:
         """Send everything that comes, to the end."""
         busy = 0.0
         while True:
@@ -142,7 +148,7 @@ class _Answer:
         if time.monotonic() - self._sent >= HEARTBEAT_S:
             self._put(protocol.Alive())
 
-    def _put(self, item: decode.Item | protocol.Alive | protocol.Probed | protocol.Done) -> None:
+    def _put(self, item: decode.Item | protocol.Alive | protocol.Probed | protocol.Excerpted | protocol.Done) -> None:
         self._watchdog.rest()
         try:
             if isinstance(item, Examples):

@@ -1,8 +1,8 @@
 """The messages between a pool and its decoder processes on a socket, and their framing.
 
-To the decoder: `DecoderSettings` once, then one `DecodeRequest` or `ProbeRequest` after the other. From the decoder:
-headers, which are JSON, so that nothing that a damaged process may send is ever unpickled; a block's header is followed
-by its examples as raw float32. A segment is named by its position in the request.
+To the decoder: `DecoderSettings` once, then one `DecodeRequest`, `ProbeRequest` or `ExcerptRequest` after the other.
+From the decoder: headers, which are JSON, so that nothing that a damaged process may send is ever unpickled; a block's
+header is followed by its examples as raw float32. A segment is named by its position in the request.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 
 from pipeline.settings import FrontEnd
 from pipeline.storage.options import Options
+from pipeline.types import DecodeRequest
 
 MAX_BLOCK_EXAMPLES = 64
 """Examples in a block, at most: 1.5 MB."""
@@ -65,6 +66,21 @@ class ProbeRequest:
     uri: str
     otherwise: bool = False
     place: str = ""
+
+
+@dataclass(frozen=True)
+class ExcerptRequest:
+    """Asks for some seconds of a file to listen to; the answer is `Excerpted` and `Done`.
+
+    Attributes:
+      uri: of the file.
+      start_s: where they begin.
+      seconds: how many, or up to the file's end.
+    """
+
+    uri: str
+    start_s: float
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -127,14 +143,23 @@ class Probed:
 
 
 @dataclass(frozen=True)
+class Excerpted:
+    """Some seconds of a file; the fields of `pipeline.types.Excerpt`."""
+
+    mp3: str
+    missing: str
+
+
+@dataclass(frozen=True)
 class Done:
     """The request, or question, is over; it took `busy_s` seconds here, without those of waiting for the consumer."""
 
     busy_s: float
 
 
-Message = Ready | Alive | Started | Block | Ended | Failed | Probed | Done
-_KINDS = {cls.__name__: cls for cls in (Ready, Alive, Started, Block, Ended, Failed, Probed, Done)}
+Request = DecodeRequest | ProbeRequest | ExcerptRequest
+Message = Ready | Alive | Started | Block | Ended | Failed | Probed | Excerpted | Done
+_KINDS = {cls.__name__: cls for cls in (Ready, Alive, Started, Block, Ended, Failed, Probed, Excerpted, Done)}
 
 
 def send(connection: Connection, message: Message) -> None:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from pipeline.decoding import protocol
 from pipeline.decoding.decoder_client import Decoder, DecoderError
-from pipeline.types import DecodeRequest, ExampleBlock, Extracted, Failure, Probe, Segment, SegmentEnd
+from pipeline.types import DecodeRequest, ExampleBlock, Excerpt, Extracted, Failure, Probe, Segment, SegmentEnd
 
 READINGS_A_PROCESS = 1000
 """After so many a process is replaced, in case a decoding library leaks."""
@@ -21,7 +21,7 @@ class ResultSink(Protocol):
 
     cancelled: bool
 
-    def put(self, item: Extracted | Probe) -> None:
+    def put(self, item: Extracted | Probe | Excerpt) -> None:
         """Take a result; blocks while the queue is full; raises `CancelledError` if nobody wants it."""
 
 
@@ -61,8 +61,9 @@ class WorkerSlot:
             self._decoder = None
 
 
-def probe(question: protocol.ProbeRequest, slot: WorkerSlot, results: ResultSink) -> None:
-    """Put what the header of a file says; nothing, if that cannot be had, were it because the process dies of it.
+def answer(question: protocol.ProbeRequest | protocol.ExcerptRequest, slot: WorkerSlot, results: ResultSink) -> None:
+    """Put what the header of a file says, or an excerpt; nothing, if that cannot be had, were it because the process
+    dies of it.
 
     Raises:
       DecoderStartError, CancelledError: as `Run.read`.
@@ -73,6 +74,8 @@ def probe(question: protocol.ProbeRequest, slot: WorkerSlot, results: ResultSink
         while not isinstance(message := decoder.receive(lambda: results.cancelled), protocol.Done):
             if isinstance(message, protocol.Probed):
                 results.put(Probe(message.frames, message.sample_rate_hz, message.seekable))
+            elif isinstance(message, protocol.Excerpted):
+                results.put(Excerpt(message.mp3, message.missing))
     except DecoderError:
         slot.kill()
 
@@ -151,7 +154,7 @@ class RequestRun:
                 self.busy_s += message.busy_s
                 attempt.check_done()
                 return
-            if isinstance(message, protocol.Ready | protocol.Alive | protocol.Probed):
+            if isinstance(message, protocol.Ready | protocol.Alive | protocol.Probed | protocol.Excerpted):
                 continue
             position, segment = attempt.check(message)
             if isinstance(message, protocol.Block):

@@ -76,6 +76,8 @@ class LedgerEntry:
         )
 
 
+AFTER_ID = b',"uri":'
+"""Quotes inside values are escaped, so that this occurs in a line once."""
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
@@ -130,6 +132,11 @@ def to_line(entry: LedgerEntry) -> bytes:
     """An entry -> its line, newline included. Bytes of a file name that are not UTF-8 become JSON escapes."""
     content = vars(entry)
     return _line(content if entry.place else {name: content[name] for name in content if name != "place"})
+
+
+def beginning(clip_id: str) -> bytes:
+    """An id -> what the lines of its clips have before `AFTER_ID`, so that they are found without parsing all."""
+    return _line({"id": clip_id})[:-2]
 
 
 def from_line(line: bytes) -> LedgerEntry:

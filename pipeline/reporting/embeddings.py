@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import numpy as np
 
@@ -16,6 +17,9 @@ GROUPS = 10
 OTHERS = "others"
 QUERIES = 6
 NEIGHBOURS = 3
+FURTHEST = 6
+UMAP_CLIPS = 16
+"""UMAP needs so many: a clip and the fifteen neighbours that it keeps together by default."""
 
 
 @dataclass(frozen=True)
@@ -40,15 +44,15 @@ class Levels:
 
 @dataclass(frozen=True)
 class Map:
-    """Clips in the plane of the two directions in which they differ most.
+    """Clips in a plane.
 
     Attributes:
       points: float64 [clips, 2].
-      explained: shares of the variance along the two directions.
+      explained: shares of the variance along the two directions; None of a plane that is no projection.
     """
 
     points: np.ndarray
-    explained: tuple[float, float]
+    explained: tuple[float, float] | None
 
 
 @dataclass(frozen=True)
@@ -57,11 +61,13 @@ class Neighbours:
 
     Attributes:
       queries: index of a clip -> indices and cosines of the nearest others, nearest first.
+      nearest: of each clip, index and cosine of the nearest other.
       agreeing: share of the clips whose nearest neighbour has a label (or the folder) in common with them.
       by_chance: the same of any two clips.
     """
 
     queries: dict[int, list[tuple[int, float]]]
+    nearest: list[tuple[int, float]]
     agreeing: float | None
     by_chance: float | None
 
@@ -123,28 +129,72 @@ def neighbours(means: np.ndarray, belongs: np.ndarray | None, queries: Sequence[
     for query in queries:
         nearest = np.argsort(-cosines[query], kind="stable")[: min(NEIGHBOURS, len(means) - 1)]
         found[query] = [(int(index), float(cosines[query, index])) for index in nearest]
+    best = cosines.argmax(axis=1)
+    best_of = [(int(index), float(cosines[row, index])) for row, index in enumerate(best)]
     if belongs is None:
-        return Neighbours(found, None, None)
+        return Neighbours(found, best_of, None, None)
     sets = belongs.astype(np.float32)
     common = (sets @ sets.T) > 0
     np.fill_diagonal(common, False)
     has = belongs.any(axis=1)
-    agreeing = common[np.arange(len(means)), cosines.argmax(axis=1)][has].mean()
+    agreeing = common[np.arange(len(means)), best][has].mean()
     pairs = int(has.sum()) * (len(means) - 1)
-    return Neighbours(found, float(agreeing), float(common[has].sum() / pairs))
+    return Neighbours(found, best_of, float(agreeing), float(common[has].sum() / pairs))
 
 
-def groups_of(records: Sequence[Record], names: Mapping[int, str]) -> tuple[str, list[tuple[str, ...]]]:
-    """Records -> ("label", "folder" or "": what they are grouped by; the groups of each).
+def furthest(means: np.ndarray) -> list[tuple[int, float]]:
+    """Mean embeddings [clips, 128] -> the clips furthest from all others, furthest first, and how far.
+
+    A clip is as far as its third nearest neighbour is (S. Ramaswamy et al., 2000: outliers by the distance to the k-th
+    neighbour), here in units of the sample's median; so two recordings of one odd sound do not hide each other. None of
+    fewer than ten clips.
+    """
+    if len(means) < 10:
+        return []
+    squares = (means**2).sum(axis=1)
+    distances = squares[:, None] + squares - 2 * means @ means.T
+    np.fill_diagonal(distances, np.inf)
+    third = np.sqrt(np.maximum(np.partition(distances, NEIGHBOURS - 1, axis=1)[:, NEIGHBOURS - 1], 0.0))
+    usual = float(np.median(third)) or 1.0
+    return [(int(index), float(third[index] / usual)) for index in np.argsort(-third, kind="stable")[:FURTHEST]]
+
+
+def umap_plane(means: np.ndarray) -> Map | None:
+    """Mean embeddings [clips, 128] -> a map by UMAP, the same each time; None without umap-learn, or of few clips.
+
+    L. McInnes, J. Healy and J. Melville, 2018: neighbours stay neighbours, distances between groups mean little. Of 400
+    clips it takes most of a minute of a processor, nearly all of it to compile the method.
+    """
+    if len(means) < UMAP_CLIPS or find_spec("umap") is None:
+        return None
+    import warnings
+
+    from vggish_core.quiet import import_tensorflow
+
+    import_tensorflow()  # as umap does by itself, with messages
+    from umap import UMAP
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that a seed rules out threads
+        reducer = UMAP(n_neighbors=UMAP_CLIPS - 1, metric="cosine", random_state=0, n_jobs=1)
+        points = reducer.fit_transform(means - means.mean(axis=0))
+    return Map(np.asarray(points, np.float64), None)
+
+
+def groupings(records: Sequence[Record], names: Mapping[int, str]) -> dict[str, list[tuple[str, ...]]]:
+    """Records -> by what they can be grouped ("label", "folder": the first one of ids) -> the groups of each.
 
     Args:
-      records: labels are used if there are any, else the first folder of ids.
+      records: of the sample.
       names: of class indices.
     """
+    found: dict[str, list[tuple[str, ...]]] = {}
     if any(record.labels for record in records):
-        return "label", [tuple(names.get(label, f"class {label}") for label in record.labels) for record in records]
+        found["label"] = [tuple(names.get(label, f"class {label}") for label in record.labels) for record in records]
     folders: list[tuple[str, ...]] = [(record.id.split("/")[0],) if "/" in record.id else () for record in records]
-    return ("folder", folders) if len({folder for folder in folders if folder}) > 1 else ("", [() for _ in records])
+    if len({folder for folder in folders if folder}) > 1:
+        found["folder"] = folders
+    return found
 
 
 def coloured(groups: Sequence[tuple[str, ...]]) -> tuple[list[str], list[str]]:

@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import cache
 from itertools import takewhile
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,11 +16,18 @@ from pipeline import formatting
 from pipeline.formatting import duration
 from pipeline.output.history import RunRecord
 from pipeline.output.layout import basename
+from pipeline.output.ledger import LedgerEntry
 from pipeline.reasons import REASONS
-from pipeline.reporting import embeddings, plots, reference, spectrograms
+from pipeline.reporting import clips, embeddings, labels, listening, parts, plots, reference, spectrograms
+from pipeline.reporting.options import DEFAULTS, Options
 from pipeline.reporting.sample import Sample
-from pipeline.reporting.source import META, template
+from pipeline.reporting.source import META
 from vggish_core.weights import standin
+
+if TYPE_CHECKING:
+    import jinja2
+
+    from pipeline.decoding.decoders import DecoderPool
 
 FILTERS = {
     "count": formatting.count,
@@ -52,21 +60,28 @@ class Bar:
     share: float
 
 
-def page(sample: Sample, names: Mapping[int, str], source: str = "") -> str:
+def page(sample: Sample, names: Mapping[int, str], source: str = "", options: Options = DEFAULTS) -> str:
     """The HTML of the whole report.
 
     Args:
       sample: what it shows.
       names: of class indices, as far as they are known.
       source: digest of what the sample is of (`pipeline.reporting.source`).
+      options: what is asked for beyond that.
     """
-    import jinja2
-
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    environment.filters.update(FILTERS)
-    return environment.from_string(template()).render(
+    found = clips.shown(sample, names, options.umap)
+    pictured = _pictured(sample)
+    padded = bool(sample.manifest and sample.manifest.settings["short_clips"] == "pad")
+    with spectrograms.pool(padded) as pool:
+        pictures = _pictures(pictured, pool)
+        to_hear = [*pictured, *(found["to_hear"] if found else ())] if options.audio else ()
+        heard = listening.of(to_hear, pool)
+    return _template().render(
         source=source,
         source_name=META,
+        policy=parts.policy(),
+        style=parts.text(parts.STYLE),
+        script=parts.text(parts.SCRIPT),
         sample=sample,
         manifest=sample.manifest,
         totals=sample.totals,
@@ -76,11 +91,23 @@ def page(sample: Sample, names: Mapping[int, str], source: str = "") -> str:
         reasons=_reasons(sample),
         corpus=_corpus(sample),
         run=_run(sample.runs),
-        found=_embeddings(sample, names),
-        pictures=_pictures(sample),
+        labels=labels.table(sample, names, options.trained),
+        found=found,
+        pictures=pictures,
+        heard=heard,
+        heard_s=listening.SECONDS,
         reference=reference,
         settings=_settings(sample),
     )
+
+
+@cache
+def _template() -> jinja2.Template:
+    import jinja2
+
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    environment.filters.update(FILTERS)
+    return environment.from_string(parts.text(parts.TEMPLATE))
 
 
 def _is_standin(sample: Sample) -> bool:
@@ -89,7 +116,7 @@ def _is_standin(sample: Sample) -> bool:
 
 
 def _reasons(sample: Sample) -> list[dict[str, Any]]:
-    """Why clips have no record: counts of the manifest, remedies, examples."""
+    """Why clips have no record: counts of the manifest, and remedies."""
     if sample.manifest is None:
         return []
     found = [("failed", *item) for item in sample.manifest.failures.items()]
@@ -100,7 +127,6 @@ def _reasons(sample: Sample) -> list[dict[str, Any]]:
             "reason": reason,
             "count": count,
             "remedy": REASONS.get(reason, ""),
-            "examples": sample.failures.get(reason, []),
         }
         for outcome, reason, count in found
     ]
@@ -182,43 +208,17 @@ def _stages(runs: Sequence[RunRecord]) -> list[Bar]:
     return [Bar(name, f"{seconds:,.1f} s", seconds / most) for name, seconds in found]
 
 
-def _embeddings(sample: Sample, names: Mapping[int, str]) -> dict[str, Any] | None:
-    """The embeddings of the sample: levels, map, neighbours."""
-    records = sample.records
-    if not records:
-        return None
-    levels = embeddings.levels(np.concatenate([record.values for record in records]))
-    kind, groups = embeddings.groups_of(records, names)
-    coloured, chosen = embeddings.coloured(groups)
-    means = embeddings.clip_means(records)
-    plane = embeddings.plane(means)
-    alike = embeddings.neighbours(means, embeddings.memberships(groups), embeddings.some(chosen))
-    counts = Counter(chosen)
-    return {
-        "levels": levels,
-        "rows": sum(len(record.values) for record in records),
-        "by_dimension": plots.bytes_by_dimension(levels),
-        "clipped": plots.clipped(levels) if levels.share_0 is not None else "",
-        "map": plots.clip_map(plane, coloured, chosen) if plane else "",
-        "kind": kind,
-        "legend": [(f"c{n}", group, counts[group]) for n, group in enumerate(coloured)],
-        "others": counts[embeddings.OTHERS] if coloured else 0,
-        "alike": alike,
-        "nearest": [
-            (_clip(records[query].id, groups[query]), [(_clip(records[i].id, groups[i]), cosine) for i, cosine in near])
-            for query, near in (alike.queries.items() if alike else ())
-        ],
-    }
-
-
-def _pictures(sample: Sample) -> list[dict[str, Any]]:
-    """Log-mel pictures of some clips."""
+def _pictured(sample: Sample) -> list[LedgerEntry]:
+    """Some clips of which there are to be log-mel pictures, of different folders or formats."""
     in_sample = {(record.id, record.start_s) for record in sample.records}
     written = [entry for entry in sample.entries if entry.outcome == "written"]
     near = [entry for entry in written if (entry.id, float(np.float32(entry.start_s))) in in_sample] or written
     folders = [entry.id.split("/")[0] if "/" in entry.id else entry.format for entry in near]
-    chosen = [near[index] for index in embeddings.some(folders)]
-    pad = bool(sample.manifest and sample.manifest.settings["short_clips"] == "pad")
+    return [near[index] for index in embeddings.some(folders)]
+
+
+def _pictures(chosen: Sequence[LedgerEntry], pool: DecoderPool) -> list[dict[str, Any]]:
+    """Log-mel pictures of clips."""
     return [
         {
             "entry": found.entry,
@@ -226,7 +226,7 @@ def _pictures(sample: Sample) -> list[dict[str, Any]]:
             "missing": found.missing,
             "changed": found.changed,
         }
-        for found in (spectrograms.of(chosen, pad) if chosen else ())
+        for found in spectrograms.of(chosen, pool)
     ]
 
 
@@ -253,7 +253,3 @@ def _bars(values: Iterable[str]) -> list[Bar]:
 
 def _channels(count: int) -> str:
     return {1: "mono", 2: "stereo"}.get(count, f"{count} channels")
-
-
-def _clip(clip_id: str, groups: tuple[str, ...]) -> dict[str, str]:
-    return {"id": formatting.text(clip_id), "groups": ", ".join(groups)}

@@ -106,9 +106,14 @@ def _steps(values: np.ndarray) -> list[tuple[float, float]]:
     return [(edge, value) for pair, value in zip(pairwise(edges), values.tolist(), strict=True) for edge in pair]
 
 
-def clip_map(found: Map, groups: Sequence[str], chosen: Sequence[str]) -> str:
-    """Clips in a plane, a dot each, coloured by group; those of no coloured group first, below the others."""
-    labels = (f"first component, {found.explained[0]:.0%} of the variance", f"second, {found.explained[1]:.0%}")
+def clip_map(found: Map, groups: Sequence[str], chosen: Sequence[str]) -> tuple[str, list[str]]:
+    """Clips in a plane, a dot each, coloured by group -> the figure, and the place "x y" of each clip in it.
+
+    Those of no coloured group come first, below the others.
+    """
+    labels = ("UMAP", "")
+    if found.explained is not None:
+        labels = (f"first component, {found.explained[0]:.0%} of the variance", f"second, {found.explained[1]:.0%}")
     width, height = 270.0, 245.0  # of the axes: a step is as long in both directions
     middle = (found.points.min(axis=0) + found.points.max(axis=0)) / 2
     spans = np.ptp(found.points, axis=0) * 1.08
@@ -123,7 +128,7 @@ def clip_map(found: Map, groups: Sequence[str], chosen: Sequence[str]) -> str:
         faint = group == OTHERS and bool(groups)
         colour = "muted" if group == OTHERS else f"c{groups.index(group)}"
         figure.dots(found.points[of == group], 1.5 if faint else 2.0, colour, 0.3 if faint else 0.8)
-    return figure.svg()
+    return figure.svg(), [f"{figure.x(x):.1f} {figure.y(y):.1f}" for x, y in found.points]
 
 
 def log_mel(frames: np.ndarray) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pipeline import extras, storage
 from pipeline.output.layout import REPORT, explained, join
 from pipeline.output.matching import Incomplete
+from pipeline.reporting.options import DEFAULTS, Options
 
 if TYPE_CHECKING:
     from pipeline.reporting.sample import Sample
@@ -19,6 +20,7 @@ def write(
     manifest_uri: str = "",
     to: str = "",
     incomplete: Incomplete = "refuse",
+    options: Options = DEFAULTS,
 ) -> str:
     """An output -> its report's path or URI, which is replaced.
 
@@ -30,6 +32,7 @@ def write(
       to: where the report goes; "": into the output.
       incomplete: "refuse" compares the output with its manifest first: whether it is complete, each shard is there, of
         its size, and no other; and the sha256 of the shards that the sample is from. "use" reports on what is there.
+      options: what it shows beyond the data set.
 
     Raises:
       IncompleteError: the output is not what its manifest promises.
@@ -41,17 +44,20 @@ def write(
     from pipeline.reporting import source
 
     names = classes.numbered(directory) if class_labels is None else _names(class_labels)
-    digest = "" if manifest_uri else source.digest(directory, names)  # first: what changes meanwhile makes it old
+    # First: what changes meanwhile makes it old.
+    digest = "" if manifest_uri else source.digest(directory, names, options.audio)
     sample = report_sample.of_output(directory, manifest_uri, incomplete)
-    return _write(sample, names, to or join(directory, REPORT), digest)
+    return _write(sample, names, to or join(directory, REPORT), options, digest)
 
 
-def write_files(patterns: Sequence[str], class_labels: str | None = None, to: str = REPORT) -> str:
+def write_files(
+    patterns: Sequence[str], class_labels: str | None = None, to: str = REPORT, options: Options = DEFAULTS
+) -> str:
     """Record files of any origin, as paths, URIs or globs -> the path or URI of the report on them, as `write`."""
     expect_packages()
     from pipeline.reporting import sample as report_sample
 
-    return _write(report_sample.of_files(patterns), _names(class_labels), to)
+    return _write(report_sample.of_files(patterns), _names(class_labels), to, options)
 
 
 def expect_packages() -> None:
@@ -59,10 +65,10 @@ def expect_packages() -> None:
     extras.needs("report", "jinja2", for_=REPORT)
 
 
-def _write(sample: Sample, names: Mapping[int, str], to: str, source: str = "") -> str:
+def _write(sample: Sample, names: Mapping[int, str], to: str, options: Options, source: str = "") -> str:
     from pipeline.reporting import page as report_page
 
-    data = report_page.page(sample, names, source).encode("utf-8", "replace")
+    data = report_page.page(sample, names, source, options).encode("utf-8", "replace")
     with explained(to, "writing the report"):
         storage.write_atomic(to, data)
     return to

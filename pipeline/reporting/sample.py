@@ -11,10 +11,13 @@ import hashlib
 import heapq
 import json
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from math import fsum
+
+import numpy as np
 
 from pipeline import storage
 from pipeline.checking import expectations
@@ -24,14 +27,16 @@ from pipeline.output.ledger import LedgerEntry
 from pipeline.output.manifest import Manifest
 from pipeline.output.matching import Incomplete, expect_whole, frames
 from pipeline.output.records import Record, RecordError, expect_finite, parse_placed
+from pipeline.types import ShardEntry
 
 SAMPLE = 2_000
 """Records that are looked at."""
 ENTRIES = 20_000
 """About so many lines of ledgers are looked at, of many more."""
 FAILURE_LINES = 200_000
-"""Lines of `failures.jsonl` in which examples are looked for."""
-EXAMPLES_OF_A_REASON = 3
+"""Lines of `failures.jsonl` that are looked at."""
+FAILURES_SHOWN = 500
+"""Of these about so many are shown, as many of each reason."""
 FILES_BYTES = 128 << 20
 """Of files without a manifest, which have to be read to be counted, at least so much is read."""
 
@@ -47,7 +52,8 @@ class Sample:
       files, files_read: record files, and those that the sample is from.
       records: the sample, in the order of their hashes.
       entries: ledger entries of the sample's shards; none where there are no ledgers.
-      failures: reason -> some clips without a record, as in `failures.jsonl`.
+      sources: id and start (None in layouts without times) of each record -> its ledger entry.
+      failures: some clips without a record, as in `failures.jsonl`.
       runs: what each run took.
     """
 
@@ -58,7 +64,8 @@ class Sample:
     files_read: int = 0
     records: list[Record] = field(default_factory=list)
     entries: list[LedgerEntry] = field(default_factory=list)
-    failures: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+    sources: dict[tuple[str, float | None], LedgerEntry] = field(default_factory=dict)
+    failures: list[dict[str, str]] = field(default_factory=list)
     runs: list[history.RunRecord] = field(default_factory=list)
 
     @property
@@ -96,12 +103,9 @@ def of_output(directory: str, manifest_uri: str = "", incomplete: Incomplete = "
     promised = {shard.name: shard for shard in chosen} if incomplete == "refuse" else {}
     pairs = (pair for shard in chosen for pair in frames(join(directory, shard.name), promised.get(shard.name)))
     result.records = _of_one_kind(_smallest(pairs))
-    lines = sum(shard.records + shard.failed + shard.skipped for shard in chosen)
-    for shard in chosen:
-        uri = join(directory, ledger_name(shard.index, manifest.num_shards))
-        if storage.exists(uri):
-            result.entries += _some_entries(uri, -(-lines // ENTRIES))
-    result.failures = _failures(join(directory, FAILURES))
+    _add_entries(result, directory, chosen)
+    most = FAILURES_SHOWN // max(1, len(manifest.failures) + len(manifest.skips))
+    result.failures = _failures(join(directory, FAILURES), most)
     result.runs = history.read(directory)
     return result
 
@@ -175,25 +179,44 @@ def _parsed(data: bytes, place: str) -> Record:
     return record
 
 
-def _some_entries(uri: str, stride: int) -> Iterator[LedgerEntry]:
-    """A ledger -> about one in `stride` of its entries, by the hashes of their lines."""
-    with storage.open_read(uri) as file:
-        for line in file:
-            if zlib.crc32(line) % stride == 0:
-                yield ledger.from_line(line)
+def _add_entries(result: Sample, directory: str, shards: Sequence[ShardEntry]) -> None:
+    """Adds ledger entries of shards: a fair choice, by the hashes of their lines, and those of the sample's records."""
+    assert result.manifest is not None
+    lines = sum(shard.records + shard.failed + shard.skipped for shard in shards)
+    stride = -(-lines // ENTRIES)
+    wanted = {(record.id, record.start_s) for record in result.records}
+    timed = any(start_s is not None for _, start_s in wanted)
+    beginnings = {ledger.beginning(clip_id) for clip_id, _ in wanted}
+    for shard in shards:
+        uri = join(directory, ledger_name(shard.index, result.manifest.num_shards))
+        if not storage.exists(uri):
+            continue
+        with storage.open_read(uri) as file:
+            for line in file:
+                fair = zlib.crc32(line) % stride == 0
+                if not fair and line.partition(ledger.AFTER_ID)[0] not in beginnings:
+                    continue
+                entry = ledger.from_line(line)
+                if fair:
+                    result.entries.append(entry)
+                # A record's times are float32.
+                key = (entry.id, float(np.float32(entry.start_s)) if timed else None)
+                if entry.outcome == "written" and key in wanted:
+                    result.sources[key] = entry
 
 
-def _failures(uri: str) -> dict[str, list[dict[str, str]]]:
-    """`failures.jsonl` -> reason -> its first few lines."""
-    found: dict[str, list[dict[str, str]]] = {}
+def _failures(uri: str, most: int) -> list[dict[str, str]]:
+    """`failures.jsonl` -> its lines, up to so many of each reason."""
+    found: list[dict[str, str]] = []
     if not storage.exists(uri):
         return found
+    counts: Counter[str] = Counter()
     with storage.open_read(uri) as file:
         for line in islice(file, FAILURE_LINES):
             content = json.loads(line)
-            examples = found.setdefault(content["reason"], [])
-            if len(examples) < EXAMPLES_OF_A_REASON:
-                examples.append(content)
+            counts[content["reason"]] += 1
+            if counts[content["reason"]] <= most:
+                found.append(content)
     return found
 
 

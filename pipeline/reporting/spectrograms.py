@@ -37,35 +37,33 @@ class Spectrogram:
     changed: bool = False
 
 
-def of(entries: Sequence[LedgerEntry], pad: bool) -> list[Spectrogram]:
-    """Ledger entries of clips with records -> their spectrograms, in order.
-
-    Args:
-      entries: some; each costs a decoding.
-      pad: clips of less than one example were padded.
-    """
+def of(entries: Sequence[LedgerEntry], pool: decoders.DecoderPool) -> list[Spectrogram]:
+    """Ledger entries of some clips with records, each of which costs a decoding -> their spectrograms, in order."""
     result = []
-    front_end = FrontEnd(short_clips="pad" if pad else "fail")
-    with _pool(front_end) as pool:
-        for entry in entries:
-            changed = _changed(entry)
-            if changed is None:
-                result.append(Spectrogram(entry, None, "its audio is gone"))
-                continue
-            blocks, missing = [], ""
-            for item in pool.submit(DecodeRequest(entry.uri, (_beginning(entry),))):
-                if isinstance(item, ExampleBlock):
-                    blocks.append(item.examples)
-                elif isinstance(item, Failure):
-                    missing = item.message
-            frames = np.concatenate(blocks).reshape(-1, blocks[0].shape[-1]) if blocks else None
-            result.append(Spectrogram(entry, frames, missing if frames is None else "", changed))
+    for entry in entries:
+        is_other = changed(entry)
+        if is_other is None:
+            result.append(Spectrogram(entry, None, "its audio is gone"))
+            continue
+        blocks, missing = [], ""
+        for item in pool.submit(DecodeRequest(entry.uri, (_beginning(entry),))):
+            if isinstance(item, ExampleBlock):
+                blocks.append(item.examples)
+            elif isinstance(item, Failure):
+                missing = item.message
+        frames = np.concatenate(blocks).reshape(-1, blocks[0].shape[-1]) if blocks else None
+        result.append(Spectrogram(entry, frames, missing if frames is None else "", is_other))
     return result
 
 
 @contextmanager
-def _pool(front_end: FrontEnd) -> Iterator[decoders.DecoderPool]:
-    """The decoders of the run that has just ended, where there are some: each takes a third of a second to start."""
+def pool(pad: bool) -> Iterator[decoders.DecoderPool]:
+    """The decoders of the run that has just ended, where there are some: each takes a third of a second to start.
+
+    Args:
+      pad: clips of less than one example were padded.
+    """
+    front_end = FrontEnd(short_clips="pad" if pad else "fail")
     if kept := decoders.kept_pool(front_end.hop_seconds):
         yield kept
         return
@@ -80,7 +78,7 @@ def _beginning(entry: LedgerEntry) -> Segment:
     return Segment(entry.clip, 0, 2, 0, EXAMPLES)
 
 
-def _changed(entry: LedgerEntry) -> bool | None:
+def changed(entry: LedgerEntry) -> bool | None:
     """Whether an entry's file is another one now; None where it is gone."""
     try:
         now = storage.info(containers.file_of(entry.uri, entry.place))

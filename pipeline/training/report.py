@@ -14,6 +14,7 @@ from pipeline import storage
 from pipeline.formatting import plain
 from pipeline.training.data import Classes
 from pipeline.training.metrics import Ranking
+from pipeline.training.saved_model import ModelError
 
 METRICS = "metrics.json"
 PLOT = "per_class_ap.png"
@@ -31,6 +32,18 @@ def write_metrics(folder: Path, classes: Classes, ranking: Ranking, ran: Mapping
     report = {**ranking.summary(), **ran, "per_class": _per_class(classes, ranking)}
     content = json.dumps(_finite(report), indent=2, ensure_ascii=False) + "\n"
     storage.write_atomic(str(folder / METRICS), content.encode("utf-8", "surrogateescape"))
+
+
+def read_metrics(folder: Path) -> dict[str, Any]:
+    """A model's folder -> the content of its `metrics.json`; ModelError where it is none."""
+    path = folder / METRICS
+    try:
+        content = json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
+        if not {"mAP", "AUC", "d_prime", "per_class"} <= set(content):
+            raise ValueError("keys are missing")
+        return content
+    except (OSError, ValueError, TypeError) as error:
+        raise ModelError(f"{path} holds no metrics ({error}). Train again") from None
 
 
 def write_plot(folder: Path, classes: Classes, ranking: Ranking) -> None:
