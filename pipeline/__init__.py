@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pipeline.analysis.compare import compare_sets
+    from pipeline.analysis.similar.index import Index
     from pipeline.analysis.wanted import Wanted
     from pipeline.checking.verify import verify_output
     from pipeline.corpus.sources import find_corpus
@@ -38,6 +39,7 @@ _PLACES = {
     "Decoding": "settings.Decoding",
     "EmbedAudio": "running.embed_audio.EmbedAudio",
     "FrontEnd": "settings.FrontEnd",
+    "Index": "analysis.similar.index.Index",
     "Job": "settings.Job",
     "JobError": "errors.JobError",
     "Manifest": "output.manifest.Manifest",
@@ -71,6 +73,7 @@ __all__ = [
     "Decoding",
     "EmbedAudio",
     "FrontEnd",
+    "Index",
     "Job",
     "JobError",
     "Manifest",
