@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pipeline.analysis.compare import compare_sets
+    from pipeline.analysis.similar.index import Index
     from pipeline.analysis.wanted import Wanted
     from pipeline.checking.verify import verify_output
     from pipeline.corpus.sources import find_corpus
@@ -40,6 +41,7 @@ _PLACES = {
     "Decoding": "settings.Decoding",
     "EmbedAudio": "running.embed_audio.EmbedAudio",
     "FrontEnd": "settings.FrontEnd",
+    "Index": "analysis.similar.index.Index",
     "Job": "settings.Job",
     "JobError": "errors.JobError",
     "LogMelExample": "running.log_mel.LogMelExample",
@@ -77,6 +79,7 @@ __all__ = [
     "Decoding",
     "EmbedAudio",
     "FrontEnd",
+    "Index",
     "Job",
     "JobError",
     "LogMelExample",

@@ -105,8 +105,8 @@ def expect_alike(sources: Sequence[Source]) -> None:
             )
 
 
-def clips(file: SourceFile) -> Iterator[Record]:
-    """A file of a set -> its records, in order, with `values` float32 [k, 128]: bytes dequantized.
+def clips(file: SourceFile, as_stored: bool = False) -> Iterator[Record]:
+    """A file of a set -> its records, in order, with `values` float32 [k, 128]: bytes dequantized, unless `as_stored`.
 
     Raises:
       RecordError: a damaged record, one of bytes among floats, values that are not finite; names its place.
@@ -117,7 +117,7 @@ def clips(file: SourceFile) -> Iterator[Record]:
             kinds = ("floats", "quantized") if file.quantized else ("quantized", "floats")
             raise RecordError(f"{place} ({record.id}) holds {kinds[0]}, the set's first record {kinds[1]}")
         expect_finite(record, place)
-        quantized = record.values.dtype == np.uint8
+        quantized = record.values.dtype == np.uint8 and not as_stored
         yield replace(record, values=dequantize(record.values) if quantized else record.values)
 
 

@@ -39,6 +39,8 @@ PROGRAMS = {
     "predict": Program("predict", "a classifier's scores for audio or records"),
     "fit-pca": Program("fit_pca", "a PCA of one's own from raw embeddings"),
     "fad": Program("fad", "distances between data sets, records and folders of audio"),
+    "search": Program("search", "clips or frames that sound like an example"),
+    "duplicates": Program("duplicates", "what a data set has twice, or shares with another"),
     "export": Program("export", "a data set as arrays: a vector a clip, or every frame"),
     "parquet": Program("parquet", "a data set as Parquet files"),
     "reshard": Program("reshard", "the same records in another number of files"),

@@ -1,0 +1,237 @@
+"""What a set has twice, or has in common with another: near-identical clips, and stretches of clips."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal
+
+import numpy as np
+
+from pipeline.analysis.similar import LEAST, THRESHOLD, kept
+from pipeline.analysis.similar.cosine import unit
+from pipeline.analysis.similar.index import Index, of
+from pipeline.analysis.similar.pairs import CROWD, EXACT_PAIRS, Pairs, above
+from pipeline.analysis.similar.stretches import Stretch, stretches
+from pipeline.analysis.sources import Source, expect_alike
+from pipeline.output.loading.dataset import Level
+
+MOST = 100_000
+"""Stretches that are listed, the longest first."""
+COVERED = 0.8
+"""Of the longer clip's frames: what two clips have to share side by side to be duplicates as a whole."""
+
+
+@dataclass(frozen=True)
+class Duplicate:
+    """Two clips, or stretches of them, that are alike.
+
+    Attributes:
+      kind: "clip": as a whole; "stretch": a part.
+      first, second: their ids; the second is of the other set, if there is one.
+      first_start_s, first_end_s, second_start_s, second_end_s: in seconds of the recordings.
+      frames: how many follow one another side by side.
+      score: their mean cosine.
+      group: number of the whole clips that hang together; 0 of stretches.
+    """
+
+    kind: Literal["clip", "stretch"]
+    first: str
+    first_start_s: float
+    first_end_s: float
+    second: str
+    second_start_s: float
+    second_end_s: float
+    frames: int
+    score: float
+    group: int = 0
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """What was found.
+
+    Attributes:
+      found: whole clips group by group, then stretches, the longest first.
+      notes: what was left out, a sentence each.
+    """
+
+    found: tuple[Duplicate, ...]
+    notes: tuple[str, ...]
+
+
+def duplicates(
+    source: Source, against: Source | None = None, threshold: float = THRESHOLD, least: int = LEAST
+) -> Duplicates:
+    """A set -> what it has twice; or two sets -> what they have in common.
+
+    Whole clips that are alike form groups, of which each clip is listed once, with the one it is most like. A frame
+    that is like more than 16 others is silence or such: it makes no stretch. Nor is a stretch listed whose frames are
+    all alike, which therefore fits anywhere, nor one of two clips that are duplicates as a whole.
+
+    Up to 200,000 frames all are compared; more by FAISS's lists. Memory is that of the pairs, some 24 bytes each.
+
+    Args:
+      source: the set.
+      against: another; None: the set itself.
+      threshold: the least cosine of two frames, or of two clips' means, that are alike.
+      least: alike frames that make a stretch.
+
+    Raises:
+      MadeDifferentlyError: the sets' embeddings do not mean the same.
+      MissingPackagesError: there are too many frames to compare all, and FAISS is not installed.
+      RecordError, IncompleteError: as `pipeline.analysis.sources.clips`.
+    """
+    if against:
+        expect_alike([source, against])
+    with TemporaryDirectory(prefix="vggish-duplicates-") as folder:
+        first = _opened(source, against, Path(folder) / "index")
+        second = of(against) if against else first
+        return _Search(first, second, against is None, threshold, least).found()
+
+
+def _opened(source: Source, against: Source | None, folder: Path) -> Index:
+    """A set to search in: with FAISS's lists, which are made if need be, where there are too many pairs without."""
+    index = of(source)
+    other = of(against) if against else index
+    if len(index.vectors["frame"]) * len(other.vectors["frame"]) <= EXACT_PAIRS:
+        return replace(index, lists={})
+    if index.lists:
+        return index
+    kept.build(source, folder)
+    return of(source, str(folder))
+
+
+@dataclass(frozen=True)
+class _Search:
+    """Two opened sets, perhaps the same, and what counts as alike."""
+
+    first: Index
+    second: Index
+    same: bool
+    threshold: float
+    least: int
+
+    def found(self) -> Duplicates:
+        """Whole clips, then stretches."""
+        whole, crowded = self._whole_clips()
+        joined, groups = _grouped(whole, self.same)
+        parts, notes = self._stretches(groups)
+        if crowded:
+            notes.insert(0, f"{_pairs(crowded)} of clips of one steady sound that more than {CROWD} clips have")
+        found = [self._named(each, groups[each.first, True]) for each in joined]
+        found.sort(key=lambda each: each.group)
+        return Duplicates((*found, *map(self._named, parts)), tuple(f"left out: {note}" for note in notes))
+
+    def _whole_clips(self) -> tuple[list[Stretch], int]:
+        """Pairs of clips that are alike as a whole, and how many were left out since too many clips are like them."""
+        pairs = self._above("clip")
+        crowded = set(pairs.crowded.tolist())
+        found, left_out = [], 0
+        for first, second, score in zip(pairs.first.tolist(), pairs.second.tolist(), pairs.scores, strict=True):
+            pair = self._side_by_side(first, second, float(score))
+            if pair is None:
+                continue
+            if (first if self.same else second) in crowded and self._steady(pair):
+                left_out += 1
+            else:
+                found.append(pair)
+        return found, left_out
+
+    def _side_by_side(self, first: int, second: int, score: float) -> Stretch | None:
+        """Two clips whose means are alike -> where one lies beside the other; None: their lengths differ too much."""
+        lengths = (len(self.first.table.frames_of(first)), len(self.second.table.frames_of(second)))
+        if min(lengths) < COVERED * max(lengths):
+            return None
+        return Stretch(first, second, 0, 0, min(lengths), score)
+
+    def _stretches(self, groups: Mapping[End, int]) -> tuple[list[Stretch], list[str]]:
+        """The longest stretches, without those of clips of one group, and what was left out."""
+        pairs = self._above("frame")
+        crowded = np.isin(pairs.second, pairs.crowded)
+        if self.same:
+            crowded |= np.isin(pairs.first, pairs.crowded)
+        sound = replace(
+            pairs, first=pairs.first[~crowded], second=pairs.second[~crowded], scores=pairs.scores[~crowded]
+        )
+        found = stretches(sound, self.first.table, self.second.table, self.least)
+        found = [each for each in found if not self._in_a_group(each, groups)]
+        moving = [each for each in found if not self._steady(each)]
+        moving.sort(key=lambda each: (-each.frames, -each.score, each.first, each.second, each.begin))
+        notes = []
+        if len(pairs.crowded):
+            notes.append(f"{len(pairs.crowded):,} frames that are like more than {CROWD} others")
+        if len(found) > len(moving):
+            notes.append(f"{len(found) - len(moving):,} stretches of one steady sound")
+        if len(moving) > MOST:
+            notes.append(f"{len(moving) - MOST:,} stretches, the shortest")
+        return moving[:MOST], notes
+
+    def _in_a_group(self, each: Stretch, groups: Mapping[End, int]) -> bool:
+        return 0 < groups.get((each.first, True), 0) == groups.get((each.second, self.same), 0)
+
+    def _above(self, level: Level) -> Pairs:
+        first, second = self.first.vectors[level], self.second.vectors[level]
+        table = self.first.table
+        lengths = np.diff(table.frame_ends, prepend=0)
+        ends = np.arange(1, len(table) + 1) if level == "clip" else np.repeat(table.frame_ends, lengths)
+        return above(first, second, self.threshold, self.first.lists.get(level), ends if self.same else None)
+
+    def _steady(self, stretch: Stretch) -> bool:
+        """Whether all frames of a stretch are alike: it fits beside any part of itself."""
+        begin = self.first.table.frames_of(stretch.first).start + stretch.begin
+        frames = unit(self.first.vectors["frame"][begin : begin + stretch.frames])
+        return bool((frames @ frames[0]).min() >= self.threshold)
+
+    def _named(self, stretch: Stretch, group: int = 0) -> Duplicate:
+        hop_s = self.first.made.hop_s
+        a, b = self.first.table, self.second.table
+        starts = (a.start_of(stretch.first) + stretch.begin * hop_s, b.start_of(stretch.second) + stretch.other * hop_s)
+        ends = [round(start + stretch.frames * hop_s, 6) for start in starts]
+        return Duplicate(
+            "clip" if group else "stretch",
+            a.id_of(stretch.first),
+            round(starts[0], 6),
+            ends[0],
+            b.id_of(stretch.second),
+            round(starts[1], 6),
+            ends[1],
+            stretch.frames,
+            min(stretch.score, 1.0),
+            group,
+        )
+
+
+End = tuple[int, bool]
+"""A clip's number, and whether it is of the first set; of one set all are."""
+
+
+def _grouped(whole: Sequence[Stretch], same: bool) -> tuple[list[Stretch], dict[End, int]]:
+    """Pairs of clips -> those that hang them together in groups, the best first, and each clip's group, from 1.
+
+    Of a group of n clips n - 1 pairs are kept, so that what is there a hundred times is a hundred lines.
+    """
+    up: dict[End, End] = {}
+
+    def top(end: End) -> End:
+        while up.setdefault(end, end) != end:
+            up[end] = up[up[end]]
+            end = up[end]
+        return end
+
+    joined = []
+    for each in sorted(whole, key=lambda each: (-each.score, each.first, each.second)):
+        first, second = top((each.first, True)), top((each.second, same))
+        if first != second:
+            up[second] = first
+            joined.append(each)
+    numbers: dict[End, int] = {}
+    for each in joined:
+        numbers.setdefault(top((each.first, True)), len(numbers) + 1)
+    return joined, {end: numbers[top(end)] for end in up}
+
+
+def _pairs(number: int) -> str:
+    return f"{number:,} pair{'s' if number > 1 else ''}"
