@@ -24,7 +24,7 @@ from apache_beam.transforms import core, util
 from apache_beam.typehints import typehints
 
 from pipeline.decoding.extract import ExtractDoFn
-from pipeline.running.coders import LocalCoder, Travelling, TravellingCoder
+from pipeline.running.coders import LocalCoder, PlainCoder, Travelling, TravellingCoder
 from pipeline.running.steps import EmbedDoFn
 from pipeline.types import DecodeRequest, Failure, Removal, RowsRef, ShardEntry, StagedShard, UnitRef
 
@@ -35,7 +35,7 @@ CROSSING = {bytes, Travelling}
 SMALL = {Failure, Removal, RowsRef, ShardEntry}
 REFERENCES = {bytes, UnitRef, DecodeRequest, *SMALL}
 GROUPED = {StagedShard, *SMALL}
-OURS = (TravellingCoder, LocalCoder)
+OURS = (TravellingCoder, LocalCoder, PlainCoder)
 """Coders that Beam's model knows only as Python's own: what they write is JSON, and arrays as they lie in memory."""
 KINDS = {
     common_urns.primitives.IMPULSE.urn: "impulse",

@@ -20,6 +20,8 @@ Keyed = tuple[tuple[int, ...], Any]
 """A key, and a value that `+` takes and `pipeline.running.plain` knows."""
 
 
+@beam.typehints.with_input_types(Plain)
+@beam.typehints.with_output_types(Plain)
 class Sum(beam.CombineFn):
     """Values -> their sum.
 

@@ -117,7 +117,7 @@ def _encode(item: Line) -> str:
     return json.dumps({"kind": kind, **vars(item)})
 
 
-def _decode(fields: dict[str, Any]) -> Line:
+def _decode(fields: dict[str, Any]) -> Any:
     kind = fields.pop("kind")
     if kind == "Unit":
         return Unit(tuple(_request(*each) for each in fields["requests"]), fields["asks"])

@@ -153,7 +153,7 @@ def commit_shards(group: tuple[int, Iterable[StagedShard]], directory: str, end:
     if end.noted:
         with suppress(OSError):  # whoever reads the note later asks the engine
             submitted.remove(directory)
-    return Totals(**totals)
+    return Totals(**totals)  # type: ignore[arg-type]
 
 
 def parts_of(_: bytes, plan_parts: list[bytes]) -> list[bytes]:
