@@ -45,6 +45,9 @@ class TravellingCoder(beam.coders.Coder):
     def decode(self, encoded: bytes) -> Any:
         return plan_file.from_line(encoded)
 
+    def to_type_hint(self) -> type:
+        return Travelling
+
     def is_deterministic(self) -> bool:
         return True
 
@@ -81,6 +84,9 @@ class LocalCoder(beam.coders.Coder):
             return _SMALL_BYTES + value.examples.nbytes
         return _SMALL_BYTES + (value.values.nbytes if isinstance(value, Embedding) else 0)
 
+    def to_type_hint(self) -> type:
+        return Local
+
     def is_deterministic(self) -> bool:
         return True
 
@@ -93,6 +99,9 @@ class PlainCoder(beam.coders.Coder):
 
     def decode(self, encoded: bytes) -> Any:
         return plain.loads(encoded)
+
+    def to_type_hint(self) -> type:
+        return Plain
 
     def is_deterministic(self) -> bool:
         return True
