@@ -292,6 +292,6 @@ def test_sums_of_files_in_beam(tmp_path_factory: pytest.TempPathFactory) -> None
     found = {key: plain.loads((folder / f"sums-{key}").read_bytes()) for key in (0, 1)}
     assert sorted(path.name for path in folder.iterdir()) == ["sums-0", "sums-1", "sums.keys"]
     for key in (0, 1):
-        plain = np.concatenate([part for number, part in files if number == key])
-        assert found[key].count == len(plain)
-        assert np.allclose(found[key].covariance, np.cov(plain.T), rtol=1e-9)
+        rows = np.concatenate([part for number, part in files if number == key])
+        assert found[key].count == len(rows)
+        assert np.allclose(found[key].covariance, np.cov(rows.T), rtol=1e-9)

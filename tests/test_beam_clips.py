@@ -91,6 +91,7 @@ class TestElements:
         coder = beam.coders.registry.get_coder(FailedClip)
         assert coder.decode(coder.encode(failed)) == failed
 
+    @pytest.mark.ci
     def test_their_schemas_are_the_same_in_every_process(self) -> None:
         code = "import apache_beam as b, pipeline; print(b.coders.registry.get_coder(pipeline.EmbeddedClip).schema.id)"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -102,7 +103,10 @@ class TestElements:
             values_of(clip_of(1)._replace(**fields))
 
 
-@pytest.mark.parametrize("record_format", ["audioset", "youtube8m", "youtube8m_video"])
+@pytest.mark.parametrize(
+    "record_format",
+    ["audioset", *(pytest.param(name, marks=pytest.mark.full) for name in ("youtube8m", "youtube8m_video"))],
+)
 def test_embedded_and_written_is_what_the_command_writes(
     tmp_path: Path,
     example_audio: Path,
@@ -291,6 +295,7 @@ def test_values_that_are_not_finite_are_a_failure() -> None:
     assert found.reason == "not_finite"
 
 
+@pytest.mark.ci
 def test_beam_yaml(
     tmp_path: Path,
     example_audio: Path,
