@@ -4,7 +4,7 @@
 #   batch_array.sh --input 's3://recordings/**' --output s3://embeddings/corpus
 #
 # Both services say which task this is and how many there are. CORES is how many processors a task was given: inside a
-# container nothing else tells. Set PYTHON to the image's interpreter if `python` is another one.
+# container without a CPU quota nothing else tells. Set PYTHON to the image's interpreter if `python` is another one.
 set -euo pipefail
 
 index="${AWS_BATCH_JOB_ARRAY_INDEX:-${BATCH_TASK_INDEX:-}}"

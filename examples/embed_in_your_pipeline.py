@@ -17,21 +17,18 @@ import apache_beam as beam
 from apache_beam.io import WriteToText, fileio
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipeline import EmbedAudio, dequantize
-from pipeline.types import Embedding, Failure
+from pipeline import EmbedAudio, EmbeddedClip, FailedClip, dequantize
 
 
-def embedded_line(element: tuple[str, Embedding]) -> str:
-    """(URI, a clip's embeddings uint8 [k, 128]) -> its line."""
-    uri, embedding = element
-    mean = dequantize(embedding.values).mean(axis=0)
-    return json.dumps({"uri": uri, "seconds": embedding.clip.end_s, "mean": mean.round(4).tolist()})
+def embedded_line(clip: EmbeddedClip) -> str:
+    """A clip's embeddings uint8 [k, 128] -> its line."""
+    mean = dequantize(clip.values).mean(axis=0)
+    return json.dumps({"uri": clip.uri, "seconds": clip.end_seconds, "mean": mean.round(4).tolist()})
 
 
-def failed_line(element: tuple[str, Failure]) -> str:
-    """(URI, why there are no embeddings) -> its line."""
-    uri, failure = element
-    return json.dumps({"uri": uri, "reason": failure.reason, "message": failure.message, "skipped": failure.skipped})
+def failed_line(clip: FailedClip) -> str:
+    """Why a clip has no embeddings -> its line."""
+    return json.dumps({"uri": clip.uri, "reason": clip.reason, "message": clip.message, "skipped": clip.skipped})
 
 
 def main() -> None:
@@ -45,12 +42,7 @@ def main() -> None:
     parser.add_argument("--runner", default="FnApiRunner")
     flags, rest = parser.parse_known_args()
     with beam.Pipeline(options=PipelineOptions(["--runner", flags.runner, *rest])) as root:
-        result = (
-            root
-            | fileio.MatchFiles(flags.input)
-            | "URIs" >> beam.Map(lambda file: file.path)
-            | EmbedAudio(checkpoint=flags.checkpoint, pca=flags.pca)
-        )
+        result = root | fileio.MatchFiles(flags.input) | EmbedAudio(checkpoint=flags.checkpoint, pca=flags.pca)
         embedded = result.embeddings | "Embedded lines" >> beam.Map(embedded_line)
         failed = result.failed | "Failed lines" >> beam.Map(failed_line)
         embedded | "Write embedded" >> WriteToText(f"{flags.output}-embedded", ".jsonl")

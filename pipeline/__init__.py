@@ -1,6 +1,7 @@
 """Audio corpora to VGGish embedding data sets, on Apache Beam.
 
-`embed_corpus` makes a data set, `EmbedAudio` embeds within a Beam pipeline of yours, `load_dataset` reads data sets;
+`embed_corpus` makes a data set, `EmbedAudio`, `ReadEmbeddings` and `WriteEmbeddings` are steps of Beam pipelines of
+yours, `load_dataset` reads data sets;
 `python -m pipeline.run` is the command. Importing the package loads neither Beam nor TensorFlow: names are resolved
 when they are first used.
 """
@@ -25,9 +26,12 @@ if TYPE_CHECKING:
     from pipeline.output.records import Record, read_records, to_sequence_example
     from pipeline.output.records import parse as parse_record
     from pipeline.reporting.report import write as write_report
+    from pipeline.running.clips.elements import EmbeddedClip, FailedClip, LogMelExample, values_of
+    from pipeline.running.clips.read import ReadEmbeddings
+    from pipeline.running.clips.write import WriteEmbeddings
     from pipeline.running.embed_audio import EmbedAudio
     from pipeline.running.embed_corpus import embed_corpus
-    from pipeline.running.log_mel import LogMelExample, LogMelExamples, keyed_example
+    from pipeline.running.log_mel import LogMelExamples, keyed_example
     from pipeline.running.model_handler import VggishModelHandler
     from pipeline.running.progress import Progress
     from pipeline.settings import Decoding, FrontEnd, Job, Model, Output, Update
@@ -40,21 +44,25 @@ _PLACES = {
     "Corpus": "types.Corpus",
     "Decoding": "settings.Decoding",
     "EmbedAudio": "running.embed_audio.EmbedAudio",
+    "EmbeddedClip": "running.clips.elements.EmbeddedClip",
+    "FailedClip": "running.clips.elements.FailedClip",
     "FrontEnd": "settings.FrontEnd",
     "Index": "analysis.similar.index.Index",
     "Job": "settings.Job",
     "JobError": "errors.JobError",
-    "LogMelExample": "running.log_mel.LogMelExample",
+    "LogMelExample": "running.clips.elements.LogMelExample",
     "LogMelExamples": "running.log_mel.LogMelExamples",
     "Manifest": "output.manifest.Manifest",
     "Model": "settings.Model",
     "Output": "settings.Output",
     "Progress": "running.progress.Progress",
+    "ReadEmbeddings": "running.clips.read.ReadEmbeddings",
     "Record": "output.records.Record",
     "Update": "settings.Update",
     "UserError": "errors.UserError",
     "VggishModelHandler": "running.model_handler.VggishModelHandler",
     "Wanted": "analysis.wanted.Wanted",
+    "WriteEmbeddings": "running.clips.write.WriteEmbeddings",
     "compare_sets": "analysis.compare.compare_sets",
     "dequantize": "output.loading.dataset.dequantize",
     "embed_corpus": "running.embed_corpus.embed_corpus",
@@ -69,6 +77,7 @@ _PLACES = {
     "read_records": "output.records.read_records",
     "to_parquet": "output.loading.parquet.to_parquet",
     "to_sequence_example": "output.records.to_sequence_example",
+    "values_of": "running.clips.elements.values_of",
     "verify_output": "checking.verify.verify_output",
     "write_report": "reporting.report.write",
 }
@@ -78,6 +87,8 @@ __all__ = [
     "Corpus",
     "Decoding",
     "EmbedAudio",
+    "EmbeddedClip",
+    "FailedClip",
     "FrontEnd",
     "Index",
     "Job",
@@ -88,11 +99,13 @@ __all__ = [
     "Model",
     "Output",
     "Progress",
+    "ReadEmbeddings",
     "Record",
     "Update",
     "UserError",
     "VggishModelHandler",
     "Wanted",
+    "WriteEmbeddings",
     "__version__",
     "compare_sets",
     "dequantize",
@@ -108,6 +121,7 @@ __all__ = [
     "read_records",
     "to_parquet",
     "to_sequence_example",
+    "values_of",
     "verify_output",
     "write_report",
 ]

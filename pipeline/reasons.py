@@ -27,4 +27,5 @@ REASONS: dict[str, str] = {
     "duplicate_id": "Another clip has the same id and times. Rename one, or give ids in a --manifest.",
     "no_audio": "A row names audio that is not among the inputs.",
     "no_row": "An audio file is not named by any row.",
+    "bad_element": "In a Beam pipeline: the element is no clip that can be embedded or written. The message shows it.",
 }

@@ -8,30 +8,35 @@ what of a graph is not so. Not a test itself.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from unittest import mock
 
 import apache_beam as beam
-from apache_beam.coders import coder_impl, coders
 from apache_beam.pipeline import AppliedPTransform, PipelineVisitor
-from apache_beam.portability import common_urns
+from apache_beam.portability import common_urns, python_urns
 from apache_beam.portability.api import beam_runner_api_pb2 as protos
+from apache_beam.runners.pipeline_context import PipelineContext
 from apache_beam.runners.portability.fn_api_runner import translations
 from apache_beam.transforms import core, util
 from apache_beam.typehints import typehints
 
 from pipeline.decoding.extract import ExtractDoFn
+from pipeline.running.coders import LocalCoder, PlainCoder, Travelling, TravellingCoder
 from pipeline.running.steps import EmbedDoFn
 from pipeline.types import DecodeRequest, Failure, Removal, RowsRef, ShardEntry, StagedShard, UnitRef
 
 MAX_ELEMENT_BYTES = 64_000
 """Of what crosses a shuffle."""
+CROSSING = {bytes, Travelling}
+"""Declared types of what crosses a shuffle."""
 SMALL = {Failure, Removal, RowsRef, ShardEntry}
 REFERENCES = {bytes, UnitRef, DecodeRequest, *SMALL}
 GROUPED = {StagedShard, *SMALL}
+OURS = (TravellingCoder, LocalCoder, PlainCoder)
+"""Coders that Beam's model knows only as Python's own: what they write is JSON, and arrays as they lie in memory."""
 KINDS = {
     common_urns.primitives.IMPULSE.urn: "impulse",
     common_urns.primitives.FLATTEN.urn: "flatten",
@@ -117,6 +122,7 @@ def faults(pipeline: beam.Pipeline) -> list[str]:
         *_environments(pipeline.to_runner_api()),
         *_order(lowered, _steps_of(pipeline)),
         *_key_coders(lowered),
+        *pickled(lowered),
         *_types(pipeline),
         *_wrapped(pipeline),
     ]
@@ -182,21 +188,40 @@ def _key_coders(lowered: Lowered) -> Iterator[str]:
                 yield f"keys of {stage.steps[0]} are encoded as {key.spec.urn}"
 
 
+def pickled(lowered: Lowered) -> Iterator[str]:
+    """PCollections, outside of stages and within, whose elements would be pickled."""
+    for components in (lowered.proto.components, *(s.payload.components for s in lowered.stages if s.payload)):
+        context = PipelineContext(components)
+        for pcollection in components.pcollections.values():
+            for coder in _parts(components.coders, pcollection.coder_id):
+                if components.coders[coder].spec.urn == python_urns.PICKLED_CODER and not isinstance(
+                    context.coders.get_by_id(coder), OURS
+                ):
+                    yield f"{pcollection.unique_name} is pickled by {context.coders.get_by_id(coder)}"
+
+
+def _parts(every: Any, coder: str) -> Iterator[str]:
+    """A coder's id -> its own and those of all its components."""
+    yield coder
+    for part in every[coder].component_coder_ids:
+        yield from _parts(every, part)
+
+
 def _types(pipeline: beam.Pipeline) -> Iterator[str]:
     """Declared types of what crosses a shuffle."""
     for node in _nodes(pipeline):
         crossing = node.inputs[0].element_type if node.inputs else None
         if isinstance(node.transform, beam.Reshuffle):
-            allowed = REFERENCES
+            pass
         elif isinstance(node.transform, beam.GroupByKey) and not isinstance(
             node.parent.transform, util.ReshufflePerKey
         ):
-            allowed, crossing = GROUPED, crossing.tuple_types[1]
+            crossing = crossing.tuple_types[1]
         else:
             continue
         found = set(crossing.union_types if isinstance(crossing, typehints.UnionConstraint) else [crossing])
-        if not found <= allowed:
-            yield f"{node.full_label} is given {found - allowed}"
+        if not found <= CROSSING:
+            yield f"{node.full_label} is given {found - CROSSING}"
 
 
 def _wrapped(pipeline: beam.Pipeline) -> Iterator[str]:
@@ -226,35 +251,29 @@ Sizes = dict[type, list[int]]
 
 @contextmanager
 def encoded_sizes(sizes: Sizes | None = None) -> Iterator[Sizes]:
-    """`with encoded_sizes() as sizes:` fills with what runs within, in this process, encode by Beam's general coder.
+    """`with encoded_sizes() as sizes:` fills with what runs within, in this process, encode by the graph's own coders.
 
     Args:
       sizes: what is filled; None: a new one.
 
-    Steps that are fused hand elements over as they are: what is encoded is what leaves a worker, for a shuffle.
+    Steps that are fused hand elements over as they are: what is encoded is what leaves a worker, for a shuffle. Of some
+    elements a runner asks how large they are: a coder that has to encode them for that is not measured then.
     """
     filled = defaultdict(list) if sizes is None else sizes
 
-    class Measuring(coder_impl.StreamCoderImpl):
-        def __init__(self, impl: coder_impl.FastPrimitivesCoderImpl) -> None:
-            self._impl = impl
-
-        def encode_to_stream(self, value: Any, stream: Any, nested: bool) -> None:
-            encoded = self._impl.encode(value)
+    def measured(encode: Callable[[Any, Any], bytes]) -> Callable[[Any, Any], bytes]:
+        def wrapper(self: Any, value: Any) -> bytes:
+            encoded = encode(self, value)
             filled[type(value)].append(len(encoded))
-            stream.write(encoded, nested)
+            return encoded
 
-        def estimate_size(self, value: Any, nested: bool = False) -> int:
-            return int(self._impl.estimate_size(value, nested))  # samples, of what is not encoded too
+        return wrapper
 
-        def get_estimated_size_and_observables(self, value: Any, nested: bool = False) -> Any:
-            return self._impl.get_estimated_size_and_observables(value, nested)
-
-        def decode_from_stream(self, stream: Any, nested: bool) -> Any:
-            return self._impl.decode(stream.read_all(nested))
-
-    create = coders.FastPrimitivesCoder._create_impl
-    with mock.patch.object(coders.FastPrimitivesCoder, "_create_impl", lambda self: Measuring(create(self))):
+    with (
+        mock.patch.object(TravellingCoder, "encode", measured(TravellingCoder.encode)),
+        mock.patch.object(LocalCoder, "encode", measured(LocalCoder.encode)),
+        mock.patch.object(TravellingCoder, "estimate_size", return_value=0),
+    ):
         yield filled
 
 

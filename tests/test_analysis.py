@@ -17,6 +17,7 @@ from pipeline.analysis import frechet, kernel, moments, resampling, sums
 from pipeline.analysis.frechet import DistanceError
 from pipeline.analysis.passes import Sample
 from pipeline.output.records import Record
+from pipeline.running import plain
 
 WIDTH = moments.WIDTH
 
@@ -288,11 +289,9 @@ def test_sums_of_files_in_beam(tmp_path_factory: pytest.TempPathFactory) -> None
     with test_pipeline.TestPipeline(runner="FnApiRunner") as root:
         stored = sums.build(root, files, read, moments.nothing(), f"{folder}/sums")
         util.assert_that(stored, util.is_not_empty())
-    import pickle
-
-    found = {key: pickle.loads((folder / f"sums-{key}").read_bytes()) for key in (0, 1)}
+    found = {key: plain.loads((folder / f"sums-{key}").read_bytes()) for key in (0, 1)}
     assert sorted(path.name for path in folder.iterdir()) == ["sums-0", "sums-1", "sums.keys"]
     for key in (0, 1):
-        plain = np.concatenate([part for number, part in files if number == key])
-        assert found[key].count == len(plain)
-        assert np.allclose(found[key].covariance, np.cov(plain.T), rtol=1e-9)
+        rows = np.concatenate([part for number, part in files if number == key])
+        assert found[key].count == len(rows)
+        assert np.allclose(found[key].covariance, np.cov(rows.T), rtol=1e-9)

@@ -10,7 +10,7 @@ import pytest
 from apache_beam.portability.api import beam_runner_api_pb2 as protos
 
 from pipeline import EmbedAudio, LogMelExamples
-from tests.test_graph import pipeline_of
+from tests.test_graph import job_pipeline
 from vggish_core import weights
 
 
@@ -26,7 +26,7 @@ def shown(pipeline: beam.Pipeline) -> dict[str, dict[str, Any]]:
 
 
 def test_the_steps_of_a_job_say_what_decides_its_bytes() -> None:
-    steps = shown(pipeline_of())
+    steps = shown(job_pipeline())
     assert steps["ExtractExamples"] == {"hop_seconds": 0.96, "short_clips": "skip", "damaged": "fail"}
     model = steps["EmbedExamples"]
     assert {"checkpoint", "checkpoint_sha256", "pca", "pca_sha256"} <= set(model)

@@ -13,6 +13,7 @@ import apache_beam as beam
 import numpy as np
 import pytest
 import soundfile
+from apache_beam.io import fileio
 from apache_beam.testing import test_pipeline
 from apache_beam.testing.util import assert_that
 from apache_beam.transforms.window import FixedWindows, TimestampedValue
@@ -25,8 +26,10 @@ from pipeline.decoding import decoders
 from pipeline.embedding import models
 from pipeline.output.records import read_records
 from pipeline.running import whole_clips
+from pipeline.running.clips.asked import asked
+from pipeline.running.clips.elements import AskedClip, EmbeddedClip, FailedClip
 from pipeline.settings import Decoding, FrontEnd, Model
-from pipeline.types import Clip, Embedding, Failure
+from pipeline.types import Clip
 from tests.in_process import CHEAP_NETWORK, digests
 from vggish_core.features.examples import waveform_to_examples
 from vggish_core.weights import WeightsError
@@ -41,22 +44,13 @@ def standin(**settings: Any) -> EmbedAudio:
     return EmbedAudio(checkpoint="standin", pca="standin", **settings)
 
 
-def row(element: tuple[str, Embedding | Failure]) -> Row:
+def row(clip: EmbeddedClip | FailedClip) -> Row:
     """An output element -> what can be compared and sorted."""
-    name, answer = element
-    clip = answer.clip
-    if isinstance(answer, Failure):
-        return name, clip.uri, answer.reason, answer.skipped
-    assert (answer.segment, answer.first_example) == (0, 0)
-    return (
-        name,
-        clip.uri,
-        clip.start_s,
-        clip.end_s,
-        answer.values.shape,
-        str(answer.values.dtype),
-        answer.values.tobytes(),
-    )
+    if isinstance(clip, FailedClip):
+        return clip.id, clip.uri, clip.reason, clip.skipped
+    values = clip.values
+    assert clip.frames == len(values)
+    return clip.id, clip.uri, clip.start_seconds, clip.end_seconds, values.shape, str(values.dtype), values.tobytes()
 
 
 def are(expected: Iterable[Row]) -> Callable[[list[Row]], None]:
@@ -210,10 +204,8 @@ def test_a_clip_that_fails_half_way_is_a_failure_alone(noise: dict[str, Path], t
 def test_elements_stay_in_their_windows(noise: dict[str, Path]) -> None:
     names = {"ten": 5, "gone": 15, "two": 15, "long": 25}
 
-    def placed(
-        element: tuple[str, Any], timestamp: Any = beam.DoFn.TimestampParam, window: Any = beam.DoFn.WindowParam
-    ) -> Row:
-        return element[0], type(element[1]).__name__, float(timestamp), float(window.start)
+    def placed(clip: Any, timestamp: Any = beam.DoFn.TimestampParam, window: Any = beam.DoFn.WindowParam) -> Row:
+        return clip.id, type(clip).__name__, float(timestamp), float(window.start)
 
     with test_pipeline.TestPipeline(runner="FnApiRunner") as root:
         audio = (
@@ -224,7 +216,7 @@ def test_elements_stay_in_their_windows(noise: dict[str, Path]) -> None:
         )
         result = audio | standin()
         answers = (result.embeddings, result.failed) | beam.Flatten() | beam.Map(placed)
-        kinds = {name: "Failure" if name == "gone" else "Embedding" for name in names}
+        kinds = {name: "FailedClip" if name == "gone" else "EmbeddedClip" for name in names}
         rows = [(name, kinds[name], float(second), float(second - 5)) for name, second in names.items()]
         assert_that(answers, are(rows), reify_windows=False)
 
@@ -258,23 +250,71 @@ def test_a_bundle_that_failed_leaves_nothing_behind(noise: dict[str, Path]) -> N
     do_fn.setup()
     folder = Path(do_fn._folder.name)
     do_fn.start_bundle()
-    assert list(do_fn.process(("lost", noise["ten"].read_bytes()), 0, None)) == []
+    assert list(do_fn.process(AskedClip("lost", "", content=noise["ten"].read_bytes()), 0, None)) == []
     assert len(list(folder.iterdir())) == 1
     do_fn.start_bundle()
     assert list(folder.iterdir()) == []
-    list(do_fn.process(("kept", noise["two"].read_bytes()), 0, beam.transforms.window.GlobalWindow()))
-    assert [element.value[0] for element in do_fn.finish_bundle()] == ["kept"]
+    kept = AskedClip("kept", "", content=noise["two"].read_bytes())
+    list(do_fn.process(kept, 0, beam.transforms.window.GlobalWindow()))
+    assert [element.value.id for element in do_fn.finish_bundle()] == ["kept"]
     assert list(folder.iterdir()) == []
     do_fn.teardown()
     assert not folder.exists()
     assert decoders._pools == {}
 
 
-@pytest.mark.parametrize("element", [7, None, ("a", 7), ("a", "b", "c"), (b"a", "b"), ["a.wav"]])
+NO_AUDIO = [7, None, ("a", 7), ("a", "b", "c"), (b"a", "b"), ["a.wav"], beam.Row(element="a.wav")]
+
+
+@pytest.mark.parametrize("element", [*NO_AUDIO, "\udcff.wav", beam.Row(id=3, uri="a.wav"), beam.Row(content="text")])
 def test_an_element_that_is_no_audio_is_shown(element: Any) -> None:
-    with pytest.raises(TypeError, match="EmbedAudio takes a URI") as raised:
-        whole_clips.clip_of(element)
-    assert repr(element) in str(raised.value)
+    found = asked(element)
+    assert found.wrong.startswith("EmbedAudio takes a URI")
+    assert found.id == repr(element)
+    assert found.id in found.wrong
+
+
+@pytest.mark.usefixtures("cheap_network")
+def test_elements_that_are_no_audio_cost_nobody_anything(noise: dict[str, Path]) -> None:
+    """Of types that Beam does not know, so that nobody could tell before."""
+    two = str(noise["two"])
+    failures = [(repr(element), "", "bad_element", False) for element in NO_AUDIO]
+    with test_pipeline.TestPipeline(runner="FnApiRunner") as root:
+        elements = root | beam.Create([0]) | beam.FlatMap(lambda _: [*NO_AUDIO, two]).with_output_types(Any)
+        result = elements | standin()
+        assert set(result) == {"embeddings", "failed"}  # as Beam YAML names them
+        embedded = [expected(noise["two"], two, two)]
+        assert_that(result["embeddings"] | "rows" >> beam.Map(row), are(embedded), "embeddings")
+        assert_that(result["failed"] | "reasons" >> beam.Map(row), are(failures), "failed")
+
+
+@pytest.mark.usefixtures("cheap_network")
+def test_rows_and_matched_files_are_audio(noise: dict[str, Path]) -> None:
+    two, long = str(noise["two"]), str(noise["long"])
+    rows = [
+        beam.Row(id="a row", uri=long, start_seconds=50.0, end_seconds=60.0, labels=[3]),
+        beam.Row(id="whole", uri=long, start_seconds=None, end_seconds=None, labels=[]),
+    ]
+    given = [
+        expected(noise["long"], "a row", long, 50.0, 60.0),
+        expected(noise["long"], "whole", long),
+        expected(noise["two"], two, two),
+    ]
+    with test_pipeline.TestPipeline(runner="FnApiRunner") as root:
+        results = [root | beam.Create(rows) | "Rows" >> standin()]
+        results.append(root | fileio.MatchFiles(two) | "Files" >> standin())
+        found = [result.embeddings for result in results] | beam.Flatten() | beam.Map(row)
+        assert_that(found, are(given))
+
+
+@pytest.mark.parametrize(
+    "elements", [[1, 2], [b"RIFF"], [("a", 7)], [("a.wav", b""), 3], [beam.Row(path="a.wav")]], ids=repr
+)
+@pytest.mark.usefixtures("cheap_network")
+def test_collections_of_something_else_are_refused_at_once(elements: list[Any]) -> None:
+    root = test_pipeline.TestPipeline(runner="FnApiRunner")
+    with pytest.raises(beam.typehints.decorators.TypeCheckError, match="EmbedAudio takes a URI"):
+        root | beam.Create(elements) | standin()
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,16 @@ import pytest
 import soundfile
 from apache_beam.portability.common_urns import resource_hints
 
+import pipeline
+from pipeline.analysis import moments, sums
+from pipeline.checking import transforms as checking
+from pipeline.checking.checks import Rules
 from pipeline.corpus import plan, plan_file, units
 from pipeline.embedding import embed, models
 from pipeline.output import commit, resume
 from pipeline.output.journal.writer import RowPlace
-from pipeline.output.shards import ShardInput
 from pipeline.running import transforms
+from pipeline.running.coders import Local, Travelling
 from pipeline.running.engines import graphs, hints, runners, template
 from pipeline.running.steps import WriteRowsDoFn
 from pipeline.settings import Job
@@ -42,7 +46,7 @@ OUTLINE = [
 """Users see these names in their engine's pages, and engines match them when a job is updated: they stay."""
 
 
-def pipeline_of(
+def job_pipeline(
     build: Build = transforms.build, flags: tuple[str, ...] = (), runner: str = "DirectRunner"
 ) -> beam.Pipeline:
     """The pipeline that a job constructs, as the command does it."""
@@ -60,9 +64,9 @@ def place(directory: str | Path) -> RowPlace:
 
 
 def test_only_stages_that_every_runner_knows_are_left() -> None:
-    pipeline = pipeline_of()
-    assert graph.lower(pipeline).outline() == OUTLINE
-    assert graph.faults(pipeline) == []
+    root = job_pipeline()
+    assert graph.lower(root).outline() == OUTLINE
+    assert graph.faults(root) == []
 
 
 DATAFLOW = (
@@ -110,7 +114,7 @@ def test_memory_is_asked_for_where_hints_do_no_harm(
         built = template._construct(outputs.job("gs://bucket/out"), engine, ["gs://bucket/plan"], "attempt", END)
         proto = built.job.proto_pipeline
     else:
-        proto = pipeline_of(flags=flags, runner=runner).to_runner_api()
+        proto = job_pipeline(flags=flags, runner=runner).to_runner_api()
     used = {t.environment_id for t in proto.components.transforms.values() if not t.subtransforms} - {""}
     found = [dict(proto.components.environments[name].resource_hints) for name in used]
     assert found == [{URNS[name]: value for name, value in asked.items()}]
@@ -131,11 +135,11 @@ def shuffled_examples(root: Any, parts: Any, job: Job, attempt: str, rows: RowPl
         root
         | beam.Impulse()
         | beam.FlatMap(transforms.parts_of, list(parts)).with_output_types(str)
-        | beam.FlatMap(plan_file.read).with_output_types(plan_file.Item)
-        | "Extract" >> beam.ParDo(transforms.ExtractDoFn(job.front_end, job.decoding))
+        | beam.FlatMap(plan_file.read).with_output_types(Travelling)
+        | "Extract" >> beam.ParDo(transforms.ExtractDoFn(job.front_end, job.decoding)).with_output_types(Local)
         | "Shuffle" >> beam.Reshuffle()
         | transforms.EmbedExamples(job.model)
-        | "Write rows" >> beam.ParDo(WriteRowsDoFn(rows)).with_output_types(ShardInput)
+        | "Write rows" >> beam.ParDo(WriteRowsDoFn(rows)).with_output_types(Travelling)
         | transforms.WriteShards(job.output, attempt)
         | transforms.CommitShards(job.output, end)
     )
@@ -147,10 +151,10 @@ def hinted_network(root: Any, parts: Any, job: Job, attempt: str, rows: RowPlace
     return (
         root
         | beam.Create(list(parts))
-        | beam.FlatMap(plan_file.read).with_output_types(plan_file.Item)
+        | beam.FlatMap(plan_file.read).with_output_types(Travelling)
         | transforms.ExtractExamples(job.front_end, job.decoding)
         | embed_examples
-        | "Write rows" >> beam.ParDo(WriteRowsDoFn(rows)).with_output_types(ShardInput)
+        | "Write rows" >> beam.ParDo(WriteRowsDoFn(rows)).with_output_types(Travelling)
         | transforms.WriteShards(job.output, attempt)
     )
 
@@ -192,12 +196,55 @@ def pickled_keys(staged: Any) -> Any:
         (with_more(state), "state or timers in"),
         (with_more(exceptions_handled), "Check handles exceptions"),
         (with_more(pickled_keys), "keys of By anything"),
+        (with_more(pickled_keys), "is pickled by Deterministic"),
     ],
-    ids=["examples shuffled", "hint on a step", "environments", "side input", "state", "exceptions", "keys"],
+    ids=["examples shuffled", "hint on a step", "environments", "side input", "state", "exceptions", "keys", "pickle"],
 )
 def test_a_graph_that_some_engine_would_not_run_is_reported(build: Build, said: str) -> None:
-    found = graph.faults(pipeline_of(build))
+    found = graph.faults(job_pipeline(build))
     assert any(said in fault for fault in found), found
+
+
+def task(root: Any) -> Any:
+    return transforms.build(root, ["plan/part-0.jsonl"], outputs.job("out"), "attempt", place("out"), None)
+
+
+def embed_audio(root: Any) -> Any:
+    return root | beam.Create(["a.wav"]) | pipeline.EmbedAudio("standin", "standin")
+
+
+def write_embeddings(root: Any) -> Any:
+    step = pipeline.EmbedAudio("standin", "standin")
+    return root | beam.Create(["a.wav"]) | step | pipeline.WriteEmbeddings("out", step, num_shards=2)
+
+
+def verifying(root: Any) -> Any:
+    return checking.build(root, [("a.tfrecord", Rules()), ("b.tfrecord", Rules())], "reports")
+
+
+def summing(root: Any) -> Any:
+    """As `fit_pca` and `fad` do."""
+    return sums.build(root, [("a.tfrecord", None)], lambda file: iter(()), moments.nothing(), "sums")
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        task,
+        embed_audio,
+        lambda root: root | beam.Create(["a.wav"]) | pipeline.LogMelExamples(),
+        lambda root: root | pipeline.ReadEmbeddings("out"),
+        write_embeddings,
+        verifying,
+        summing,
+    ],
+    ids=["task", "EmbedAudio", "LogMelExamples", "ReadEmbeddings", "WriteEmbeddings", "verify", "fit_pca, fad"],
+)
+@pytest.mark.usefixtures("standin_weights")
+def test_no_element_of_ours_is_pickled(build: Callable[[Any], Any]) -> None:
+    root = beam.Pipeline()
+    build(root)
+    assert list(graph.pickled(graph.lower(root))) == []
 
 
 def floats(examples: np.ndarray) -> np.ndarray:

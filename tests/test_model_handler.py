@@ -16,9 +16,10 @@ from apache_beam.testing import test_pipeline
 from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.transforms.window import FixedWindows, TimestampedValue
 
-from pipeline import LogMelExample, LogMelExamples, VggishModelHandler, keyed_example
+from pipeline import FailedClip, LogMelExample, LogMelExamples, VggishModelHandler, keyed_example
 from pipeline.running import log_mel
-from pipeline.running.log_mel import FailedAudio, LogMelDoFn
+from pipeline.running.clips.asked import asked
+from pipeline.running.log_mel import LogMelDoFn
 from pipeline.settings import Decoding, FrontEnd
 from pipeline.types import Clip
 from tests.test_transforms import metrics_of
@@ -136,6 +137,7 @@ def test_every_kind_of_audio_gives_its_examples_or_a_failure(
         ("empty", b""),
         ("cut off", ten.read_bytes()[:-100]),
         str(noise["gone"]),
+        7,
     ]
     waveform = soundfile.read(ten, dtype="float32")[0]
     stretch = waveform_to_examples(waveform[3 * RATE : 7 * RATE], RATE)
@@ -147,9 +149,10 @@ def test_every_kind_of_audio_gives_its_examples_or_a_failure(
         ("empty", "", "empty", False),
         ("cut off", "", "truncated", False),
         (str(noise["gone"]), str(noise["gone"]), "missing", False),
+        ("7", "", "bad_element", False),
     ]
     with test_pipeline.TestPipeline(runner="FnApiRunner") as root:
-        made = root | beam.Create(elements) | LogMelExamples()
+        made = root | beam.Create(elements).with_output_types(Any) | LogMelExamples()
         assert_that(made.examples | beam.Map(tuple), equal_to(expected), "examples")
         rows = made.failed | beam.Map(lambda clip: (clip.id, clip.uri, clip.reason, clip.skipped))
         assert_that(rows, equal_to(failures), "failed")
@@ -180,7 +183,7 @@ def test_examples_stay_in_their_windows_and_settings_count(noise: dict[str, Path
 
 
 def test_elements_have_schemas_and_no_pickled_coder() -> None:
-    for kind in (LogMelExample, FailedAudio):
+    for kind in (LogMelExample, FailedClip):
         assert type(registry.get_coder(kind)).__name__ == "RowCoder"
     coder = registry.get_coder(LogMelExample)
     example = LogMelExample("a", 3, np.ones((96, 64), "<f4").tobytes())
@@ -197,9 +200,9 @@ def test_a_bundle_that_failed_leaves_nothing_behind(noise: dict[str, Path]) -> N
     do_fn.setup()
     folder = Path(do_fn._folder.name)
     do_fn.start_bundle()
-    assert list(do_fn.process(("lost", noise["ten"].read_bytes()), 0, None)) == []
+    assert list(do_fn.process(asked(("lost", noise["ten"].read_bytes())), 0, None)) == []
     do_fn.start_bundle()
-    list(do_fn.process(("kept", noise["two"].read_bytes()), 0, beam.transforms.window.GlobalWindow()))
+    list(do_fn.process(asked(("kept", noise["two"].read_bytes())), 0, beam.transforms.window.GlobalWindow()))
     assert [element.value.id for element in do_fn.finish_bundle()] == ["kept", "kept"]
     assert list(folder.iterdir()) == []
     do_fn.teardown()

@@ -17,7 +17,7 @@ from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.transforms.trigger import AccumulationMode, AfterCount, AfterWatermark
 from apache_beam.transforms.window import FixedWindows, TimestampedValue
 
-from pipeline import EmbedAudio
+from pipeline import EmbedAudio, FailedClip
 from pipeline.embedding import models
 from tests.in_process import CHEAP_NETWORK, digests
 from vggish_core.features.examples import waveform_to_examples
@@ -44,9 +44,8 @@ def clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decoders_stay: None) 
 
 
 def placed(element: Any, timestamp: Any = beam.DoFn.TimestampParam, window: Any = beam.DoFn.WindowParam) -> Row:
-    clip_id, answer = element
-    values = answer.values.tobytes() if hasattr(answer, "values") else b""
-    return Path(clip_id).stem, float(timestamp), float(window.start), hashlib.sha256(values).hexdigest()
+    values = b"" if isinstance(element, FailedClip) else element.values.tobytes()
+    return Path(element.id).stem, float(timestamp), float(window.start), hashlib.sha256(values).hexdigest()
 
 
 def embedded(audio: beam.PCollection) -> tuple[beam.PCollection, beam.PCollection]:

@@ -5,7 +5,6 @@ Imports Beam.
 
 from __future__ import annotations
 
-import pickle
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -13,12 +12,16 @@ from typing import Any
 import apache_beam as beam
 
 from pipeline import storage
+from pipeline.running import plain
+from pipeline.running.coders import Plain, PlainCoder
 from pipeline.running.engines import graphs, runners
 
 Keyed = tuple[tuple[int, ...], Any]
-"""A key, and a value that `+` takes."""
+"""A key, and a value that `+` takes and `pipeline.running.plain` knows."""
 
 
+@beam.typehints.with_input_types(Plain)
+@beam.typehints.with_output_types(Plain)
 class Sum(beam.CombineFn):
     """Values -> their sum.
 
@@ -41,6 +44,9 @@ class Sum(beam.CombineFn):
     def extract_output(self, accumulator: Any) -> Any:
         return accumulator
 
+    def get_accumulator_coder(self) -> PlainCoder:
+        return PlainCoder()
+
 
 def collect(
     engine: runners.Engine,
@@ -53,7 +59,7 @@ def collect(
 
     Args:
       engine: where the job runs.
-      files: what `read` takes, small, to be pickled.
+      files: what `read` takes, small.
       read: a file -> keys and values; called by the workers.
       nothing: the sum of no value.
       place: URI of a folder that the workers may write to, and that this process reads; what they leave is deleted.
@@ -64,15 +70,17 @@ def collect(
         build(root, files, read, nothing, stem)
 
     graphs.run(engine, construct)
-    with storage.open_read(f"{stem}.keys") as file:
-        keys = pickle.loads(file.read())  # ours, written a moment ago
-    storage.delete(f"{stem}.keys")
-    found = {}
-    for key in keys:
-        with storage.open_read(_uri(stem, key)) as file:
-            found[key] = pickle.loads(file.read())
-        storage.delete(_uri(stem, key))
-    return found
+    return {_key(name): _taken(f"{stem}-{name}") for name in _taken(f"{stem}.keys")}
+
+
+def _taken(uri: str) -> Any:
+    """What workers left in a file, which goes; nothing where nothing was read."""
+    if not storage.exists(uri):
+        return ()
+    with storage.open_read(uri) as file:
+        value = plain.loads(file.read())
+    storage.delete(uri)
+    return value
 
 
 def build(
@@ -81,21 +89,33 @@ def build(
     """The graph: files -> keys and values -> a file a key, then one with the keys."""
     return (
         root
-        | "Files" >> beam.Create([pickle.dumps(file) for file in files])
+        | "Files" >> beam.Create([plain.dumps(file) for file in files])
         | beam.Reshuffle()
-        | "Read" >> beam.FlatMap(lambda file: read(pickle.loads(file)))
-        | "Sum" >> beam.CombinePerKey(Sum(nothing))
-        | "Store" >> beam.Map(_store, stem)
-        | "Keys" >> beam.combiners.ToList()
-        | "Store keys" >> beam.Map(lambda keys: storage.write_atomic(f"{stem}.keys", pickle.dumps(keys)))
+        | "Read" >> beam.FlatMap(_named, read).with_output_types(tuple[str, Plain])
+        | "Sum" >> beam.CombinePerKey(Sum(nothing)).with_output_types(tuple[str, Plain])
+        | "Store" >> beam.Map(_store, stem).with_output_types(tuple[int, str])
+        | "Keys" >> beam.GroupByKey()
+        | "Store keys" >> beam.Map(_store_names, stem).with_output_types(int)
     )
 
 
-def _uri(stem: str, key: tuple[int, ...]) -> str:
-    return f"{stem}-{'-'.join(map(str, key))}"
+def _named(file: bytes, read: Callable[[Any], Iterator[Keyed]]) -> Iterator[tuple[str, Any]]:
+    """A file -> names of keys, and values."""
+    for key, value in read(plain.loads(file)):
+        yield "-".join(map(str, key)), value
 
 
-def _store(keyed: Keyed, stem: str) -> tuple[int, ...]:
-    key, value = keyed
-    storage.write_atomic(_uri(stem, key), pickle.dumps(value))
-    return key
+def _key(name: str) -> tuple[int, ...]:
+    return tuple(map(int, name.split("-")))
+
+
+def _store(named: tuple[str, Any], stem: str) -> tuple[int, str]:
+    name, value = named
+    storage.write_atomic(f"{stem}-{name}", plain.dumps(value))
+    return 0, name
+
+
+def _store_names(stored: tuple[int, Iterable[str]], stem: str) -> int:
+    names = sorted(stored[1])
+    storage.write_atomic(f"{stem}.keys", plain.dumps(names))
+    return len(names)

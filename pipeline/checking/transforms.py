@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import uuid
 from collections.abc import Iterable, Sequence
 
@@ -11,6 +10,7 @@ import apache_beam as beam
 from pipeline import storage
 from pipeline.checking import verify
 from pipeline.checking.checks import FileReport, Rules
+from pipeline.running import plain
 from pipeline.running.engines import graphs, runners
 from pipeline.running.engines.exchange import place
 
@@ -29,7 +29,7 @@ def check_files(files: Sequence[tuple[str, Rules]], engine: runners.Engine) -> l
         uri = storage.join(folder, f"verify-{uuid.uuid4().hex}.reports")
         graphs.run(engine, lambda root: build(root, files, uri))
         with storage.open_read(uri) as file:
-            reports = dict(pickle.loads(file.read()))  # ours, written a moment ago
+            reports = dict(plain.loads(file.read()))
         storage.delete(uri)
     return [reports[index] for index in range(len(files))]
 
@@ -38,17 +38,20 @@ def build(root: beam.Pipeline, files: Sequence[tuple[str, Rules]], uri: str) -> 
     """The graph: (index, (file, rules)) -> reports -> all of them in one file at `uri`."""
     return (
         root
-        | "Files" >> beam.Create([(index, storage.to_bytes(name), rules) for index, (name, rules) in enumerate(files)])
-        | "Check" >> beam.MapTuple(_checked)
-        | "Collect" >> beam.combiners.ToList()
-        | "Write reports" >> beam.Map(_write, uri)
+        | "Files" >> beam.Create([plain.dumps((index, *file)) for index, file in enumerate(files)])
+        | "Check" >> beam.Map(_checked).with_output_types(tuple[int, bytes])
+        | "Collect" >> beam.GroupByKey()
+        | "Write reports" >> beam.Map(_write, uri).with_output_types(int)
     )
 
 
-def _checked(index: int, name: bytes, rules: Rules) -> tuple[int, bytes]:
-    """A file's place, its name and how to check it -> its place, and its report, pickled."""
-    return index, pickle.dumps(verify.check_one((storage.from_bytes(name), rules)))
+def _checked(file: bytes) -> tuple[int, bytes]:
+    """A file's place, its name and how to check it -> 0, and its place and its report."""
+    index, name, rules = plain.loads(file)
+    return 0, plain.dumps((index, verify.check_one((name, rules))))
 
 
-def _write(reports: Iterable[tuple[int, bytes]], uri: str) -> None:
-    storage.write_atomic(uri, pickle.dumps([(index, pickle.loads(report)) for index, report in reports]))
+def _write(collected: tuple[int, Iterable[bytes]], uri: str) -> int:
+    reports = [plain.loads(report) for report in collected[1]]
+    storage.write_atomic(uri, plain.dumps(reports))
+    return len(reports)

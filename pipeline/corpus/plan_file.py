@@ -13,7 +13,18 @@ from itertools import islice
 from typing import Any
 
 from pipeline import storage
-from pipeline.types import Clip, DecodeRequest, Failure, Removal, RowsRef, Segment, ShardEntry, Unit, UnitRef
+from pipeline.types import (
+    Clip,
+    DecodeRequest,
+    Failure,
+    Removal,
+    RowsRef,
+    Segment,
+    ShardEntry,
+    StagedShard,
+    Unit,
+    UnitRef,
+)
 
 LINES_OF_A_PART = 10_000
 BYTES_OF_A_PART = 64_000_000
@@ -22,6 +33,8 @@ Written = Unit | Failure | Removal | RowsRef | ShardEntry
 """An item of a plan's file as it is written."""
 Item = UnitRef | Failure | Removal | RowsRef | ShardEntry
 """The same as it is read: `UnitRef`s stand for units."""
+Line = Written | UnitRef | DecodeRequest | StagedShard
+"""What can be a line: of a plan's file, and of what travels between workers (`pipeline.running.coders`)."""
 
 
 def write(directory: str, items: Iterable[Written], lines: int = LINES_OF_A_PART, name: str = "part") -> list[str]:
@@ -69,56 +82,95 @@ def load(ref: UnitRef) -> Unit:
     return unit
 
 
+def to_line(item: Line) -> bytes:
+    """An item -> JSON without a line's end.
+
+    Raises:
+      TypeError: it is none.
+    """
+    if not isinstance(item, Line):
+        raise TypeError(f"{type(item).__name__} is nothing that travels between workers")
+    return _encode(item).encode()
+
+
+def from_line(line: bytes) -> Any:
+    """The inverse of `to_line`."""
+    return _decode(json.loads(line))
+
+
 _UNIT = b'{"kind": "Unit"'
 _ASKING = b'{"kind": "Unit", "asks": true'
-_KINDS = {kind.__name__: kind for kind in (RowsRef, ShardEntry)}
+_KINDS = {kind.__name__: kind for kind in (RowsRef, ShardEntry, UnitRef)}
 
 
-def _encode(item: Written) -> str:
+def _encode(item: Line) -> str:
     kind = type(item).__name__
     if isinstance(item, Unit):
-        requests = [[request.uri, list(map(_segment_fields, request.segments))] for request in item.requests]
-        return json.dumps({"kind": kind, "asks": item.asks, "requests": requests})
+        return json.dumps({"kind": kind, "asks": item.asks, "requests": list(map(_request_fields, item.requests))})
+    if isinstance(item, DecodeRequest):
+        return json.dumps({"kind": kind, "request": _request_fields(item)})
+    if isinstance(item, StagedShard):
+        return json.dumps({"kind": kind, **vars(item), "entry": vars(item.entry)})
     if isinstance(item, Failure | Removal):
         others = {name: getattr(item, name) for name in item.__dataclass_fields__ if name != "clip"}
         return json.dumps({"kind": kind, **others, "clip": clip_fields(item.clip)})
     return json.dumps({"kind": kind, **vars(item)})
 
 
-def _decode(fields: dict[str, Any]) -> Written:
+def _decode(fields: dict[str, Any]) -> Any:
     kind = fields.pop("kind")
     if kind == "Unit":
         return Unit(tuple(_request(*each) for each in fields["requests"]), fields["asks"])
+    if kind == "DecodeRequest":
+        return _request(*fields["request"])
+    if kind == "StagedShard":
+        return StagedShard(**{**fields, "entry": ShardEntry(**fields["entry"])})
     if kind in _KINDS:
         return _KINDS[kind](**fields)
     return (Failure if kind == "Failure" else Removal)(**{**fields, "clip": clip_of(fields["clip"])})
 
 
 def _request(uri: str, segments: list[list[Any]]) -> DecodeRequest:
-    # The same string, not just an equal one, is pickled once: 64 clips fit into an element.
-    same = {uri: uri}
-    return DecodeRequest(uri, tuple(_segment(same, *fields) for fields in segments))
+    return DecodeRequest(uri, tuple(segment_of(uri, *fields) for fields in segments))
 
 
-def _segment_fields(segment: Segment) -> list[Any]:
+def _request_fields(request: DecodeRequest) -> list[Any]:
+    return [request.uri, [segment_fields(segment, request.uri) for segment in request.segments]]
+
+
+def segment_fields(segment: Segment, uri: str) -> list[Any]:
+    """A segment of a request of some file as a list, for JSON."""
+    clip = clip_fields(segment.clip)
+    if clip[1] == uri:  # said once, 64 clips fit into an element
+        clip[1] = None
     return [
-        clip_fields(segment.clip),
+        clip,
         segment.index,
         segment.count,
         segment.first_example,
         segment.examples,
         segment.held,
         segment.ended,
+        segment.last,
     ]
 
 
-def _segment(
-    same: dict[str, str], clip: list[Any], index: int, count: int, first: int, examples: int | None, *there: Any
+def segment_of(
+    uri: str,
+    clip: list[Any],
+    index: int,
+    count: int,
+    first: int,
+    examples: int | None,
+    held: list[list[int]],
+    ended: list[list[int]],
+    last: bool = True,
 ) -> Segment:
-    clip[1] = same.setdefault(clip[1], clip[1])
-    clip[9:] = [same.setdefault(place, place) for place in clip[9:]]
-    held, ended = (tuple(map(tuple, pairs)) for pairs in there)
-    return Segment(clip_of(clip), index, count, first, examples, held, ended)
+    """The inverse of `segment_fields`."""
+    if clip[1] is None:
+        clip[1] = uri
+    spans, ends = (tuple((start, stop) for start, stop in pairs) for pairs in (held, ended))
+    return Segment(clip_of(clip), index, count, first, examples, spans, ends, last)
 
 
 def clip_fields(clip: Clip) -> list[Any]:

@@ -38,7 +38,12 @@ from pipeline.types import ShardEntry, StagedShard
 
 def attempt_name(manifest: Manifest) -> str:
     """A name for a run's plan and staged files, new each time; says which settings they are made with."""
-    return f"{manifest.fingerprint[:12]}-{uuid.uuid4().hex[:12]}"
+    return attempt_of(manifest.fingerprint)
+
+
+def attempt_of(fingerprint: str) -> str:
+    """The same, by the fingerprint of the settings."""
+    return f"{fingerprint[:12]}-{uuid.uuid4().hex[:12]}"
 
 
 def finish(

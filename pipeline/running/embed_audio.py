@@ -6,37 +6,40 @@ its own window, whatever else has the same id. It wires the very steps that the 
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import apache_beam as beam
 
 from pipeline.embedding import models
 from pipeline.running import display
+from pipeline.running.clips.asked import asked, expect_audio
+from pipeline.running.clips.elements import AskedClip, EmbeddedClip, FailedClip
 from pipeline.running.whole_clips import FAILED, EmbedAudioDoFn
 from pipeline.settings import KERNELS, Decoding, FrontEnd, Model
-from pipeline.types import Damaged, Embedding, EmbeddingKind, Failure, ShortClips
+from pipeline.types import Damaged, EmbeddingKind, ShortClips
 
 
-class Embedded(NamedTuple):
-    """The results of `EmbedAudio`.
+class Embedded(dict[str, beam.PCollection]):
+    """The results of `EmbedAudio`: PCollections by name, as Beam YAML has them, and as attributes."""
 
-    Attributes:
-      embeddings: PCollection[(id, Embedding)]: whole clips.
-      failed: PCollection[(id, Failure)]: why there is none.
-    """
+    @property
+    def embeddings(self) -> beam.PCollection:
+        """PCollection[`EmbeddedClip`]: whole clips."""
+        return self["embeddings"]
 
-    embeddings: beam.PCollection
-    failed: beam.PCollection
+    @property
+    def failed(self) -> beam.PCollection:
+        """PCollection[`FailedClip`]: why there are none."""
+        return self[FAILED]
 
 
 class EmbedAudio(beam.PTransform):
-    """PCollection of audio -> `Embedded`: .embeddings of (id, `Embedding`), .failed of (id, `Failure`).
+    """PCollection of audio -> `Embedded`: .embeddings of `EmbeddedClip`s, .failed of `FailedClip`s.
 
-    Elements are URIs (local or remote, one file each; the URI is the id), pairs (id, URI) or (id, bytes of an audio
-    file of any format), or `pipeline.types.Clip`s, which may have times (`cut`) and labels. Each gives one element,
-    in either output. An `Embedding` here is a whole clip: `values` [k, 128], uint8 or float32, and `clip` with the
-    record's times; `clip.uri` is "" where bytes came in. Clips too short for an example are in `.failed`, `skipped`.
-    Values are those that `pipeline.run` writes for the same file and settings, byte for byte.
+    Elements are URIs (local or remote, one file each; the URI is the id), what `MatchFiles` gives, pairs (id, URI) or
+    (id, bytes of an audio file of any format), `pipeline.Clip`s, which may have times (`cut`) and labels, or rows with
+    `uri` or `content`, and perhaps `id`, `start_seconds`, `end_seconds` and `labels`. Each gives one element, in either
+    output; what is none of these is in `.failed`, as bad_element. An `EmbeddedClip` is a whole clip: its `values` are
+    [k, 128], uint8 or float32; its `uri` is "" where bytes came in. Clips too short for an example are in `.failed`,
+    `skipped`. Values are those that `pipeline.run` writes for the same file and settings, byte for byte.
 
     Batches of the network are filled from all clips of a bundle, decoders are processes that may crash alone, and the
     model is loaded once a worker process. A recording is decoded by one decoder from end to end, however long.
@@ -59,6 +62,7 @@ class EmbedAudio(beam.PTransform):
     Raises:
       ValueError: a setting that does not exist.
       WeightsError, CheckpointError, PcaError: when applied: weights that are missing or do not fit.
+      TypeCheckError: when applied: a PCollection of something else.
     """
 
     def __init__(
@@ -110,10 +114,12 @@ class EmbedAudio(beam.PTransform):
         return {**display.of_front_end(self.front_end), **display.of_model(self.model)}
 
     def expand(self, audio: beam.PCollection) -> Embedded:
+        expect_audio(audio.element_type)
         self.model = models.resolve_pca(models.resolve_checkpoint(self.model))
+        clips = audio | "Ask" >> beam.Map(asked).with_output_types(AskedClip)
         if self.reshuffle:
-            audio = audio | "Spread" >> beam.Reshuffle()
+            clips = clips | "Spread" >> beam.Reshuffle()
         step = beam.ParDo(EmbedAudioDoFn(self.front_end, self.decoding, self.model))
-        typed = step.with_output_types(tuple[str, Embedding], **{FAILED: tuple[str, Failure]})
-        result = audio | "Embed audio" >> typed.with_outputs(FAILED, main="embeddings")
-        return Embedded(result.embeddings, result[FAILED])
+        typed = step.with_output_types(EmbeddedClip, **{FAILED: FailedClip})
+        result = clips | "Embed audio" >> typed.with_outputs(FAILED, main="embeddings")
+        return Embedded({"embeddings": result.embeddings, FAILED: result[FAILED]})

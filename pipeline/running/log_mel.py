@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -18,12 +18,13 @@ from apache_beam.transforms.window import BoundedWindow
 from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
 
-from pipeline import storage
 from pipeline.decoding.extract import ExtractDoFn
 from pipeline.running import display
-from pipeline.running.whole_clips import FAILED, Audio, clip_of
+from pipeline.running.clips.asked import asked, expect_audio
+from pipeline.running.clips.elements import AskedClip, FailedClip, LogMelExample
+from pipeline.running.whole_clips import FAILED, bad_element, clip_of, failed_clip, request_of
 from pipeline.settings import Decoding, FrontEnd
-from pipeline.types import Clip, Damaged, DecodeRequest, ExampleBlock, Extracted, Failure, Segment, ShortClips
+from pipeline.types import Clip, Damaged, ExampleBlock, Extracted, Failure, ShortClips
 from vggish_core import params
 
 SHAPE = (params.NUM_FRAMES, params.NUM_BANDS)
@@ -32,48 +33,12 @@ IN_MEMORY = 1 << 23
 """Bytes of examples that a clip has in memory until it has ended; more are in a temporary file."""
 
 
-class LogMelExample(NamedTuple):
-    """An example of a clip.
-
-    Attributes:
-      id: the clip's.
-      index: of the example in the clip, from 0; it begins at `index` hops after the clip.
-      values: float32 [96, 64] as little-endian bytes; `array_of` and `keyed_example` give the array.
-    """
-
-    id: str
-    index: int  # type: ignore[assignment]  # tuples have a method of the name, which nobody needs here
-    values: bytes
-
-
-class FailedAudio(NamedTuple):
-    """A clip that gives no examples, and why.
-
-    Attributes:
-      id: the clip's.
-      uri: of its file, "" where bytes came in.
-      reason: one of `pipeline.reasons.REASONS`.
-      message: one line: what was found, with the value.
-      skipped: a setting asked to leave such clips out.
-    """
-
-    id: str
-    uri: str
-    reason: str
-    message: str
-    skipped: bool
-
-
-for _kind in (LogMelExample, FailedAudio):
-    beam.coders.registry.register_coder(_kind, beam.coders.RowCoder)
-
-
 class Examples(NamedTuple):
     """The results of `LogMelExamples`.
 
     Attributes:
       examples: PCollection[LogMelExample]: all of a clip, in order, or none.
-      failed: PCollection[FailedAudio]: why there are none.
+      failed: PCollection[FailedClip]: why there are none.
     """
 
     examples: beam.PCollection
@@ -91,11 +56,11 @@ def keyed_example(example: LogMelExample) -> tuple[tuple[str, int], np.ndarray]:
 
 
 class LogMelExamples(beam.PTransform):
-    """PCollection of audio -> `Examples`: .examples of `LogMelExample`, .failed of `FailedAudio`.
+    """PCollection of audio -> `Examples`: .examples of `LogMelExample`, .failed of `FailedClip`.
 
-    Elements are those of `EmbedAudio`: URIs, (id, URI), (id, bytes of an audio file) or `pipeline.types.Clip`s. A clip
-    gives all its examples, in order, in its own window, or one failure: what is decoded of it waits for its end, beyond
-    8 MB in a temporary file of the worker. Examples are those that the command embeds, bit for bit.
+    Elements are those of `EmbedAudio`: URIs, files matched, (id, URI), (id, bytes), `Clip`s or rows. A clip gives all
+    its examples, in order, in its own window, or one failure: what is decoded of it waits for its end, beyond 8 MB in a
+    temporary file of the worker. Examples are those that the command embeds, bit for bit.
 
     An example is 24 KB, 90 MB an hour of audio: keep what uses them next to this step, with no shuffle between.
 
@@ -105,6 +70,7 @@ class LogMelExamples(beam.PTransform):
 
     Raises:
       ValueError: a setting that does not exist.
+      TypeCheckError: when applied: a PCollection of something else.
     """
 
     def __init__(
@@ -137,11 +103,13 @@ class LogMelExamples(beam.PTransform):
         return display.of_front_end(self.front_end)
 
     def expand(self, audio: beam.PCollection) -> Examples:
+        expect_audio(audio.element_type)
+        clips = audio | "Ask" >> beam.Map(asked).with_output_types(AskedClip)
         if self.reshuffle:
-            audio = audio | "Spread" >> beam.Reshuffle()
+            clips = clips | "Spread" >> beam.Reshuffle()
         step = beam.ParDo(LogMelDoFn(self.front_end, self.decoding))
-        typed = step.with_output_types(LogMelExample, **{FAILED: FailedAudio})
-        result = audio | "Log-mel" >> typed.with_outputs(FAILED, main="examples")
+        typed = step.with_output_types(LogMelExample, **{FAILED: FailedClip})
+        result = clips | "Log-mel" >> typed.with_outputs(FAILED, main="examples")
         return Examples(result.examples, result[FAILED])
 
 
@@ -162,7 +130,7 @@ class _PendingClip:
 
 
 class LogMelDoFn(beam.DoFn):
-    """`Audio` -> `LogMelExample`s of whole clips, and `FailedAudio` tagged "failed".
+    """`AskedClip` -> `LogMelExample`s of whole clips, or `FailedClip` tagged "failed".
 
     It drives the command's decoding within one bundle, so that it is known when a clip is complete.
 
@@ -192,21 +160,18 @@ class LogMelDoFn(beam.DoFn):
 
     def process(
         self,
-        element: Audio,
+        element: AskedClip,
         timestamp: Any = beam.DoFn.TimestampParam,
         window: Any = beam.DoFn.WindowParam,
     ) -> Iterator[WindowedValue | beam.pvalue.TaggedOutput]:
-        clip, data = clip_of(element)
+        if element.wrong:
+            yield beam.pvalue.TaggedOutput(FAILED, WindowedValue(bad_element(element), timestamp, (window,)))
+            return
         number = str(next(self._numbers))
-        file = None
-        if data is not None:  # decoders are processes of their own, which read files
-            file = Path(self._folder.name) / number
-            file.write_bytes(data)
+        file, request = request_of(element, number, self._folder.name)
         examples = tempfile.SpooledTemporaryFile(IN_MEMORY, dir=self._folder.name)  # noqa: SIM115
-        self._clips[number] = _PendingClip(clip, timestamp, window, file, examples)
-        # Within the bundle a clip goes by its number: ids may occur twice.
-        uri = str(file) if file else storage.absolute(clip.uri)
-        for item in self._extract.process(DecodeRequest(uri, (Segment(replace(clip, id=number, uri=uri)),))):
+        self._clips[number] = _PendingClip(clip_of(element), timestamp, window, file, examples)
+        for item in self._extract.process(request):
             yield from self._take(item)
 
     def finish_bundle(self) -> Iterator[WindowedValue | beam.pvalue.TaggedOutput]:
@@ -222,8 +187,7 @@ class LogMelDoFn(beam.DoFn):
         pending = self._clips.pop(item.clip.id)
         try:
             if isinstance(item, Failure):
-                said = FailedAudio(pending.clip.id, pending.clip.uri, item.reason, item.message, item.skipped)
-                yield beam.pvalue.TaggedOutput(FAILED, _placed(pending, said))
+                yield beam.pvalue.TaggedOutput(FAILED, _placed(pending, failed_clip(pending.clip, item)))
                 return
             pending.examples.seek(0)
             for index in range(item.examples):
@@ -237,6 +201,6 @@ class LogMelDoFn(beam.DoFn):
             self._clips.popitem()[1].close()
 
 
-def _placed(pending: _PendingClip, answer: LogMelExample | FailedAudio) -> WindowedValue:
+def _placed(pending: _PendingClip, answer: LogMelExample | FailedClip) -> WindowedValue:
     """An answer -> the element, where the question was."""
     return WindowedValue(answer, pending.timestamp, (pending.window,))

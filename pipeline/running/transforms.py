@@ -18,16 +18,10 @@ from pipeline.output.at_work import submitted
 from pipeline.output.journal.writer import RowPlace
 from pipeline.output.shards import ShardInput
 from pipeline.running import display
+from pipeline.running.clips.elements import Totals
+from pipeline.running.coders import Local, Travelling
 from pipeline.running.steps import EmbedDoFn, WriteRowsDoFn
-from pipeline.types import (
-    DecodeRequest,
-    Extracted,
-    Outcome,
-    RowsRef,
-    ShardEntry,
-    StagedShard,
-    UnitRef,
-)
+from pipeline.types import RowsRef, ShardEntry, StagedShard
 
 
 class ExtractExamples(beam.PTransform):
@@ -49,14 +43,10 @@ class ExtractExamples(beam.PTransform):
         return (
             units
             | "Shuffle headers" >> beam.Reshuffle()
-            | "Split long" >> beam.ParDo(SplitDoFn(self.front_end, self.decoding)).with_output_types(Planned)
+            | "Split long" >> beam.ParDo(SplitDoFn(self.front_end, self.decoding)).with_output_types(Travelling)
             | "Shuffle units" >> beam.Reshuffle()
-            | "Extract" >> extract.with_output_types(Extracted | ShardInput)
+            | "Extract" >> extract.with_output_types(Local)
         )
-
-
-Planned = UnitRef | DecodeRequest | ShardInput
-"""What crosses the shuffle before the decoders."""
 
 
 class EmbedExamples(beam.PTransform):
@@ -78,7 +68,7 @@ class EmbedExamples(beam.PTransform):
 
     def expand(self, items: beam.PCollection) -> beam.PCollection:
         step = beam.ParDo(EmbedDoFn(self.model, self.hop_seconds, self.progress_dir))
-        return items | "Embed" >> step.with_output_types(Outcome | ShardInput)
+        return items | "Embed" >> step.with_output_types(Local)
 
 
 class WriteShards(beam.PTransform):
@@ -95,9 +85,9 @@ class WriteShards(beam.PTransform):
     def expand(self, pieces: beam.PCollection) -> beam.PCollection:
         return (
             pieces
-            | "Key by shard" >> beam.Map(with_shard, self.output.num_shards).with_output_types(tuple[int, ShardInput])
+            | "Key by shard" >> beam.Map(with_shard, self.output.num_shards).with_output_types(tuple[int, Travelling])
             | "Group by shard" >> beam.GroupByKey()
-            | "Write shard" >> beam.Map(write_shard, self.output, self.attempt).with_output_types(StagedShard)
+            | "Write shard" >> beam.Map(write_shard, self.output, self.attempt).with_output_types(Travelling)
         )
 
 
@@ -147,13 +137,13 @@ class CommitShards(beam.PTransform):
     def expand(self, staged: beam.PCollection) -> beam.PCollection:
         return (
             staged
-            | "All together" >> beam.Map(lambda shard: (0, shard)).with_output_types(tuple[int, StagedShard])
+            | "All together" >> beam.Map(lambda shard: (0, shard)).with_output_types(tuple[int, Travelling])
             | "Group all" >> beam.GroupByKey()
-            | "Commit" >> beam.Map(commit_shards, self.output.directory, self.end)
+            | "Commit" >> beam.Map(commit_shards, self.output.directory, self.end).with_output_types(Totals)
         )
 
 
-def commit_shards(group: tuple[int, Iterable[StagedShard]], directory: str, end: Commit) -> dict[str, Any]:
+def commit_shards(group: tuple[int, Iterable[StagedShard]], directory: str, end: Commit) -> Totals:
     """All staged shards of a job -> the totals of the data set that they complete.
 
     An engine that tries this again finds it done, or does the rest of it.
@@ -163,7 +153,7 @@ def commit_shards(group: tuple[int, Iterable[StagedShard]], directory: str, end:
     if end.noted:
         with suppress(OSError):  # whoever reads the note later asks the engine
             submitted.remove(directory)
-    return totals
+    return Totals(**totals)  # type: ignore[arg-type]
 
 
 def parts_of(_: bytes, plan_parts: list[bytes]) -> list[bytes]:
@@ -195,10 +185,10 @@ def build(
         | "Start" >> beam.Impulse()
         | "Parts of the plan" >> beam.FlatMap(parts_of, parts).with_output_types(bytes)
         | "Shuffle parts" >> beam.Reshuffle()
-        | "Read the plan" >> beam.FlatMap(read_part).with_output_types(plan_file.Item)
+        | "Read the plan" >> beam.FlatMap(read_part).with_output_types(Travelling)
         | ExtractExamples(job.front_end, job.decoding)
         | EmbedExamples(job.model, job.front_end.hop_seconds, progress_dir)
-        | "Write rows" >> beam.ParDo(WriteRowsDoFn(rows)).with_output_types(ShardInput)
+        | "Write rows" >> beam.ParDo(WriteRowsDoFn(rows)).with_output_types(Travelling)
     )
     if end is None:
         return pieces

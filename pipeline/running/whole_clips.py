@@ -23,12 +23,10 @@ from pipeline.embedding import embed
 from pipeline.machine import cores_a_process
 from pipeline.output import assemble
 from pipeline.output.shards import ShardInput
+from pipeline.running.clips.elements import AskedClip, EmbeddedClip, FailedClip, embedded, printable
 from pipeline.running.steps import EmbedDoFn
 from pipeline.settings import Decoding, FrontEnd, Model
 from pipeline.types import Clip, DecodeRequest, Embedding, Failure, Outcome, Segment, SegmentEnd
-
-Audio = str | tuple[str, str] | tuple[str, bytes] | Clip
-"""A URI, (id, URI), (id, the bytes of a file), or a `Clip`."""
 
 FAILED = "failed"
 """Tag of the failures."""
@@ -48,7 +46,7 @@ class _PendingClip:
 
 
 class EmbedAudioDoFn(beam.DoFn):
-    """`Audio` -> (id, `Embedding`) of whole clips, and (id, `Failure`) tagged "failed".
+    """`AskedClip` -> `EmbeddedClip`, or `FailedClip` tagged "failed".
 
     Args:
       front_end: as in a `Job`.
@@ -85,20 +83,17 @@ class EmbedAudioDoFn(beam.DoFn):
 
     def process(
         self,
-        element: Audio,
+        element: AskedClip,
         timestamp: Any = beam.DoFn.TimestampParam,
         window: Any = beam.DoFn.WindowParam,
     ) -> Iterator[WindowedValue | beam.pvalue.TaggedOutput]:
-        clip, data = clip_of(element)
+        if element.wrong:
+            yield beam.pvalue.TaggedOutput(FAILED, WindowedValue(bad_element(element), timestamp, (window,)))
+            return
         number = str(next(self._numbers))
-        file = None
-        if data is not None:  # decoders are processes of their own, which read files
-            file = Path(self._folder.name) / number
-            file.write_bytes(data)
-        self._clips[number] = _PendingClip(clip, timestamp, window, file)
-        # Within the bundle a clip goes by its number: ids may occur twice.
-        uri = str(file) if file else storage.absolute(clip.uri)
-        for item in self._extract.process(DecodeRequest(uri, (Segment(replace(clip, id=number, uri=uri)),))):
+        file, request = request_of(element, number, self._folder.name)
+        self._clips[number] = _PendingClip(clip_of(element), timestamp, window, file)
+        for item in self._extract.process(request):
             for outcome in self._embed.process(item):
                 yield from self._take(outcome)
 
@@ -128,36 +123,46 @@ class EmbedAudioDoFn(beam.DoFn):
         pending.pieces.append(outcome)
         if isinstance(outcome, Failure):
             del self._clips[number]
-            yield beam.pvalue.TaggedOutput(FAILED, _answer(pending, replace(outcome, clip=pending.clip)))
+            yield beam.pvalue.TaggedOutput(FAILED, _answer(pending, failed_clip(pending.clip, outcome)))
         elif pending.embedded == pending.expected:
             del self._clips[number]
             (result,) = assemble.assemble(pending.pieces)
             assert result.values is not None
-            yield _answer(pending, Embedding(replace(pending.clip, end_s=result.entry.end_s), 0, 0, result.values))
+            clip, end_s = pending.clip, result.entry.end_s
+            found = embedded(clip.id, clip.uri, clip.start_s, end_s, clip.labels, result.values)
+            yield _answer(pending, found)
 
 
-def _answer(pending: _PendingClip, answer: Embedding | Failure) -> WindowedValue:
+def _answer(pending: _PendingClip, answer: EmbeddedClip | FailedClip) -> WindowedValue:
     """An answer -> the element, where the question was."""
-    return WindowedValue((pending.clip.id, answer), pending.timestamp, (pending.window,))
+    return WindowedValue(answer, pending.timestamp, (pending.window,))
 
 
-def clip_of(element: Audio) -> tuple[Clip, bytes | None]:
-    """An element of `EmbedAudio`'s input -> its clip, and the audio itself where that came along.
+def request_of(element: AskedClip, number: str, folder: str) -> tuple[Path | None, DecodeRequest]:
+    """What was asked for -> the file that its content was put into, if that came along, and what a decoder is asked.
 
-    Raises:
-      TypeError: for anything else; shows it.
+    Within a bundle a clip goes by its number, because ids may occur twice.
     """
-    if isinstance(element, Clip):
-        return element, None
-    if isinstance(element, str):
-        return Clip(element, element), None
-    if isinstance(element, tuple) and len(element) == 2 and isinstance(element[0], str):
-        name, audio = element
-        if isinstance(audio, str):
-            return Clip(name, audio), None
-        if isinstance(audio, bytes | bytearray | memoryview):
-            return Clip(name, ""), bytes(audio)
-    shown = repr(element)
-    raise TypeError(
-        f"EmbedAudio takes a URI, (id, URI), (id, bytes) or a Clip, not {shown[:200]}{'…' if len(shown) > 200 else ''}"
-    )
+    file = None
+    if element.content is not None:  # decoders are processes of their own, which read files
+        file = Path(folder) / number
+        file.write_bytes(element.content)
+    uri = str(file) if file else storage.absolute(element.uri)
+    return file, DecodeRequest(uri, (Segment(replace(clip_of(element), id=number, uri=uri)),))
+
+
+def bad_element(element: AskedClip) -> FailedClip:
+    """What was asked for and is no audio -> its failure."""
+    return FailedClip(element.id, element.uri, "bad_element", element.wrong, skipped=False)
+
+
+def failed_clip(clip: Clip, failure: Failure) -> FailedClip:
+    """A clip's failure -> the element."""
+    message = printable(" ".join(failure.message.split()))
+    return FailedClip(clip.id, clip.uri, failure.reason, message, failure.skipped, clip.start_s, clip.end_s)
+
+
+def clip_of(element: AskedClip) -> Clip:
+    """What was asked for -> its clip."""
+    times = element.start_s, element.end_s
+    return Clip(element.id, element.uri, *times, tuple(element.labels), element.cut, listed=element.listed)
