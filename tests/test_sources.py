@@ -23,7 +23,8 @@ from pipeline import storage
 from pipeline.corpus import sources
 from pipeline.corpus.class_labels import ClassLabels, read_class_labels
 from pipeline.corpus.ids import as_path, id_of
-from pipeline.corpus.rows import read_manifest, read_segments
+from pipeline.corpus.lists.reading import read_manifest
+from pipeline.corpus.rows import read_segments
 from pipeline.corpus.sources import SourceError, clips_from_manifest, clips_from_patterns
 from pipeline.output.records import read_records
 from pipeline.types import Corpus

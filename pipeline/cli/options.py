@@ -43,7 +43,9 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    groups.add_input(result.add_argument_group("what to read"))
+    reading = result.add_argument_group("what to read")
+    groups.add_input(reading)
+    groups.add_crawl(reading)
     groups.add_output(result.add_argument_group("what to write"))
     groups.add_model(result.add_argument_group("which network"))
     groups.add_policies(result.add_argument_group("how audio becomes examples"))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from pipeline.corpus.class_labels import ClassLabels
+from pipeline.corpus.class_labels import ClassLabels, number
 from pipeline.corpus.tables import SourceError
 from pipeline.errors import FlagError
 from pipeline.formatting import clips as of_clips
@@ -79,10 +79,8 @@ def labelled(
         known = {label: _index(label, classes) for label in sorted({*labels} - {""})}
         names = classes.names
     else:
-        known = {name: number for number, name in before.items()}
-        first = max(known.values(), default=-1) + 1
-        known |= {label: first + n for n, label in enumerate(sorted({*labels} - {"", *known}))}
-        names = {number: name for name, number in known.items()}
+        known = number(labels, before)
+        names = {index: name for name, index in known.items()}
     given = zip(clips, labels, strict=True)
     return [replace(clip, labels=(known[label],)) if label else clip for clip, label in given], names
 
