@@ -331,7 +331,7 @@ GOOD = {
 
 
 @pytest.mark.parametrize("kind", ROWS)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
 @given(data=st.data())
 def test_any_row_is_a_clip_or_a_failure(kind: str, write: Write, data: st.DataObject) -> None:
     rows = data.draw(st.lists(ROWS[kind] | JSON, max_size=6))
@@ -341,7 +341,7 @@ def test_any_row_is_a_clip_or_a_failure(kind: str, write: Write, data: st.DataOb
         name.encode("utf-8", "surrogateescape")
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(
     labels=st.lists(st.lists(st.text("ab1 2", min_size=1, max_size=2), max_size=3), max_size=5),
     before=st.dictionaries(st.integers(0, 9), st.text("ab", min_size=1, max_size=2), max_size=3),

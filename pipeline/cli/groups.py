@@ -69,7 +69,7 @@ def add_crawl(group: Any) -> None:
         type=positive_int,
         default=Crawl.connections,
         metavar="N",
-        help="connections to a server of http(s):// at a time, on each machine (default: %(default)s)",
+        help="number of connections to a host of http(s):// at a time, on each machine (default: %(default)s)",
     )
     group.add_argument(
         "--max_download_mb",

@@ -1,4 +1,4 @@
-"""All access to files: local paths, `gs://`, `s3://`, and whatever else fsspec opens (http, https, hf, abfs, memory).
+"""All access to files: local paths, `gs://`, `s3://`, web servers, and whatever else fsspec opens (hf, abfs, memory).
 
 Local files need nothing but the standard library; fsspec is imported with the first URI that needs it. Every failure is
 a `StorageError`, which is an `OSError`; where nothing is found it is a `MissingError`, a `FileNotFoundError` too.

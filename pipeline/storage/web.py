@@ -7,13 +7,11 @@ servers of a proxy are not used, and nothing is asked about `robots.txt`: a list
 
 from __future__ import annotations
 
-import email.utils
 import errno
 import http.client
 import importlib.metadata
 import socket
 import ssl
-import time
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +23,8 @@ from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 from pipeline.extras import DISTRIBUTION
 from pipeline.settings import Crawl
 from pipeline.storage import errors, hosts, slots
-from pipeline.storage.errors import MissingError, StatusError, StorageError, TooLargeError, UnansweredError, retried
+from pipeline.storage.answers import RefusedError, expect_range, expect_success, size_of, version_of
+from pipeline.storage.errors import StorageError, TooLargeError, UnansweredError, retried
 from pipeline.storage.info import FileInfo
 
 TIMEOUT_S = 30.0
@@ -35,7 +34,6 @@ LOOK_UP_S = 10.0
 MOST_MOVES = 10
 _CHUNK = 1 << 18
 _MOVED = (301, 302, 303, 307, 308)
-_NOT_SERVED = (403, 404, 410)
 _NO_HEAD = (403, 405, 501)
 """Statuses by which servers refuse to speak of a file without giving it: some sign the addresses of GET alone."""
 _WORKERS = 16
@@ -65,23 +63,23 @@ class WebStore:
     def info(self, uri: str) -> FileInfo:
         try:
             with self._answered(uri, "HEAD", {}) as answer:
-                return FileInfo(uri, _size(answer) or 0, _version(answer))
-        except _StatusRefusedError as error:
+                return FileInfo(uri, size_of(answer) or 0, version_of(answer))
+        except RefusedError as error:
             if error.status not in _NO_HEAD:
                 raise
         with self._answered(uri, "GET", {"Range": "bytes=0-0"}) as answer:
-            return FileInfo(uri, _size(answer) or 0, _version(answer))
+            return FileInfo(uri, size_of(answer) or 0, version_of(answer))
 
     def read(self, uri: str, start: int, end: int) -> tuple[bytes, int]:
         """A server that gives no ranges gives all of a file."""
         with self._answered(uri, "GET", {"Range": f"bytes={start}-{end - 1}"}) as answer:
             if answer.status == 416:  # nothing is there
-                return b"", _size(answer) or 0
-            self._expect_same(uri, _version(answer), start)
-            size = _size(answer)
+                return b"", size_of(answer) or 0
+            self._expect_same(uri, version_of(answer), start)
+            size = size_of(answer)
             self._expect_small(uri, size)
             if answer.status == 206:
-                _expect_range(uri, answer, start)
+                expect_range(uri, answer, start)
                 data = self._body(uri, answer, end - start)
                 return data, start + len(data) if size is None else size
             data = self._body(uri, answer, None)
@@ -89,8 +87,8 @@ class WebStore:
 
     def read_whole(self, uri: str) -> tuple[bytes, str]:
         with self._answered(uri, "GET", {}) as answer:
-            self._expect_small(uri, _size(answer))
-            return self._body(uri, answer, None), _version(answer)
+            self._expect_small(uri, size_of(answer))
+            return self._body(uri, answer, None), version_of(answer)
 
     def page(self, prefix: str, after: str | None, most: int) -> tuple[list[FileInfo], str | None]:
         """The links of a page: what fsspec makes of it."""
@@ -121,7 +119,7 @@ class WebStore:
             with self._asked(uri, target, method, headers) as answer:
                 moved = answer.headers.get("Location") if answer.status in _MOVED else None
                 if moved is None:
-                    _expect_success(uri, answer)
+                    expect_success(uri, answer)
                     yield answer
                     return
             target = urljoin(target, moved)
@@ -175,17 +173,6 @@ class WebStore:
         self._read = uri, version
 
 
-class _StatusRefusedError(StorageError):
-    """A server does not serve a file."""
-
-    not_served = True
-    status = 0
-
-
-class _StatusMissingError(_StatusRefusedError, MissingError):
-    """A server has no such file."""
-
-
 def look_up(uris: Sequence[str], crawl: Crawl) -> dict[str, FileInfo]:
     """Sizes and versions of files, where servers give them; a server that does not answer is not asked again."""
     store = WebStore(crawl.connections, crawl.most_bytes, crawl.private, LOOK_UP_S)
@@ -197,7 +184,7 @@ def look_up(uris: Sequence[str], crawl: Crawl) -> dict[str, FileInfo]:
             return None
         try:
             return retried(uri, "looking it up", lambda: store.info(uri), tries=3)
-        except (_StatusRefusedError, TooLargeError):
+        except (RefusedError, TooLargeError):
             return None
         except StorageError:
             silent.add(host)
@@ -262,54 +249,6 @@ def _encrypted(uri: str, plain: socket.socket, host: str) -> socket.socket:
 @cache
 def _context() -> ssl.SSLContext:
     return ssl.create_default_context()
-
-
-def _expect_success(uri: str, answer: http.client.HTTPResponse) -> None:
-    status = answer.status
-    if 200 <= status < 300 or status == 416:
-        return
-    said = f"HTTP status {status} ({answer.reason})"
-    if status in _NOT_SERVED:
-        kind = _StatusRefusedError if status == 403 else _StatusMissingError
-        number = errno.EACCES if status == 403 else errno.ENOENT
-        error = kind(uri, said, "Check the address, and whether it asks for a login", number)
-        error.status = status
-        raise error
-    if 300 <= status < 400:
-        raise StorageError(uri, f"{said}, which says not where to go on", "Give another address")
-    raise StatusError(status, answer.reason, _retry_after_s(answer))
-
-
-def _retry_after_s(answer: http.client.HTTPResponse) -> float:
-    """Seconds after which a server wants to be asked again, which may be a date; 0 if it does not say."""
-    said = (answer.headers.get("Retry-After") or "").strip()
-    if said.isascii() and said.isdigit():
-        return float(said[:9])
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(said).timestamp() - time.time())
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return 0.0
-
-
-def _size(answer: http.client.HTTPResponse) -> int | None:
-    """Bytes of the whole file, if the answer says."""
-    if answer.status in (206, 416):
-        said = (answer.headers.get("Content-Range") or "").rpartition("/")[2]
-    else:
-        said = answer.headers.get("Content-Length") or ""
-    said = said.strip()
-    return int(said) if said.isascii() and said.isdigit() and len(said) < 19 else None
-
-
-def _version(answer: http.client.HTTPResponse) -> str:
-    return answer.headers.get("ETag") or answer.headers.get("Last-Modified") or ""
-
-
-def _expect_range(uri: str, answer: http.client.HTTPResponse, start: int) -> None:
-    said = answer.headers.get("Content-Range") or ""
-    first = said.removeprefix("bytes").strip().partition("-")[0]
-    if first.isascii() and first.isdigit() and int(first) != start:
-        raise StorageError(uri, f"the server gave {said} for bytes from {start} on", "Tell them")
 
 
 def _refuse(uri: str) -> None:
