@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 REASONS: dict[str, str] = {
-    "missing": "The file is gone. Check the path, or run with --prune to drop it.",
+    "missing": "The file is gone, or its server does not give it. Check the path, or run with --prune to drop it.",
     "unreadable": "The file could not be opened or read. Check its permissions and the storage, then --retry_failed.",
     "empty": "The file has no bytes. Fetch it again.",
     "not_audio": "No decoder recognises the content. Check what the file is. Text, pictures and the like that "
@@ -19,7 +19,7 @@ REASONS: dict[str, str] = {
     "too_long": "The clip is longer than --max_duration_seconds.",
     "crashed": "The decoder's process died on this file. Report the file; no other clip was affected.",
     "timed_out": "The decoder made no progress for --decode_timeout_seconds.",
-    "too_large": "Decoding needed more than --decode_memory_mb.",
+    "too_large": "Decoding needed more than --decode_memory_mb, or a server has more than --max_download_mb.",
     "past_end": "The segment ends after its file does. Check the times, or whether the file is whole.",
     "bad_row": "The row of the list cannot be used. Correct the line that the message names.",
     "bad_times": "Start and end are not a valid interval: start >= end, negative or not a number.",

@@ -49,6 +49,26 @@ class FrontEnd:
 
 
 @dataclass(frozen=True)
+class Crawl:
+    """How servers of http:// and https:// are asked for the audio of a corpus; changes no bytes.
+
+    Attributes:
+      connections: to one host at a time, of all processes of a command on a machine.
+      most_bytes: of a file; larger ones are not read.
+      private: also at loopback, link-local and private addresses. A list may come from a stranger, who is not to learn
+        what a network keeps to itself.
+    """
+
+    connections: int = 4
+    most_bytes: int = 4 << 30
+    private: bool = False
+
+
+CRAWL = Crawl()
+"""As it is where nobody says otherwise."""
+
+
+@dataclass(frozen=True)
 class Decoding:
     """How decoders are run; changes no bytes.
 
@@ -57,12 +77,14 @@ class Decoding:
       timeout_s: a decoder without progress for so long is killed.
       memory_mb: limit of a decoder process's own allocations, beyond what it has after its imports.
       segment_seconds: longer recordings in formats that seek exactly are decoded in parts of at most so much audio.
+      crawl: how servers of http:// and https:// are asked.
     """
 
     processes: int = 0
     timeout_s: float = 120.0
     memory_mb: int = 1024
     segment_seconds: float = 600.0
+    crawl: Crawl = field(default_factory=Crawl)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pipeline.errors import FlagError, UserError
 
 if TYPE_CHECKING:
     from pipeline.running.engines.runners import Engine
-    from pipeline.settings import Job, Model, Update
+    from pipeline.settings import Crawl, Job, Model, Update
     from pipeline.types import Corpus
 
 
@@ -21,6 +21,7 @@ def corpus_of(flags: argparse.Namespace, on_found: Callable[[int], object] | Non
     from pipeline.corpus import sources
     from pipeline.output import classes
 
+    numbers = flags.labels_from or (flags.manifest and not flags.class_labels)
     with about("--input", flags.manifest, flags.segments, flags.class_labels):
         found = sources.find_corpus(
             flags.input,
@@ -32,12 +33,20 @@ def corpus_of(flags: argparse.Namespace, on_found: Callable[[int], object] | Non
             output=flags.output,
             exclude=flags.exclude,
             labels_from=flags.labels_from,
-            numbered={} if flags.overwrite or not flags.labels_from else classes.numbered(flags.output),
+            numbered=classes.numbered(flags.output) if numbers and not flags.overwrite else {},
             on_found=on_found,
+            crawl=crawl_of(flags),
         )
     for note in found.notes:
         print(note, file=sys.stderr)
     return found
+
+
+def crawl_of(flags: argparse.Namespace) -> Crawl:
+    """Flags -> how servers are asked."""
+    from pipeline.settings import Crawl
+
+    return Crawl(flags.connections_per_host, flags.max_download_mb << 20, flags.allow_private_hosts)
 
 
 def update_of(flags: argparse.Namespace) -> Update:
@@ -58,6 +67,7 @@ def job_of(flags: argparse.Namespace, found: Corpus, engine: Engine) -> Job:
         timeout_s=flags.decode_timeout_seconds,
         memory_mb=flags.decode_memory_mb,
         segment_seconds=flags.segment_seconds,
+        crawl=crawl_of(flags),
     )
     with about("--output"):
         output = resolve.resolve_output(output, found, flags.overwrite)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, get_args
 
 from pipeline.cli.flags import hop_seconds, positive_float, positive_int, share_or_count, task
-from pipeline.settings import KERNELS, PIECE_S, PRECISIONS, Decoding, FrontEnd, Model, Output
+from pipeline.settings import KERNELS, PIECE_S, PRECISIONS, Crawl, Decoding, FrontEnd, Model, Output
 from pipeline.types import Damaged, DuplicateIds, EmbeddingKind, RecordFormat, SegmentAudio, ShortClips
 
 
@@ -33,7 +33,8 @@ def add_input(group: Any) -> None:
     group.add_argument(
         "--manifest",
         metavar="FILE",
-        help="CSV or JSON lines: uri and optionally id, start_seconds, end_seconds, labels (default: none)",
+        help="CSV or JSON lines: uri and optionally id, start_seconds, end_seconds, labels; or a list of NeMo, Lhotse, "
+        "Kaldi, FSD50K, ESC-50, AudioSet's strong labels (default: none)",
     )
     group.add_argument(
         "--segments", metavar="CSV", help="a segment list in AudioSet's format for the audio of --input (default: none)"
@@ -60,6 +61,30 @@ def add_input(group: Any) -> None:
         choices=get_args(DuplicateIds),
         default="stop",
         help="clips with the same id and times: stop before any work, or fail each of them (default: %(default)s)",
+    )
+
+
+def add_crawl(group: Any) -> None:
+    """Adds the flags about servers of http:// and https://."""
+    group.add_argument(
+        "--connections_per_host",
+        type=positive_int,
+        default=Crawl.connections,
+        metavar="N",
+        help="number of connections to a host of http(s):// at a time, on each machine (default: %(default)s)",
+    )
+    group.add_argument(
+        "--max_download_mb",
+        type=positive_int,
+        default=Crawl.most_bytes >> 20,
+        metavar="MB",
+        help="larger files of http(s):// fail as too_large (default: %(default)s MB)",
+    )
+    group.add_argument(
+        "--allow_private_hosts",
+        action="store_true",
+        help="read audio of http(s):// from loopback, link-local and private addresses, too (default: refused, since a "
+        "list may come from a stranger)",
     )
 
 
@@ -266,8 +291,14 @@ def add_running(group: Any) -> None:
     )
 
 
+def add_reading(group: Any) -> None:
+    """Adds the flags about the input and where it is."""
+    add_input(group)
+    add_crawl(group)
+
+
 GROUPS: dict[str, Callable[[Any], None]] = {
-    "what to read": add_input,
+    "what to read": add_reading,
     "what to write": add_output,
     "which network": add_model,
     "how audio becomes examples": add_policies,

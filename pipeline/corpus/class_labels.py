@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -55,6 +56,13 @@ class ClassLabels:
                 result.append(", ".join(words[:longest]))
                 words = words[longest:]
         return [label for label in result if label]
+
+
+def number(names: Iterable[str], before: Mapping[int, str]) -> dict[str, int]:
+    """Names -> their numbers, in the names' order, after those that an output has numbered already, which stay."""
+    known = {name: number for number, name in before.items()}
+    first = max(known.values(), default=-1) + 1
+    return known | {name: first + n for n, name in enumerate(sorted({*names} - {"", *known}))}
 
 
 def as_index(label: Label) -> int | None:

@@ -1,4 +1,4 @@
-"""Listed clips: rows of AudioSet's segment lists and of manifests -> clips, and what fails to be one."""
+"""Listed clips: rows -> clips, and what fails to be one; those of AudioSet's segment lists, with their audio."""
 
 from __future__ import annotations
 
@@ -6,21 +6,17 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from pipeline import storage
 from pipeline.corpus.class_labels import ClassLabels, Label, as_index
-from pipeline.corpus.ids import as_utf8, id_of
 from pipeline.corpus.keys import Keys
 from pipeline.corpus.names import Names, names_of
 from pipeline.corpus.packed import Packed
-from pipeline.corpus.rows import Row, folder_of, read_manifest, read_segments
+from pipeline.corpus.rows import Row, read_segments
 from pipeline.corpus.tables import SourceError, at
 from pipeline.formatting import number_of
 from pipeline.types import Clip, Corpus, DuplicateIds, Failure, SegmentAudio
 
 UNPLACED = ("bad_row", "bad_times")
 """Reasons of rows that do not say which stretch they mean: several may do so of one id."""
-LISTED_FOLDERS = 100
-"""Remote files of a manifest have their sizes and versions from listings, if they are in so few folders."""
 
 
 def clips_from_segments(
@@ -48,7 +44,7 @@ def clips_from_segments(
     timed = segment_audio == "cut"
     files = Names(inputs)
     rows: Packed[Row] = Packed()
-    for row in _some_sound(uri, read_segments(uri)):
+    for row in some_sound(uri, read_segments(uri)):
         files.want(row, timed)
         rows.append(row)
     clips: Packed[Clip] = Packed()
@@ -65,7 +61,7 @@ def clips_from_segments(
                     f"{uri}: lines {before} and {row.line} both stand for {file.uri}, which is one segment",
                     "Name the files YTID_start_end, or give whole recordings and --segment_audio whole",
                 )
-        item = _clip_of(row, row.id, file.uri if file else "", classes, segment_audio, file)
+        item = clip_of(row, row.id, file.uri if file else "", classes, segment_audio, file)
         if isinstance(item, Failure) and item.reason in UNPLACED:
             unplaced.append((item, row.line))
             continue
@@ -82,7 +78,7 @@ def clips_from_segments(
     return taken.settled(Corpus(clips, failures))
 
 
-def _some_sound(uri: str, rows: Iterable[Row]) -> Iterator[Row]:
+def some_sound(uri: str, rows: Iterable[Row]) -> Iterator[Row]:
     """The rows of a list; then SourceError for the first, if none can be used: it may be a list of another kind."""
     first: Row | None = None
     sound = False
@@ -96,70 +92,7 @@ def _some_sound(uri: str, rows: Iterable[Row]) -> Iterator[Row]:
         raise at(uri, first.line, first.fault.found, first.fault.remedy)
 
 
-def clips_from_manifest(
-    uri: str, classes: ClassLabels | None, segment_audio: SegmentAudio, duplicate_ids: DuplicateIds = "stop"
-) -> Corpus:
-    """A manifest (`pipeline.corpus.rows.read_manifest`) -> a clip for each row.
-
-    Without an id in the list, it is the path of the audio below the manifest's folder, without extension; for audio
-    elsewhere its whole path.
-
-    Raises:
-      SourceError: the manifest is malformed or empty, or no row is sound; two rows have one id and the same times; most
-        rows name their labels, and there is no table of class labels.
-    """
-    folder = storage.join(folder_of(uri), "")
-    clips: Packed[Clip] = Packed()
-    failures: Packed[Failure] = Packed()
-    unplaced: list[tuple[Failure, int]] = []
-    taken = Keys(uri, duplicate_ids)
-    twice: SourceError | None = None
-    rows = _some_sound(uri, read_manifest(uri, classes))
-    look = storage.local_look()
-    remote = False
-    for row in rows if classes else _indexed(uri, rows):
-        path = (
-            row.uri.removeprefix(folder) if row.uri.startswith(folder) else row.uri.partition("://")[2] or row.uri[1:]
-        )
-        clip_id = row.id or id_of(as_utf8(path) if storage.is_local(row.uri) else path)
-        item = _clip_of(row, clip_id, row.uri, classes, segment_audio)
-        if isinstance(item, Failure) and item.reason in UNPLACED:
-            unplaced.append((item, row.line))
-            continue
-        try:
-            taken.add(item if isinstance(item, Clip) else item.clip, row.line)
-        except SourceError as error:  # errors of the whole list, further down, come first
-            twice = twice or error
-        if isinstance(item, Clip) and storage.is_local(item.uri):
-            clips.append(_sized(item, look(item.uri)))
-        elif isinstance(item, Clip):
-            clips.append(item)
-            remote = True
-        else:
-            failures.append(item)
-    if twice:
-        raise twice
-    failures.extend(taken.apart(item, line) for item, line in unplaced)
-    return taken.settled(Corpus(_with_remote_sizes(uri, clips) if remote else clips, failures))
-
-
-def _indexed(uri: str, rows: Iterable[Row]) -> Iterator[Row]:
-    """The rows; then SourceError if most of them name their labels: there is no table of the names."""
-    count = named = 0
-    first: Row | None = None
-    for row in rows:
-        count += 1
-        if row.labels and any(as_index(label) is None for label in row.labels):
-            named += 1
-            first = first or row
-        yield row
-    if first is not None and 2 * named > count:
-        label = next(label for label in first.labels if as_index(label) is None)
-        remedy = "Name the table of MIDs and display names with --class_labels, or give indices"
-        raise at(uri, first.line, f"{label!r} is not a class index", remedy)
-
-
-def _clip_of(
+def clip_of(
     row: Row,
     clip_id: str,
     uri: str,
@@ -235,50 +168,3 @@ def _no_audio_at_all(
         "Name the files by their YTID"
         + ("; if they are segments, YTID_start_end say, add --segment_audio cut" if segment_audio == "whole" else ""),
     )
-
-
-def _with_remote_sizes(uri: str, clips: Packed[Clip]) -> Packed[Clip]:
-    """Clips with the sizes and versions of remote files, where these can be had cheaply. Others have size 0: their
-    files are not looked for again once they are embedded.
-
-    Raises:
-      SourceError: none of the list's files can be there, since there is no such bucket.
-      CredentialsError: there are none for its files.
-    """
-    all_folders = {storage.parent(clip.uri) for clip in clips}
-    folders = {folder for folder in all_folders if not storage.is_local(folder)}
-    lost = _missing_buckets(folders)
-    if lost and len(folders) == len(all_folders):
-        raise SourceError(f"{uri}: there is no bucket {', '.join(lost)}, in which its audio is to be", "Check its name")
-    if len(folders) > LISTED_FOLDERS:
-        return clips
-    known: dict[str, storage.FileInfo] = {}
-    for folder in sorted(folders):
-        try:
-            known.update((file.uri, file) for file in storage.list_folder(folder))
-        except storage.CredentialsError:
-            raise
-        except storage.StorageError:  # a bucket that is not there, say: the clips' reader will tell
-            continue
-    return Packed(_sized(clip, known.get(clip.uri)) for clip in clips)
-
-
-def _missing_buckets(folders: Iterable[str]) -> list[str]:
-    """Folders in stores -> the buckets, if none of them is there; one that is leaves the others to their clips."""
-    buckets = sorted({"/".join(folder.split("/")[:3]) + "/" for folder in folders})
-    for bucket in buckets[:LISTED_FOLDERS]:
-        try:
-            storage.expect_bucket(bucket)
-        except storage.MissingError:
-            continue
-        except storage.CredentialsError:
-            raise
-        except storage.StorageError:  # the clips' reader will tell
-            pass
-        return []
-    return [bucket.split("/")[2] for bucket in buckets]
-
-
-def _sized(clip: Clip, info: storage.FileInfo | None) -> Clip:
-    """A clip with its file's size and version; without these, its reader may find it or will say why not."""
-    return replace(clip, size_bytes=info.size_bytes, version=info.version) if info else clip

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from pipeline.corpus.class_labels import ClassLabels, as_index
+from pipeline.corpus.class_labels import ClassLabels, as_index, number
 from pipeline.corpus.tables import SourceError
 from pipeline.errors import FlagError
 from pipeline.formatting import clips as of_clips
@@ -121,8 +121,7 @@ def labelled(
         known = {label: _index(label, classes) for label in every}
         names = classes.names
     else:
-        known = {name: number for number, name in before.items()}
-        first = max(known.values(), default=-1) + 1
+        known = {name: index for index, name in before.items()}
         fresh = [label for label in every if label not in known]
         if indices and all(
             str(as_index(name)) == name and known.get(name, as_index(name)) == as_index(name)
@@ -130,8 +129,8 @@ def labelled(
         ):
             known |= {label: int(label) for label in fresh}
         else:
-            known |= {label: first + n for n, label in enumerate(fresh)}
-        names = {number: name for name, number in known.items()}
+            known = number(fresh, before)
+        names = {index: name for name, index in known.items()}
     given = zip(clips, labels, strict=True)
     return [
         replace(clip, labels=tuple(sorted({known[label] for label in each}))) if each else clip for clip, each in given

@@ -18,11 +18,13 @@ from pipeline.corpus.data_sets import DataSets, is_whole
 from pipeline.corpus.exclusion import Exclusion
 from pipeline.corpus.ids import as_utf8
 from pipeline.corpus.keys import Keys
-from pipeline.corpus.listings import clips_from_manifest, clips_from_segments
+from pipeline.corpus.listings import clips_from_segments
+from pipeline.corpus.lists.manifests import clips_from_manifest
 from pipeline.corpus.packed import Packed
 from pipeline.corpus.path_labels import Labels, PathLabels, labelled
 from pipeline.corpus.tables import SourceError
 from pipeline.errors import FlagError
+from pipeline.settings import CRAWL, Crawl
 from pipeline.types import Clip, Corpus, DuplicateIds, Failure, SegmentAudio
 
 __all__ = ["SourceError", "clips_from_manifest", "clips_from_patterns", "clips_from_segments", "find_corpus"]
@@ -41,6 +43,7 @@ def find_corpus(
     labels_from: str = "",
     numbered: Mapping[int, str] | None = None,
     on_found: Callable[[int], object] | None = None,
+    crawl: Crawl = CRAWL,
 ) -> Corpus:
     """Patterns of files, and lists of clips -> the corpus.
 
@@ -49,7 +52,8 @@ def find_corpus(
     Args:
       patterns: audio files; a folder means all below it (`pipeline.storage.match`). With a manifest: further files,
         which no row names.
-      manifest: CSV or JSON lines, a row a clip: uri and, if wanted, id, start_seconds, end_seconds, labels.
+      manifest: CSV or JSON lines, a row a clip: uri and, if wanted, id, start_seconds, end_seconds, labels; or a list
+        of another project (docs/formats.md).
       segments: a segment list in AudioSet's format, for the audio of `patterns`.
       class_labels: AudioSet's `class_labels_indices.csv` or one like it; segment lists need one.
       segment_audio: rows with times: whether files hold the whole recording, or just the segment ("cut").
@@ -60,6 +64,7 @@ def find_corpus(
         (`pipeline.corpus.path_labels.PathLabels`); "": nowhere.
       numbered: names of classes that an output has numbered already (`pipeline.output.classes.numbered`).
       on_found: called with the number of files that patterns have found so far, at each of them.
+      crawl: how servers of http:// and https:// are asked for a manifest's files.
 
     Raises:
       SourceError: the inputs cannot be used as given.
@@ -73,6 +78,7 @@ def find_corpus(
         )
     rule = PathLabels(labels_from) if labels_from else None
     inputs = clips_from_patterns(patterns, duplicate_ids, output, exclude, rule, classes, numbered or {}, on_found)
+    naming, notes = inputs, inputs.notes
     if segments:
         if classes is None:
             raise SourceError(f"{segments} has labels as MIDs", "Name the table of classes that they are from")
@@ -81,13 +87,16 @@ def find_corpus(
         if inputs.failures:
             found = Corpus(found.clips, Packed(chain(inputs.failures, found.failures)))
     elif manifest:
-        listed = clips_from_manifest(storage.absolute(manifest), classes, segment_audio, duplicate_ids)
+        uri, before = storage.absolute(manifest), numbered or {}
+        listed = clips_from_manifest(uri, classes, segment_audio, duplicate_ids, inputs.clips, before, crawl)
+        naming, notes = listed, (*notes, *listed.notes)
         every_key_once = not patterns and duplicate_ids == "stop"
         found = listed if every_key_once else _with_others(listed, inputs, manifest, duplicate_ids)
     else:
         found = inputs
-    names = classes.names if classes else inputs.names
-    return replace(found, names=names, notes=inputs.notes, numbers_classes=bool(rule) and classes is None)
+    names = classes.names if classes else naming.names
+    numbers = classes is None and (bool(rule) or naming.numbers_classes)
+    return replace(found, names=names, notes=notes, numbers_classes=numbers)
 
 
 def _with_others(listed: Corpus, inputs: Corpus, manifest: str, duplicate_ids: DuplicateIds) -> Corpus:

@@ -29,11 +29,13 @@ class RowError(UserError):
 
     Attributes:
       reason: one of `pipeline.reasons.REASONS`.
+      clip_id: that the row gives; "" if it gives none.
     """
 
-    def __init__(self, found: str, remedy: str = "", reason: str = "bad_row") -> None:
+    def __init__(self, found: str, remedy: str = "", reason: str = "bad_row", clip_id: str = "") -> None:
         super().__init__(found, remedy)
         self.reason = reason
+        self.clip_id = clip_id
 
 
 class Cells(NamedTuple):
@@ -79,16 +81,6 @@ def _expect_text(uri: str, line: str) -> None:
         fault = str(error)
     if fault:
         raise SourceError(f"{uri} is not UTF-8 text: {fault}", "Check which file it is, or convert it")
-
-
-def opens_like_json(lines: Iterator[str]) -> tuple[bool, Iterator[str]]:
-    """Lines -> whether the first that is not empty begins like JSON; the same lines."""
-    start: list[str] = []
-    for line in lines:
-        start.append(line)
-        if line.strip():
-            return line.lstrip().startswith(("{", "[")), chain(start, lines)
-    return False, iter(start)
 
 
 def csv_rows(uri: str, lines: Iterable[str]) -> Iterator[Cells]:

@@ -293,6 +293,10 @@ def explain(error: Exception) -> tuple[str, str]:
         return error.reason, error.message
     if isinstance(error, storage.DamagedError):
         return "truncated" if error.truncated else "corrupt", error.what
+    if isinstance(error, storage.StorageError) and error.not_served:
+        return "missing", error.what
+    if isinstance(error, storage.TooLargeError):
+        return "too_large", error.what
     if isinstance(error, FileNotFoundError):
         return "missing", "no such file"
     if isinstance(error, storage.StorageError) or (isinstance(error, OSError) and error.errno is not None):

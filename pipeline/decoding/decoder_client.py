@@ -14,6 +14,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import IO
@@ -86,7 +87,12 @@ class Decoder:
         _open.add(self)
         here = os.getcwd()  # noqa: PTH109
         session = protocol.DecoderSettings(
-            front_end, decoding.memory_mb, decoding.timeout_s, here, decoding.processes, options.current()
+            front_end,
+            decoding.memory_mb,
+            decoding.timeout_s,
+            here,
+            decoding.processes,
+            {**options.current(), "http": asdict(decoding.crawl)},
         )
         try:
             self._connection.send(session)

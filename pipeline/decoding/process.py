@@ -23,7 +23,7 @@ from pipeline import storage
 from pipeline.decoding import decode, excerpts, opening, other_route, protocol
 from pipeline.decoding.segment_decoder import Examples
 from pipeline.settings import FrontEnd
-from pipeline.storage import options, remote
+from pipeline.storage import errors, options, remote
 from pipeline.types import DecodeRequest, Probe
 from vggish_core.features import products
 
@@ -104,6 +104,7 @@ def _serve(connection: Connection, read: Read, ask: Ask, log: BinaryIO) -> None:
         if not storage.is_local(request.uri):
             _import_storage(request.uri, session)
         answer = _Answer(connection, watchdog)
+        errors.watched_by(answer.progress)
         if isinstance(request, DecodeRequest):
             answer.send(read(request, session.front_end, answer.progress))
         elif isinstance(request, protocol.ExcerptRequest):

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from pipeline import storage
 from pipeline.corpus.packed import Packed
 from pipeline.output.journal.held import Held, HeldClip
 from pipeline.output.ledger import LedgerEntry
@@ -137,9 +138,17 @@ def without_held(work: Work, held: Held, retry_failed: bool = False) -> Work:
 
 def _is_of(held: HeldClip, clip: Clip, retry_failed: bool) -> bool:
     """Whether rows are of a clip as it is now; where its file lies matters only while some are missing."""
-    if held.clip != clip and not (replace(held.clip, uri=clip.uri) == clip and held.whole()):
+    now = _as_known(clip, held.clip)
+    if held.clip != clip and not (replace(held.clip, uri=clip.uri) == now and held.whole()):
         return False
     return not (held.failed and retry_failed)
+
+
+def _as_known(clip: Clip, before: Clip) -> Clip:
+    """A clip; with the size and version of before where its server was not asked for them, or did not answer."""
+    if clip.size_bytes or clip.version or clip.uri != before.uri or not storage.is_url(clip.uri):
+        return clip
+    return replace(clip, size_bytes=before.size_bytes, version=before.version)
 
 
 def is_current(entry: LedgerEntry, clip: Clip) -> bool:
@@ -149,6 +158,8 @@ def is_current(entry: LedgerEntry, clip: Clip) -> bool:
     before its file was looked at (an unknown label, say) never holds for a clip that can be embedded. That a file
     beside the audio was skipped does not hold for one that is named.
     """
+    if not clip.version:
+        clip = _as_known(clip, entry.clip)
     before = (entry.key, entry.size_bytes, entry.version, entry.labels, entry.cut)
     now = (clip.key, clip.size_bytes, clip.version, clip.labels, clip.cut)
     looked_at = entry.stage not in ("find", "plan")

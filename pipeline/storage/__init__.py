@@ -1,4 +1,4 @@
-"""All access to files: local paths, `gs://`, `s3://`, and whatever else fsspec opens (http, https, hf, abfs, memory).
+"""All access to files: local paths, `gs://`, `s3://`, web servers, and whatever else fsspec opens (hf, abfs, memory).
 
 Local files need nothing but the standard library; fsspec is imported with the first URI that needs it. Every failure is
 a `StorageError`, which is an `OSError`; where nothing is found it is a `MissingError`, a `FileNotFoundError` too.
@@ -7,13 +7,21 @@ Errors that pass (a busy server, a stale handle) are tried again a few times wit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import BinaryIO, Literal, Protocol
 
 from pipeline import extras
+from pipeline.settings import Crawl
 from pipeline.storage import compression, local
-from pipeline.storage.errors import CredentialsError, DamagedError, MissingError, StorageError, TruncatedError
+from pipeline.storage.errors import (
+    CredentialsError,
+    DamagedError,
+    MissingError,
+    StorageError,
+    TooLargeError,
+    TruncatedError,
+)
 from pipeline.storage.globs import EVERY_NAME, Glob, below, compile_glob, is_glob
 from pipeline.storage.info import FileInfo
 from pipeline.storage.uris import (
@@ -34,6 +42,7 @@ __all__ = [
     "FileInfo",
     "MissingError",
     "StorageError",
+    "TooLargeError",
     "TruncatedError",
     "absolute",
     "from_bytes",
@@ -118,6 +127,20 @@ def info(uri: str) -> FileInfo:
     """A file's URI, size and version; raises MissingError."""
     files, path = _at(uri)
     return files.info(path)
+
+
+def is_url(uri: str) -> bool:
+    """Whether a server of http:// or https:// has a file."""
+    return uri[:8].lower().startswith(("http://", "https://"))
+
+
+def look_up(uris: Sequence[str], crawl: Crawl) -> dict[str, FileInfo]:
+    """What servers of http:// and https:// say of files, without those of which they say nothing of use."""
+    if not uris:
+        return {}
+    from pipeline.storage import web
+
+    return web.look_up(uris, crawl)
 
 
 def size(uri: str) -> int:

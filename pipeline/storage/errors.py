@@ -17,6 +17,8 @@ TRIES = 12
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 4.0
 """Pauses double up to this. All of them together take 18 to 36 s, and the first four outlast an outage of 3 s."""
+LONGEST_ASKED_S = 60.0
+"""A server that asks for a longer pause (Retry-After) is asked again after this."""
 
 TRANSIENT_ERRNOS = frozenset(
     {
@@ -79,7 +81,10 @@ class StorageError(UserError, OSError):
       what: what happened, with the reason.
       remedy: what to do.
       errno: as the operating system numbers such errors; None for content that is not what it should be.
+      not_served: a server answered that it has no such file for us: `what` has the status.
     """
+
+    not_served = False
 
     def __init__(self, uri: str, what: str, remedy: str, number: int | None = None) -> None:
         super().__init__(f"{uri}: {what}", remedy)
@@ -102,6 +107,10 @@ class CredentialsError(StorageError):
     """There are no credentials for a kind of storage: none of its files can be read."""
 
 
+class TooLargeError(StorageError):
+    """A file is larger than what is wanted of a server."""
+
+
 class DamagedError(StorageError):
     """A compressed file cannot be unpacked; `truncated` says whether it merely ends too early."""
 
@@ -115,11 +124,12 @@ class TruncatedError(DamagedError):
 
 
 class StatusError(Exception):
-    """A store answered with an HTTP status that is an error."""
+    """A store answered with an HTTP status that is an error, and perhaps with a time after which to ask again."""
 
-    def __init__(self, code: int, message: str) -> None:
+    def __init__(self, code: int, message: str, retry_after_s: float = 0.0) -> None:
         super().__init__(f"HTTP status {code}" + (f": {message}" if message else ""))
         self.code = code
+        self.retry_after_s = retry_after_s
 
 
 class UnansweredError(Exception):
@@ -219,5 +229,32 @@ def retried(uri: str, doing: str, call: Callable[[], T], tries: int = TRIES) -> 
                 times = f" ({tries} times)" if passes and tries > 1 else ""
                 raise_explained(error, uri, f"{doing}{times}")
             pause = min(FIRST_PAUSE_S * 2 ** (attempt - 1), LONGEST_PAUSE_S)
-            time.sleep(pause * random.uniform(0.5, 1))  # apart from others that met the same trouble
+            pause *= random.uniform(0.5, 1)  # apart from others that met the same trouble
+            asked = (inner.retry_after_s for inner in _inner(error) if isinstance(inner, StatusError))
+            wait(max(pause, min(max(asked, default=0.0), LONGEST_ASKED_S)))
     raise AssertionError("unreachable")
+
+
+def watched_by(progress: Callable[[], None]) -> None:
+    """Has `progress` called now and then while this process waits for a server: it is not stuck."""
+    global _progress
+    _progress = progress
+
+
+def wait(seconds: float) -> None:
+    """Sleeps, and says every second that nothing is stuck."""
+    while seconds > 0:
+        _progress()
+        time.sleep(min(seconds, 1.0))
+        seconds -= 1.0
+
+
+def going_on() -> None:
+    """Says that nothing is stuck."""
+    _progress()
+
+
+def _nobody() -> None: ...
+
+
+_progress: Callable[[], None] = _nobody

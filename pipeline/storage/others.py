@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, BinaryIO
+from urllib.parse import urlsplit
 
 import fsspec
 from fsspec.core import url_to_fs
 
+from pipeline.storage import hosts, options
 from pipeline.storage.errors import StorageError
 from pipeline.storage.info import FileInfo
 
 _VERSIONS = ("ETag", "etag", "Last-Modified", "last_modified", "mtime", "modified", "updated", "created")
 """Attributes of files, by one or another file system, that change with the content."""
+_SERVERS = ("ftp", "sftp", "ssh", "smb", "webhdfs", "hdfs", "dask")
+"""Schemes whose URIs name a host, to which their library connects."""
 
 
 class OtherStore:
@@ -35,6 +39,7 @@ class OtherStore:
 
     def _at(self, uri: str) -> tuple[Any, str]:
         """A URI -> its file system, and the name that it has there."""
+        _expect_public(uri)
         found: tuple[Any, str] = url_to_fs(uri, **self._options)
         return found
 
@@ -94,6 +99,17 @@ class OtherStore:
                 raise FileExistsError(uri)
             self.delete(uri)
         self.write(uri, file, mode="create")
+
+
+def _expect_public(uri: str) -> None:
+    """Where private addresses are refused (`pipeline.settings.Crawl`), looks at that of a server, too."""
+    if options.current().get("http", {}).get("private", True):
+        return
+    if "::" in uri.partition("?")[0] and any(f"{scheme}://" in uri for scheme in ("http", "https", *_SERVERS)):
+        what = "a file within a file of a server is not read: where that is cannot be looked at"
+        raise StorageError(uri, what, "Name the file itself, or run with --allow_private_hosts if you trust the list")
+    if uri.partition("://")[0].lower() in _SERVERS:
+        hosts.expect_public(uri, urlsplit(uri).hostname or "localhost")
 
 
 def _info(uri: str, found: Mapping[str, Any]) -> FileInfo:

@@ -21,7 +21,7 @@ IN_MEMORY_BYTES = 32 << 20
 """Content to be written is held in memory up to this size, beyond it in a temporary file, until it is sent."""
 PAGE = 1000
 """Objects that a store lists in one answer."""
-_FAMILIES = {"gcs": "gs", "s3a": "s3", "az": "abfs"}
+_FAMILIES = {"gcs": "gs", "s3a": "s3", "az": "abfs", "https": "http"}
 """Schemes that are other names of one."""
 _EXCLUSIVE = frozenset({"gs", "s3", "memory"})
 
@@ -73,6 +73,10 @@ def _made(scheme: str, uri: str, given: Mapping[str, Any]) -> Store:
         from pipeline.storage import s3
 
         return s3.S3Store(uri, **given)
+    if scheme == "http":
+        from pipeline.storage import web
+
+        return web.WebStore(**given)
     from pipeline.storage import others
 
     return others.OtherStore(uri, **given)
@@ -95,8 +99,8 @@ def prepare(uri: str) -> None:
 
 def why_not_exclusive(uri: str) -> str:
     """Why two runs could both write an output of this scheme; "" where files can be created exclusively."""
-    scheme = family(uri)
-    return "" if scheme in _EXCLUSIVE else f"{scheme}:// cannot create a file only if there is none"
+    scheme = uri.partition("://")[0].lower()
+    return "" if family(uri) in _EXCLUSIVE else f"{scheme}:// cannot create a file only if there is none"
 
 
 def expect_bucket(uri: str) -> None:
