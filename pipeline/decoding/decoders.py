@@ -70,10 +70,10 @@ class DecoderPool:
         self._submit(ProbeRequest(uri, otherwise, place), probing.results)
         return probing
 
-    def excerpt(self, uri: str, start_s: float, seconds: float) -> PendingExcerpt:
-        """Queue a question for some seconds of a file to listen to, likewise."""
+    def excerpt(self, uri: str, start_s: float, seconds: float, place: str = "") -> PendingExcerpt:
+        """Queue a question for some seconds of a file to listen to, likewise. `place`: as of `probe`."""
         asked = PendingExcerpt()
-        self._submit(ExcerptRequest(uri, start_s, seconds), asked.results)
+        self._submit(ExcerptRequest(uri, start_s, seconds, place), asked.results)
         return asked
 
     @property

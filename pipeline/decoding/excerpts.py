@@ -25,7 +25,7 @@ def take(request: ExcerptRequest, progress: Progress) -> Excerpted:
     """A request -> its excerpt, or why there is none."""
     try:
         with ExitStack() as stack:
-            audio = stack.enter_context(open_audio(open_file(request.uri, stack, progress)))
+            audio = stack.enter_context(open_audio(open_file(request.uri, stack, progress, place=request.place)))
             audio.content_sum, audio.close_gaps = None, True  # what is damaged can be heard, as far as it goes
             start = max(0, round(request.start_s * audio.sample_rate_hz) - audio.lead)
             if not audio.seekable_exactly and start > MOST_SKIPPED_S * audio.sample_rate_hz:

@@ -16,7 +16,9 @@ def measure(uri: str, progress: Progress, place: str = "") -> Probe | None:
     """A file -> its length by another route; None where there is none.
 
     FFmpeg decodes, to the end or where it fails, what libsndfile is first for. Of other files libsndfile reads what it
-    can, and for those that it does not open the clock of the packets says how long they are. `place`: as of `open_file`.
+    can, and for those that it does not open the clock of the packets says how long they are.
+
+    `place`: as of `open_file`.
     """
     try:
         with ExitStack() as stack:

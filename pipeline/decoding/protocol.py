@@ -76,11 +76,13 @@ class ExcerptRequest:
       uri: of the file.
       start_s: where they begin.
       seconds: how many, or up to the file's end.
+      place: where in its container it is (`Clip`).
     """
 
     uri: str
     start_s: float
     seconds: float
+    place: str = ""
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,8 @@ def of(entries: Iterable[LedgerEntry], pool: DecoderPool) -> Heard:
         if is_other is not False:
             heard.missing["the file was changed" if is_other else "the audio is gone"] += 1
             continue
-        asked.append((key, pool.excerpt(entry.uri, entry.start_s if entry.cut else 0.0, _seconds(entry))))
+        start_s = entry.start_s if entry.cut else 0.0
+        asked.append((key, pool.excerpt(entry.uri, start_s, _seconds(entry), entry.place)))
         if len(asked) >= max(1, pool.started):  # one more at a time would start another decoder, for little work
             take()
     while asked:
