@@ -89,18 +89,19 @@ URNS = {"min_ram": resource_hints.MIN_RAM_BYTES.urn, "accelerator": resource_hin
         ("DataflowRunner", (), {"min_ram": b"4000000000"}, "Resource hints: min_ram=4GB."),
         ("DataflowRunner", FLEXRS, {}, NONE),
         ("DataflowRunner", ("--dataflow_service_options", GPU), {}, NONE),
-        ("DataflowRunner", ("--experiments", GPU), {}, NONE),
+        pytest.param("DataflowRunner", ("--experiments", GPU), {}, NONE, marks=pytest.mark.ci),
         (
             "DataflowRunner",
             ("--resource_hint", "min_ram=16GB"),
             {"min_ram": b"16000000000"},
             "Resource hints: min_ram=16GB, as given.",
         ),
-        (
+        pytest.param(
             "DataflowRunner",
             (*FLEXRS, "--resource_hint", SMALL_GPU),
             {"accelerator": b"type:nvidia-l4;count:1"},
             f"Resource hints: {SMALL_GPU}, as given.",
+            marks=pytest.mark.ci,
         ),
     ],
 )
