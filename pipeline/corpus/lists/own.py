@@ -10,7 +10,6 @@ from pipeline.corpus.tables import RowError, at, csv_rows, expect_commas, expect
 
 COLUMNS = ("uri", "id", "start_seconds", "end_seconds", "labels")
 _REMEDY = f"The columns are {', '.join(COLUMNS)}; only uri is required"
-_REMEDY_OF_HEADERS = f"{_REMEDY}. docs/formats.md has the lists of other projects that are read"
 
 
 def table(lines: Iterator[str], found: Found) -> Iterator[Numbered]:
@@ -24,7 +23,7 @@ def table(lines: Iterator[str], found: Found) -> Iterator[Numbered]:
         check_columns(columns)
         if "uri" not in columns:
             said = ", ".join(columns) or "the file is empty"
-            raise RowError(f"the header has no uri: {said}", _REMEDY_OF_HEADERS)
+            raise RowError(f"the header has no uri: {said}", _REMEDY)
     except RowError as fault:
         raise at(found.uri, line, fault.found, fault.remedy) from None
     found.leave(columns, COLUMNS)

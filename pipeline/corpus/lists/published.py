@@ -43,8 +43,13 @@ def table_of(first: str) -> Table | None:
 def _fsd50k(lines: Iterator[str], found: Found) -> Iterator[Numbered]:
     found.dialect = "FSD50K's list"
     name = found.uri.rpartition("/")[2].partition(".")[0]
-    found.audio.look_also(*(storage.join(found.folder, f"{up}FSD50K.{name}_audio") for up in ("", "../")))
+    found.audio.look_also(*_beside(found, f"FSD50K.{name}_audio"))
     return _table(lines, found, _FSD50K, _of_fsd50k)
+
+
+def _beside(found: Found, name: str) -> tuple[str, str]:
+    """A folder below that of the list, and one beside it."""
+    return storage.join(found.folder, name), storage.join(storage.parent(found.folder.rstrip("/")), name)
 
 
 def _of_fsd50k(cells: Mapping[str, str], found: Found) -> Values:
@@ -59,7 +64,7 @@ def _of_fsd50k(cells: Mapping[str, str], found: Found) -> Values:
 
 def _esc50(lines: Iterator[str], found: Found) -> Iterator[Numbered]:
     found.dialect = "ESC-50's list"
-    found.audio.look_also(storage.join(found.folder, "audio"), storage.join(found.folder, "../audio"))
+    found.audio.look_also(*_beside(found, "audio"))
     return _table(lines, found, _ESC50, _of_esc50)
 
 
