@@ -175,7 +175,8 @@ def wait_for(what: Callable[[], list[Any]], this: subprocess.Popen[str]) -> None
 def test_a_stopped_command_ends_its_processes_and_is_silent_about_it(corpus: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     with command(corpus, output) as this:
-        wait_for(lambda: list(output.glob("_state/rows/*.rows")), this)
+        # Ends of clips may come in a file before the first batch of their embeddings does.
+        wait_for(lambda: list(output.glob("_state/rows/*.rows"))[4:], this)
         this.terminate()
         said = this.communicate()[1]
     assert this.returncode == 128 + signal.SIGTERM
