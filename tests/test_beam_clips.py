@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability import common_urns
 from apache_beam.testing import test_pipeline, test_stream
 from apache_beam.testing.util import assert_that, equal_to
@@ -293,6 +295,27 @@ def test_values_that_are_not_finite_are_a_failure() -> None:
     (found,) = outcomes(embedded("a", "", 0.0, 2.0, (), values), FrontEnd(), "raw")
     assert isinstance(found, Failure)
     assert found.reason == "not_finite"
+
+
+def test_the_page_in_python(
+    tmp_path: Path,
+    example_audio: Path,
+    embed_here: Embed,  # noqa: F811
+) -> None:
+    """docs/pipelines.md embeds, writes and reads, with a folder in the bucket's place."""
+    (tmp_path / "audio").mkdir()
+    for name in SOME:
+        shutil.copy(example_audio / name, tmp_path / "audio")
+    page = (command.REPOSITORY / "docs" / "pipelines.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", page, re.S)
+    assert len(blocks) == 3
+    names: dict[str, Any] = {"options": PipelineOptions(["--runner", "FnApiRunner"])}
+    for block in blocks:
+        exec(block.replace("gs://bucket", str(tmp_path)).replace('"released"', '"standin"'), names)
+    written, loud = (manifests.read(str(tmp_path / name)) for name in ("embeddings", "loud"))
+    assert written.totals["clips_in"] == len(SOME)
+    assert loud.totals["written"] == written.totals["written"] == 2
+    assert faults(tmp_path / "embeddings") == faults(tmp_path / "loud") == []
 
 
 @pytest.mark.ci
