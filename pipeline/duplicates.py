@@ -3,7 +3,7 @@
 from pipeline.cli.console import ending
 from pipeline.cli.program import main_of
 
-main = main_of("duplicates")
+main = main_of("similar.duplicates")
 
 if __name__ == "__main__":
     ending.run(main)

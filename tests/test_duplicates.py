@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import duplicates
-from pipeline.analysis.similar import cosine, kept, pairs
+from pipeline.analysis.similar import RAW_THRESHOLD, THRESHOLD, cosine, kept, pairs
 from pipeline.analysis.similar.pairs import CROWD, above
 from pipeline.output.records import to_sequence_example, write_tfrecord
 
@@ -40,7 +40,8 @@ def write(folder: Path, clips: Clips, start: float = 0.0) -> Path:
 
 
 def told(tmp_path: Path, *arguments: str | Path) -> dict:  # type: ignore[type-arg]
-    assert duplicates.main([*map(str, arguments), "--json", str(tmp_path / "found.json")]) == 0
+    flags = ["--threshold", "0.95", "--json", str(tmp_path / "found.json")]
+    assert duplicates.main([*flags, *map(str, arguments)]) == 0
     return json.loads((tmp_path / "found.json").read_text())
 
 
@@ -120,6 +121,14 @@ def test_a_frame_more_or_less_and_the_threshold(clips: Clips, tmp_path: Path) ->
     assert ends(told(tmp_path, folder)) == {("stretch", "clip 5", "mixed")}
     assert ends(told(tmp_path, folder, "--least", "3")) == set()
     assert ends(told(tmp_path, folder, "--threshold", "0.9999")) == set()
+
+
+def test_raw_embeddings_have_a_threshold_of_their_own(clips: Clips, tmp_path: Path) -> None:
+    quantized = {name: RNG.integers(0, 256, (4, WIDTH)).astype(np.uint8) for name in ("a", "b")}
+    for name, values, expected in (("raw", clips, RAW_THRESHOLD), ("quantized", quantized, THRESHOLD)):
+        folder = write(tmp_path / name, values)
+        assert duplicates.main([str(folder), "--json", str(tmp_path / "found.json")]) == 0
+        assert json.loads((tmp_path / "found.json").read_text())["threshold"] == expected
 
 
 @pytest.mark.parametrize(

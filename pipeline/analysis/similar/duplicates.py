@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from pipeline.analysis.similar import LEAST, THRESHOLD, kept
+from pipeline.analysis.similar import LEAST, RAW_THRESHOLD, THRESHOLD, kept
 from pipeline.analysis.similar.cosine import unit
 from pipeline.analysis.similar.index import Index, of
 from pipeline.analysis.similar.pairs import CROWD, EXACT_PAIRS, Pairs, above
@@ -56,14 +56,16 @@ class Duplicates:
     Attributes:
       found: whole clips group by group, then stretches, the longest first.
       notes: what was left out, a sentence each.
+      threshold: the least cosine that counted.
     """
 
     found: tuple[Duplicate, ...]
     notes: tuple[str, ...]
+    threshold: float
 
 
 def duplicates(
-    source: Source, against: Source | None = None, threshold: float = THRESHOLD, least: int = LEAST
+    source: Source, against: Source | None = None, threshold: float | None = None, least: int = LEAST
 ) -> Duplicates:
     """A set -> what it has twice; or two sets -> what they have in common.
 
@@ -76,7 +78,8 @@ def duplicates(
     Args:
       source: the set.
       against: another; None: the set itself.
-      threshold: the least cosine of two frames, or of two clips' means, that are alike.
+      threshold: the least cosine of two frames, or of two clips' means, that are alike; None: 0.925, of raw embeddings
+        0.999.
       least: alike frames that make a stretch.
 
     Raises:
@@ -86,6 +89,8 @@ def duplicates(
     """
     if against:
         expect_alike([source, against])
+    if threshold is None:
+        threshold = RAW_THRESHOLD if source.raw else THRESHOLD
     with TemporaryDirectory(prefix="vggish-duplicates-") as folder:
         first = _opened(source, against, Path(folder) / "index")
         second = of(against) if against else first
@@ -123,7 +128,8 @@ class _Search:
             notes.insert(0, f"{_pairs(crowded)} of clips of one steady sound that more than {CROWD} clips have")
         found = [self._named(each, groups[each.first, True]) for each in joined]
         found.sort(key=lambda each: each.group)
-        return Duplicates((*found, *map(self._named, parts)), tuple(f"left out: {note}" for note in notes))
+        found += map(self._named, parts)
+        return Duplicates(tuple(found), tuple(f"left out: {note}" for note in notes), self.threshold)
 
     def _whole_clips(self) -> tuple[list[Stretch], int]:
         """Pairs of clips that are alike as a whole, and how many were left out since too many clips are like them."""

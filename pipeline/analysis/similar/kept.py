@@ -128,7 +128,7 @@ def build(source: Source, folder: Path) -> None:
             counts = _write(source, draft)
             for level in LEVELS:
                 if counts[level] > EXACT:
-                    _write_lists(draft, level)
+                    write_lists(draft, level)
             content = {"format": FORMAT, "files": _identity(source), "made": source.made.to_json()}
             (draft / _SUMMARY).write_text(json.dumps(content, indent=2) + "\n")
     except OSError as error:
@@ -186,7 +186,7 @@ def _header(file: Any, dtype: np.dtype[Any], rows: int) -> None:
     np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": (rows, 128)})
 
 
-def _write_lists(folder: Path, level: Level) -> None:
+def write_lists(folder: Path, level: Level) -> None:
     """Sorts vectors into as many lists as the root of their number, a byte a value, by FAISS."""
     found = vectors(folder, level)
     faiss = library(f"an index of {len(found):,} vectors")

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING
 
-from pipeline.analysis.similar import LEAST, THRESHOLD
+from pipeline.analysis.similar import LEAST, RAW_THRESHOLD, THRESHOLD
 from pipeline.cli.command import ProgramParser, add_incomplete, run_command
 from pipeline.cli.console import streams
 from pipeline.cli.flags import positive_float, positive_int
@@ -45,7 +45,10 @@ def _parser() -> ProgramParser:
     parser.add_argument("output", help="the data set's folder, or record or Parquet files")
     parser.add_argument("--against", metavar="SET", help="another set: what both have (default: the set with itself)")
     parser.add_argument(
-        "--threshold", type=_cosine, default=THRESHOLD, metavar="C", help="least cosine (default: %(default)s)"
+        "--threshold",
+        type=_cosine,
+        metavar="C",
+        help=f"least cosine (default: {THRESHOLD}, of raw embeddings {RAW_THRESHOLD})",
     )
     parser.add_argument(
         "--least", type=positive_int, default=LEAST, metavar="N", help="frames of a stretch (default: %(default)s)"
@@ -97,7 +100,7 @@ def _write(flags: Namespace, found: Duplicates) -> None:
         storage.write_atomic(flags.csv, to_csv(found).encode("utf-8", "replace"))
     if flags.json:
         pairs = [{**asdict(each), "first": text(each.first), "second": text(each.second)} for each in found.found]
-        content = {"threshold": flags.threshold, "least": flags.least, "notes": list(found.notes), "found": pairs}
+        content = {"threshold": found.threshold, "least": flags.least, "notes": list(found.notes), "found": pairs}
         storage.write_atomic(flags.json, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
 
 

@@ -1,0 +1,1 @@
+"""Programs that tell what is alike: search, duplicates."""
