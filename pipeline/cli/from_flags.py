@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 def corpus_of(flags: argparse.Namespace) -> Corpus:
     """Flags -> the corpus; prints what was left out of it."""
     from pipeline.corpus import sources
+    from pipeline.corpus.parquet.columns import ColumnNames
     from pipeline.output import classes
 
+    names_classes = flags.labels_from or flags.labels_column
     with about("--input", flags.manifest, flags.segments, flags.class_labels):
         found = sources.find_corpus(
             flags.input,
@@ -32,7 +34,8 @@ def corpus_of(flags: argparse.Namespace) -> Corpus:
             output=flags.output,
             exclude=flags.exclude,
             labels_from=flags.labels_from,
-            numbered={} if flags.overwrite or not flags.labels_from else classes.numbered(flags.output),
+            numbered={} if flags.overwrite or not names_classes else classes.numbered(flags.output),
+            columns=ColumnNames(flags.audio_column, flags.id_column, flags.labels_column),
         )
     for note in found.notes:
         print(note, file=sys.stderr)

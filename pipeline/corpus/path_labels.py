@@ -122,7 +122,6 @@ def labelled(
         names = classes.names
     else:
         known = {name: number for number, name in before.items()}
-        first = max(known.values(), default=-1) + 1
         fresh = [label for label in every if label not in known]
         if indices and all(
             str(as_index(name)) == name and known.get(name, as_index(name)) == as_index(name)
@@ -130,12 +129,19 @@ def labelled(
         ):
             known |= {label: int(label) for label in fresh}
         else:
-            known |= {label: first + n for n, label in enumerate(fresh)}
+            known = numbers_of(set(every), before)
         names = {number: name for name, number in known.items()}
     given = zip(clips, labels, strict=True)
     return [
         replace(clip, labels=tuple(sorted({known[label] for label in each}))) if each else clip for clip, each in given
     ], names
+
+
+def numbers_of(labels: set[str], before: Mapping[int, str]) -> dict[str, int]:
+    """Labels, "" for none -> their class indices by their order, behind those that have one already."""
+    known = {name: number for number, name in before.items()}
+    first = max(known.values(), default=-1) + 1
+    return known | {label: first + n for n, label in enumerate(sorted(labels - {"", *known}))}
 
 
 def _index(label: str, classes: ClassLabels) -> int:
