@@ -363,7 +363,7 @@ def clip_at(file: int, group: int, row: int, size: int = 300_000) -> Clip:
 
 @pytest.mark.parametrize(
     ("groups", "rows", "size", "most_readings", "units_at_most"),
-    [(40, 100, 300_000, 4, 161), (4, 1000, 1_000_000, 4, 20), (2000, 10, 100_000, 1, 300), (1, 3000, 1000, 4, 6)],
+    [(40, 100, 300_000, 4, 161), (4, 1000, 1_000_000, 4, 20), (300, 10, 100_000, 1, 301), (1, 3000, 1000, 4, 6)],
 )
 def test_units_follow_row_groups(groups: int, rows: int, size: int, most_readings: int, units_at_most: int) -> None:
     clips = [clip_at(0, group, row, size) for group in range(groups) for row in range(rows)]

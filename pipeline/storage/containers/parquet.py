@@ -87,14 +87,20 @@ def opened(uri: str, size_bytes: int | None = None) -> Iterator[Any]:
     Raises:
       StorageError: it cannot be read; a DamagedError if it is no Parquet file, or its footer is damaged.
     """
+    import pyarrow as pa
     from pyarrow import parquet
 
     apart = size_bytes is not None and not storage.is_local(uri)
     with cast(BinaryIO, _Ranges(uri, size_bytes or 0)) if apart else storage.open_read(uri) as file:
         with explained(uri):
+            # Arrow reads a path by itself: a page then is not in memory twice, as bytes of Python's and as its own.
+            source: Any = pa.OSFile(os.fsencode(storage.absolute(uri))) if storage.is_local(uri) else file
             buffer_bytes = 0 if size_bytes is not None else BUFFER_BYTES
-            found = parquet.ParquetFile(file, buffer_size=buffer_bytes, page_checksum_verification=True)
-        yield found
+            found = parquet.ParquetFile(source, buffer_size=buffer_bytes, page_checksum_verification=True)
+        try:
+            yield found
+        finally:
+            found.close(force=True)
 
 
 class _Ranges(io.RawIOBase):
