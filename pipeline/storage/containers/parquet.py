@@ -23,7 +23,7 @@ BYTES = "bytes"
 """The field of a struct that holds the audio, as Hugging Face `datasets` writes it."""
 BUFFER_BYTES = 1 << 20
 """Read of a column at once; less than a page of audio."""
-BATCH_BYTES = 8_000_000
+BATCH_BYTES = 1_000_000
 """Audio that is taken out of its page at once, by the mean size of the row group's rows; but a row at least."""
 MOST_ROWS = 64
 
