@@ -79,10 +79,17 @@ class Segment:
 
 @dataclass(frozen=True)
 class DecodeRequest:
-    """Segments of one file that are decoded in one pass, ascending in time."""
+    """Segments of one file that are decoded in one pass, ascending in time.
+
+    Attributes:
+      uri: of the file.
+      segments: of it.
+      content: what the file holds, where it was read for several requests at once (`pipeline.decoding.contents`).
+    """
 
     uri: str
     segments: tuple[Segment, ...]
+    content: bytes | None = field(default=None, repr=False)
 
     @property
     def place(self) -> str:

@@ -9,6 +9,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pyarrow as pa
+from pyarrow import parquet
+
 from tests import command
 from tests.command import STANDIN
 
@@ -29,6 +32,10 @@ def make_files(folder: Path, example_audio: Path, raw: bool = True) -> None:
         rows.append(f'{ytid}, 0.000, 10.000, "/m/{number % 10},/m/{(number + 3) % 10}"')
         manifest.append(f'recordings/{path.name},,,,"{number % 10},{(number + 3) % 10}"')
     shutil.copy(files[0], folder / "dog.wav")
+    (folder / "data").mkdir()
+    audio = [{"audio": {"bytes": path.read_bytes(), "path": path.name}} for path in files[:4]]
+    clips = [{"video_id": f"row {n}", "labels": [f"/m/{n}"], **each} for n, each in enumerate(audio)]
+    parquet.write_table(pa.Table.from_pylist(clips), folder / "data" / "train.parquet", row_group_size=2)
     table = "".join(f'{index},/m/{index},"{name}"\n' for index, name in enumerate(NAMES))
     (folder / "class_labels_indices.csv").write_text("index,mid,display_name\n" + table)
     (folder / "classes.csv").write_text("index,mid,display_name\n" + table + '10,,"My chainsaw"\n')

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 def corpus_of(flags: argparse.Namespace, on_found: Callable[[int], object] | None = None) -> Corpus:
     """Flags -> the corpus; prints what was left out of it. `on_found` as of `find_corpus`."""
     from pipeline.corpus import sources
+    from pipeline.corpus.parquet.columns import ColumnNames
     from pipeline.output import classes
 
-    numbers = flags.labels_from or (flags.manifest and not flags.class_labels)
+    numbers = flags.labels_from or flags.labels_column or (flags.manifest and not flags.class_labels)
     with about("--input", flags.manifest, flags.segments, flags.class_labels):
         found = sources.find_corpus(
             flags.input,
@@ -36,6 +37,7 @@ def corpus_of(flags: argparse.Namespace, on_found: Callable[[int], object] | Non
             numbered=classes.numbered(flags.output) if numbers and not flags.overwrite else {},
             on_found=on_found,
             crawl=crawl_of(flags),
+            columns=ColumnNames(flags.audio_column, flags.id_column, flags.labels_column),
         )
     for note in found.notes:
         print(note, file=sys.stderr)

@@ -27,8 +27,8 @@ def add_input(group: Any) -> None:
         action="extend",
         nargs="+",
         default=[],
-        help="leave out files and folders of --input whose name, or with a slash whose path below the input, matches; "
-        "repeatable (default: none)",
+        help="leave out files and folders of --input whose name, or with a slash whose path below the input, matches, "
+        "but no rows of Parquet; repeatable (default: none)",
     )
     group.add_argument(
         "--manifest",
@@ -49,6 +49,24 @@ def add_input(group: Any) -> None:
         help='labels in the paths of --input: "folder", "folder:2", or "filename:REGEX" with a group named label; or '
         'in files beside them: "json:KEY", "cls", "txt"; '
         "writes classes.csv unless there are --class_labels (default: none)",
+    )
+    group.add_argument(
+        "--audio_column",
+        metavar="NAME",
+        default="",
+        help="of Parquet files of --input: holds the audio, as binary or a struct with bytes (default: the only such)",
+    )
+    group.add_argument(
+        "--id_column",
+        metavar="NAME",
+        default="",
+        help="of Parquet files: holds the ids (default: the path in the audio's struct, or file and row)",
+    )
+    group.add_argument(
+        "--labels_column",
+        metavar="NAME",
+        default="",
+        help="of Parquet files: holds class indices, names or MIDs, or lists of them (default: no labels)",
     )
     group.add_argument(
         "--segment_audio",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
@@ -10,7 +11,8 @@ import numpy as np
 
 from pipeline.corpus import plan
 from pipeline.corpus.packed import Packed
-from pipeline.types import Clip
+from pipeline.storage import containers
+from pipeline.types import Clip, ClipKey
 
 T = TypeVar("T")
 
@@ -69,6 +71,28 @@ def in_order(clips: Sequence[Clip], num_shards: int) -> Iterator[list[Clip]]:
     del shards, files, first, numbers, lowest
     while found:
         yield _sorted(found.pop(0), num_shards)
+
+
+def by_file(clips: Sequence[Clip]) -> Iterator[list[Clip]]:
+    """Clips in containers that are read in groups -> lists of them in their order there, a file's all in one.
+
+    A list has some `CLIPS_OF_A_BUCKET` clips, more where files have more.
+    """
+    clips_of: Counter[str] = Counter(containers.file_of(clip.uri, clip.place) for clip in clips)
+    bucket_of_file: dict[str, int] = {}
+    before = 0
+    for file, count in sorted(clips_of.items()):
+        bucket_of_file[file] = before // CLIPS_OF_A_BUCKET
+        before += count
+    found: list[Packed[Clip]] = [Packed() for _ in range(1 + max(bucket_of_file.values(), default=-1))]
+    for clip in clips:
+        found[bucket_of_file[containers.file_of(clip.uri, clip.place)]].append(clip)
+    while found:
+        yield sorted(found.pop(0), key=_order_in_file)
+
+
+def _order_in_file(clip: Clip) -> tuple[str, tuple[int, int], ClipKey]:
+    return containers.file_of(clip.uri, clip.place), containers.in_group(clip.place) or (0, 0), clip.key
 
 
 def _sorted(clips: Iterable[Clip], num_shards: int) -> list[Clip]:

@@ -131,8 +131,10 @@ def needs_probe(clip: Clip, segment_seconds: float) -> bool:
 
 
 def read_with(clip: Clip) -> str:
-    """What has to be read once for all clips that need it: the recording that they are cut out of, or a compressed
-    archive; "" for a clip that is read by itself."""
+    """What has to be read once for all clips that need it: the recording that they are cut out of, a compressed
+    archive, or a row group; "" for a clip that is read by itself."""
+    if group := containers.in_group(clip.place):
+        return containers.uri_of(containers.file_of(clip.uri, clip.place), f"row group {group[0]}")
     if containers.in_turn(clip.place) is not None:
         return containers.file_of(clip.uri, clip.place)
     return clip.uri if clip.cut else ""

@@ -21,10 +21,14 @@ from pipeline.corpus.keys import Keys
 from pipeline.corpus.listings import clips_from_segments
 from pipeline.corpus.lists.manifests import clips_from_manifest
 from pipeline.corpus.packed import Packed
+from pipeline.corpus.parquet.columns import FOUND, ColumnNames
+from pipeline.corpus.parquet.listing import Tables
 from pipeline.corpus.path_labels import Labels, PathLabels, labelled
 from pipeline.corpus.tables import SourceError
 from pipeline.errors import FlagError
 from pipeline.settings import CRAWL, Crawl
+from pipeline.storage import containers
+from pipeline.storage.containers import parquet
 from pipeline.types import Clip, Corpus, DuplicateIds, Failure, SegmentAudio
 
 __all__ = ["SourceError", "clips_from_manifest", "clips_from_patterns", "clips_from_segments", "find_corpus"]
@@ -44,6 +48,7 @@ def find_corpus(
     numbered: Mapping[int, str] | None = None,
     on_found: Callable[[int], object] | None = None,
     crawl: Crawl = CRAWL,
+    columns: ColumnNames = FOUND,
 ) -> Corpus:
     """Patterns of files, and lists of clips -> the corpus.
 
@@ -65,6 +70,7 @@ def find_corpus(
       numbered: names of classes that an output has numbered already (`pipeline.output.classes.numbered`).
       on_found: called with the number of files that patterns have found so far, at each of them.
       crawl: how servers of http:// and https:// are asked for a manifest's files.
+      columns: of Parquet files that patterns find: which hold audio, ids and labels.
 
     Raises:
       SourceError: the inputs cannot be used as given.
@@ -77,9 +83,17 @@ def find_corpus(
             "Leave one out",
         )
     rule = PathLabels(labels_from) if labels_from else None
-    inputs = clips_from_patterns(patterns, duplicate_ids, output, exclude, rule, classes, numbered or {}, on_found)
+    if columns.labels and (rule or manifest):
+        other = f"--manifest {manifest}" if manifest else "--labels_from"
+        raise FlagError(f"{other} and --labels_column {columns.labels} both give labels", "Leave one out")
+    inputs = clips_from_patterns(
+        patterns, duplicate_ids, output, exclude, rule, classes, numbered or {}, on_found, columns
+    )
     naming, notes = inputs, inputs.notes
     if segments:
+        if any(parquet.row_of(clip.place) for clip in inputs.clips):
+            found_rows = f"--segments {segments} is for files; --input has Parquet, whose rows have labels of their own"
+            raise FlagError(found_rows, "Leave --segments out, and name their column: --labels_column")
         if classes is None:
             raise SourceError(f"{segments} has labels as MIDs", "Name the table of classes that they are from")
         uri = storage.absolute(segments)
@@ -125,32 +139,35 @@ def clips_from_patterns(
     classes: ClassLabels | None = None,
     numbered: Mapping[int, str] = MappingProxyType({}),
     on_found: Callable[[int], object] | None = None,
+    columns: ColumnNames = FOUND,
 ) -> Corpus:
     """Patterns (`pipeline.storage.match`) -> a clip for each file, in the order of their URIs.
 
-    An archive stands for its members, as if it were a folder of its name (`pipeline.corpus.archives`). A file that
-    several patterns match counts once, with the id that the first gives it. A folder that may not be listed is a
-    failure of stage "find". Ids of files whose names say that they are no audio keep their extension: such a file often
-    lies beside a recording of its name.
+    An archive stands for its members, as if it were a folder of its name (`pipeline.corpus.archives`), and Parquet with
+    a column of audio for its rows (`pipeline.corpus.parquet`). A file that several patterns match counts once, with the
+    id that the first gives it. A folder that may not be listed is a failure of stage "find". Ids of files whose names
+    say that they are no audio keep their extension: such a file often lies beside a recording of its name.
 
     Args:
       patterns: of the files.
       duplicate_ids: as `pipeline.corpus.keys.Keys`.
       output, exclude, numbered, on_found: as of `find_corpus`.
       rule: where their labels stand; None: they have none.
-      classes: the table of these labels.
+      classes: the table of these labels, and of those in Parquet.
+      columns: of Parquet files.
 
     Raises:
       SourceError: a pattern matches nothing; two files have one id.
     """
     clips: list[Clip] = []
+    names: Mapping[int, str] = {}
     faults: list[Failure] = []
     labels: list[Labels] = []
     of_archives: list[str] = []
     shut: dict[str, tuple[str, str]] = {}
     seen: set[str] = set()
     taken = Keys("", duplicate_ids, "Rename one, match only one ('audio/**.wav' say), or give a --manifest with ids")
-    data_sets, exclusion = DataSets(output), Exclusion(exclude)
+    data_sets, exclusion, tables = DataSets(output), Exclusion(exclude), Tables(columns, classes)
     before = 0
     for pattern in map(storage.absolute, patterns):
         closed: list[storage.StorageError] = []
@@ -169,6 +186,11 @@ def clips_from_patterns(
         if len(patterns) > 1:
             files = [file for file in files if file.uri not in seen]
             seen.update(file.uri for file in files)
+        of_rows = [file for file in files if containers.kind_of(file.uri) == parquet.KIND]
+        for clip in tables.add(of_rows, below):
+            _take_row(clip, taken)
+        if of_rows:
+            files = [file for file in files if containers.kind_of(file.uri) != parquet.KIND]
         beside = rule.beside if rule else ""
         for found in archives.opened(files, below, not named, exclusion, of_archives, beside):
             if isinstance(found.item, Failure):
@@ -178,17 +200,30 @@ def clips_from_patterns(
             taken.add(found.item, found.item.uri)
             if rule:
                 labels.append(rule.found(found.path, found.beside))
-    if patterns and not (clips or faults or shut):
+    if rule:
+        clips, names = labelled(clips, labels, classes, numbered, indices=bool(rule.beside))
+    rows, unlabelled, names_of_rows = tables.labelled(numbered)
+    clips += rows
+    faults += tables.failures
+    if patterns and not (clips or faults or shut or unlabelled):
+        if tables.without:
+            raise tables.without[0]
         if exclude:
             raise SourceError("--exclude leaves out all files of --input", "Check what the globs match")
         raise SourceError("the archives of --input hold no files", "Look into them with tar -tf or unzip -l")
     failures = (Failure(Clip(as_utf8(path), uri), "find", "unreadable", why) for uri, (path, why) in shut.items())
     apart = [taken.apart(failure, "the folder") for failure in failures]
     apart += [taken.apart(fault, fault.clip.uri) for fault in faults]
-    names: Mapping[int, str] = {}
-    if rule:
-        clips, names = labelled(clips, labels, classes, numbered, indices=bool(rule.beside))
-    settled = taken.settled(Corpus(sorted(clips, key=lambda clip: clip.uri), apart))
+    settled = taken.settled(Corpus(sorted(clips, key=lambda clip: clip.uri), [*unlabelled, *apart]))
     of_labels = path_labels.notes(labels, rule) if rule else ()
-    notes = (*data_sets.notes(), *exclusion.notes(), *of_archives, *of_labels)
-    return replace(settled, notes=notes, names=names)
+    notes = (*data_sets.notes(), *exclusion.notes(), *of_archives, *tables.notes(), *of_labels)
+    names = names or names_of_rows
+    return replace(settled, notes=notes, names=names, numbers_classes=classes is None and bool(names))
+
+
+def _take_row(clip: Clip, taken: Keys) -> None:
+    """Takes the key of a row of Parquet. Raises SourceError if it is another's, unless such clips are to fail."""
+    try:
+        taken.add(clip, clip.uri)
+    except SourceError as error:
+        raise SourceError(error.found, "Name a column of ids: --id_column; or --duplicate_ids fail") from None

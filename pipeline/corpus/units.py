@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import groupby
 
 from pipeline.corpus import buckets, plan
+from pipeline.corpus.packed import Packed
 from pipeline.storage import containers
 from pipeline.types import Clip, ClipKey, DecodeRequest, Segment, Unit
 
@@ -17,6 +19,8 @@ PASSES = 8
 """Over compressed archives, if they are fewer: units of one that unpack what lies before them, each its own part."""
 UNITS_AT_LEAST = 256
 """Small corpora are cut finer, so that there is something for every worker, and all end at about the same time."""
+READINGS = 4
+"""A row group that is larger than a unit is cut into so many at most: each begins by passing over what lies before."""
 
 
 def units(
@@ -29,7 +33,7 @@ def units(
     """Clips -> units, which depend on nothing but these arguments.
 
     The clips of a unit lie next to each other in the output, so that what it leaves concerns a shard or two; or in a
-    compressed archive, so that it is read once. What asks its file first is a unit by itself.
+    compressed archive, so that it is read once, or in groups of rows. What asks its file first is a unit by itself.
 
     Args:
       clips: any order.
@@ -38,6 +42,9 @@ def units(
       partly: by key, clips of which some rows are there: segments that say which.
     """
     most_bytes = min(BYTES_OF_A_UNIT, 1 + sum(map(plan.cost_bytes, clips)) // UNITS_AT_LEAST)
+    grouped = Packed(clip for clip in clips if containers.in_group(clip.place))
+    if grouped:
+        clips = Packed(clip for clip in clips if not containers.in_group(clip.place))
     for ordered in buckets.in_order(clips, num_shards):
         others, streams = _apart(ordered)
         requests = plan.requests(others, None, segment_seconds, hop_frames)
@@ -45,6 +52,11 @@ def units(
         for stream in streams:
             requests = plan.requests(stream, None, segment_seconds, hop_frames)
             yield from _passes([_marked(request, partly or {}) for request in requests], PASSES // len(streams))
+    for rows in buckets.by_file(grouped):
+        groups = groupby(rows, key=plan.read_with)
+        requests_of = (list(plan.requests(list(each), None, segment_seconds, hop_frames)) for _, each in groups)
+        marked = ([_marked(request, partly or {}) for request in each] for each in requests_of)
+        yield from _of_groups(marked, most_bytes, segment_seconds)
 
 
 def _apart(clips: Sequence[Clip]) -> tuple[list[Clip], list[list[Clip]]]:
@@ -69,15 +81,37 @@ def _passes(requests: list[DecodeRequest], most: int) -> Iterator[Unit]:
             yield Unit(tuple(part))
 
 
-def _units(requests: Iterable[DecodeRequest], most_bytes: int, segment_seconds: float) -> Iterator[Unit]:
+def _of_groups(groups: Iterable[list[DecodeRequest]], most_bytes: int, segment_seconds: float) -> Iterator[Unit]:
+    """Requests of each row group -> units: small groups together, large ones cut."""
+    batch: list[DecodeRequest] = []
+    spent = 0
+    for requests in groups:
+        cost = sum(map(_cost, requests))
+        large = cost > most_bytes or len(requests) > CLIPS_OF_A_UNIT
+        if batch and (large or spent + cost > most_bytes or len(batch) + len(requests) > CLIPS_OF_A_UNIT):
+            yield Unit(tuple(batch))
+            batch, spent = [], 0
+        if large:
+            most_clips = max(CLIPS_OF_A_UNIT, 1 + len(requests) // READINGS)
+            yield from _units(requests, max(most_bytes, 1 + cost // READINGS), segment_seconds, most_clips)
+            continue
+        batch += requests
+        spent += cost
+    if batch:
+        yield Unit(tuple(batch))
+
+
+def _units(
+    requests: Iterable[DecodeRequest], most_bytes: int, segment_seconds: float, most_clips: int = CLIPS_OF_A_UNIT
+) -> Iterator[Unit]:
     batch: list[DecodeRequest] = []
     spent = count = 0
     for request in requests:
         if asks(request, segment_seconds):
             yield Unit((request,), asks=True)
             continue
-        cost = sum(plan.cost_bytes(segment.clip) for segment in request.segments)
-        if batch and (spent + cost > most_bytes or count + len(request.segments) > CLIPS_OF_A_UNIT):
+        cost = _cost(request)
+        if batch and (spent + cost > most_bytes or count + len(request.segments) > most_clips):
             yield Unit(tuple(batch))
             batch, spent, count = [], 0, 0
         batch.append(request)
@@ -85,6 +119,10 @@ def _units(requests: Iterable[DecodeRequest], most_bytes: int, segment_seconds: 
         count += len(request.segments)
     if batch:
         yield Unit(tuple(batch))
+
+
+def _cost(request: DecodeRequest) -> int:
+    return sum(plan.cost_bytes(segment.clip) for segment in request.segments)
 
 
 def asks(request: DecodeRequest, segment_seconds: float) -> bool:

@@ -6,6 +6,7 @@ segments of a long clip are computed on the clip's absolute grid (docs/design.md
 
 from __future__ import annotations
 
+import io
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -176,6 +177,8 @@ class _Pass:
 
     def _open(self, stack: ExitStack) -> str | BinaryIO:
         """The request's file, as far as it is wanted."""
+        if self._reading.content is not None:
+            return io.BytesIO(self._reading.content)
         wanted = None if self._cuts() else self._front_end.max_duration_seconds  # clips may lie anywhere in it
         return open_file(self._reading.uri, stack, self._progress, wanted, self._reading.place)
 

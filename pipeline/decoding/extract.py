@@ -14,12 +14,28 @@ from apache_beam.utils.windowed_value import WindowedValue
 from pipeline import counters, extras, storage
 from pipeline.corpus import plan_file
 from pipeline.decoding import decoders
+from pipeline.decoding.contents import Contents
 from pipeline.decoding.pending import PendingRequest
 from pipeline.settings import Decoding, FrontEnd
 from pipeline.types import DecodeRequest, ExampleBlock, Extracted, Failure, SegmentEnd, UnitRef
 
 Element = plan_file.Item | DecodeRequest
 """What comes: of units only their places, and what is no audio."""
+
+
+class _Known:
+    """What is known of a request before any decoder sees it, in place of its results."""
+
+    busy_s = 0.0
+
+    def __init__(self, failures: Iterable[Failure]) -> None:
+        self._failures = failures
+
+    def __iter__(self) -> Iterator[Failure]:
+        return iter(self._failures)
+
+    def close(self) -> None:
+        """Nothing waits."""
 
 
 class LookAhead:
@@ -33,12 +49,14 @@ class LookAhead:
         self.busy_s = 0.0
         self._pool = pool
         self._depth = depth
-        self._pending: deque[PendingRequest] = deque()
+        self._pending: deque[PendingRequest | _Known] = deque()
+        self._contents = Contents()
         self._given_up = False
 
     def push(self, request: DecodeRequest) -> Iterator[Extracted]:
         """Submit a request; the results of those that are more than `depth` behind it."""
-        self._pending.append(self._pool.submit(request))
+        filled = self._contents.with_content(request)
+        self._pending.append(self._pool.submit(filled) if isinstance(filled, DecodeRequest) else _Known(filled))
         yield from self._take(self._depth)
 
     def drain(self) -> Iterator[Extracted]:
@@ -48,6 +66,7 @@ class LookAhead:
     def close(self) -> None:
         """Discards results not yet taken; another thread that is taking them gets a `PoolClosedError`."""
         self._given_up = True
+        self._contents.close()
         while self._pending:
             self._pending.popleft().close()
 

@@ -23,7 +23,7 @@ from pipeline import storage
 from pipeline.decoding import decode, excerpts, opening, other_route, protocol
 from pipeline.decoding.segment_decoder import Examples
 from pipeline.settings import FrontEnd
-from pipeline.storage import errors, options, remote
+from pipeline.storage import containers, errors, options, remote
 from pipeline.types import DecodeRequest, Probe
 from vggish_core.features import products
 
@@ -101,8 +101,8 @@ def _serve(connection: Connection, read: Read, ask: Ask, log: BinaryIO) -> None:
             request: protocol.Request = connection.recv()
         except OSError as error:
             raise GoneError from error
-        if not storage.is_local(request.uri):
-            _import_storage(request.uri, session)
+        if not (isinstance(request, DecodeRequest) and request.content is not None):
+            _import_readers(request.uri, request.place, session)
         answer = _Answer(connection, watchdog)
         errors.watched_by(answer.progress)
         if isinstance(request, DecodeRequest):
@@ -204,23 +204,27 @@ def limit_memory(memory_mb: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
 
 
-def _import_storage(uri: str, session: protocol.DecoderSettings) -> None:
-    """Import what opens a URI, outside the memory limit: such libraries are large, and not the file's fault."""
-    scheme = uri.partition("://")[0]
-    if scheme in _imported:
+def _import_readers(uri: str, place: str, session: protocol.DecoderSettings) -> None:
+    """Import what opens a clip's file, outside the memory limit: such libraries are large, and not the file's fault."""
+    scheme = "" if storage.is_local(uri) else uri.partition("://")[0]
+    kind = place.partition(":")[0]
+    if {scheme, kind} <= _imported:
         return
     import resource
 
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
-    options.adopt(session.store_options)
-    remote.prepare(uri)
-    _imported.add(scheme)
+    if scheme and scheme not in _imported:
+        options.adopt(session.store_options)
+        remote.prepare(uri)
+    if kind:
+        containers.prepare(kind)
+    _imported.update((scheme, kind))
     limit_memory(session.memory_mb)
 
 
-_imported: set[str] = set()
-"""Schemes whose libraries are here."""
+_imported = {""}
+"""Schemes and kinds of containers whose libraries are here."""
 
 
 if __name__ == "__main__":

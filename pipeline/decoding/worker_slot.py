@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 from pipeline.decoding import protocol
@@ -184,7 +185,7 @@ class _Attempt:
     """
 
     def __init__(self, whole: DecodeRequest, part: list[int]) -> None:
-        self.request = DecodeRequest(whole.uri, tuple(whole.segments[position] for position in part))
+        self.request = replace(whole, segments=tuple(whole.segments[position] for position in part))
         self.active: list[int] = []
         self._part = part
         self._seen = [0] * len(part)

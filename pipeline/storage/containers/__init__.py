@@ -16,6 +16,7 @@ from pipeline.storage.info import FileInfo
 
 SEPARATOR = "::"
 _KINDS = {
+    ".parquet": "parquet",
     ".tar": "tar",
     ".zip": "zipped",
     ".tar.bz2": "stream",
@@ -71,6 +72,25 @@ def at_random(place: str) -> bool:
 def in_turn(place: str) -> int | None:
     """Where a member is in a container that can only be read from its start on; None for any other."""
     return int(place.split(":")[1]) if place.startswith("stream:") else None
+
+
+def in_group(place: str) -> tuple[int, int] | None:
+    """Of a container that is read a group of members at a time, the member's group and its turn there; None for others.
+
+    >>> in_group("parquet:3:12:audio")
+    (3, 12)
+    """
+    if not place.startswith("parquet:"):
+        return None
+    _, group, turn, _ = place.split(":", 3)
+    return int(group), int(turn)
+
+
+def prepare(kind: str) -> None:
+    """Imports what opening members of a kind of container takes."""
+    _module(kind)
+    if kind == "parquet":
+        importlib.import_module("pyarrow.parquet")
 
 
 def list_members(file: FileInfo, keeps: Callable[[str], bool] = lambda name: False) -> Listing:

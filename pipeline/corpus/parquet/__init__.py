@@ -1,0 +1,1 @@
+"""Parquet files with an audio column -> clips: which columns, ids and labels."""
