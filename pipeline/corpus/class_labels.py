@@ -58,7 +58,7 @@ class ClassLabels:
         return [label for label in result if label]
 
 
-def number(names: Iterable[str], before: Mapping[int, str]) -> dict[str, int]:
+def numbers_of(names: Iterable[str], before: Mapping[int, str]) -> dict[str, int]:
     """Names -> their numbers, in the names' order, after those that an output has numbered already, which stay."""
     known = {name: number for number, name in before.items()}
     first = max(known.values(), default=-1) + 1

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from pipeline.corpus.class_labels import ClassLabels, as_index, number
+from pipeline.corpus.class_labels import ClassLabels, as_index, numbers_of
 from pipeline.corpus.tables import SourceError
 from pipeline.errors import FlagError
 from pipeline.formatting import clips as of_clips
@@ -129,7 +129,7 @@ def labelled(
         ):
             known |= {label: int(label) for label in fresh}
         else:
-            known = number(fresh, before)
+            known = numbers_of(fresh, before)
         names = {index: name for name, index in known.items()}
     given = zip(clips, labels, strict=True)
     return [

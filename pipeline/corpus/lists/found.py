@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.corpus.class_labels import ClassLabels, Label, as_index, number
+from pipeline.corpus.class_labels import ClassLabels, Label, as_index, numbers_of
 from pipeline.corpus.lists.audio import Audio
 from pipeline.corpus.rows import shown
 from pipeline.corpus.tables import RowError, SourceError
@@ -118,6 +118,6 @@ class Numbering(ClassLabels):
                     )
             names = {**self._before, **{index: name for name, index in numbers.items()}}
         else:
-            numbers = number(self._seen, self._before)
+            numbers = numbers_of(self._seen, self._before)
             names = {index: name for name, index in numbers.items()}
         return {self._seen[name]: numbers[name] for name in self._seen}, names

@@ -9,10 +9,9 @@ from dataclasses import replace
 from itertools import islice
 
 from pipeline import storage
-from pipeline.corpus.class_labels import ClassLabels, Label, as_index
+from pipeline.corpus.class_labels import ClassLabels, Label, as_index, numbers_of
 from pipeline.corpus.parquet.columns import ColumnNames, NoAudioColumnError
 from pipeline.corpus.parquet.reading import Labels, Table, read
-from pipeline.corpus.class_labels import number
 from pipeline.corpus.tables import SourceError
 from pipeline.types import Clip, Failure
 
@@ -101,7 +100,7 @@ class Tables:
             found = f"labels in {self._wanted.labels!r} are named numbers in some files, and texts in others"
             raise SourceError(found, ONE_TABLE)
         elif texts:
-            numbers = number({str(label) for labels in self._labels for label in labels}, before)
+            numbers = numbers_of({str(label) for labels in self._labels for label in labels}, before)
             names = {number: name for name, number in numbers.items()}
             index = _by_text(numbers)
         elif self._names:
