@@ -18,6 +18,7 @@ from pipeline import find_corpus, read_records
 from pipeline.checking import audit
 from pipeline.corpus import plan, units
 from pipeline.corpus.sources import SourceError
+from pipeline.output import ledger
 from pipeline.storage import containers
 from pipeline.types import Clip
 from tests.command import failures, manifest
@@ -133,8 +134,12 @@ def test_several_archives_and_folders_at_once(embed_here: Embed, folder: Path, t
 def test_an_archive_that_changes_is_read_again(embed_here: Embed, folder: Path, tmp_path: Path) -> None:
     archive = tarred(folder, tmp_path / "set.tar")
     assert embed_here(tmp_path / "out", "--input", archive).status == 0
+    (file,) = (tmp_path / "out" / "_state").glob("ledger-*")
+    entries = list(ledger.read(str(file)))
+    assert {ledger.changed(entry) for entry in entries} == {False}
     with tarfile.open(archive, "a") as tar:
         tar.add(folder / "dog" / "a.wav", "dog/e.wav")
+    assert {ledger.changed(entry) for entry in entries} == {True}
     done = embed_here(tmp_path / "out", "--input", archive)
     assert done.status == 0, done.err
     assert totals(tmp_path / "out") == (5, 0, 1)

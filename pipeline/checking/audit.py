@@ -26,7 +26,6 @@ from pipeline.output.ledger import LedgerEntry
 from pipeline.output.made_with import arithmetic, processor
 from pipeline.output.manifest import Manifest
 from pipeline.settings import FEATURES_VERSION, Decoding, FrontEnd, Model
-from pipeline.storage import containers
 from pipeline.types import DecodeRequest, Outcome, Probe, Segment
 from vggish_core import params, weights
 from vggish_core.weights import Kind, standin
@@ -201,11 +200,8 @@ def _other_length(entry: LedgerEntry, again: assemble.ClipResult, other: Probe |
 
 def _changed(entry: LedgerEntry) -> str:
     """How an entry's file has changed; "" if it has not."""
-    try:
-        now = storage.info(containers.file_of(entry.uri, entry.place))
-    except OSError:
-        return "is gone"
-    return "" if (now.size_bytes, now.version) == (entry.size_bytes, entry.version) else "was changed since"
+    is_other = ledger.changed(entry)
+    return "is gone" if is_other is None else "was changed since" if is_other else ""
 
 
 def _held(

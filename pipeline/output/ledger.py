@@ -15,6 +15,7 @@ from math import fsum
 from typing import Any, Literal
 
 from pipeline import storage
+from pipeline.storage import containers
 from pipeline.types import Clip, ClipKey, Failure, SegmentEnd
 
 Outcome = Literal["written", "failed", "skipped"]
@@ -79,6 +80,15 @@ class LedgerEntry:
 AFTER_ID = b',"uri":'
 """Quotes inside values are escaped, so that this occurs in a line once."""
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def changed(entry: LedgerEntry) -> bool | None:
+    """Whether an entry's file is another one now; None where it is gone. A container's version is that of its clips."""
+    try:
+        now = storage.info(containers.file_of(entry.uri, entry.place))
+    except OSError:
+        return None
+    return now.version != entry.version or not (entry.place or now.size_bytes == entry.size_bytes)
 
 
 def written(clip: Clip, endings: list[SegmentEnd]) -> LedgerEntry:

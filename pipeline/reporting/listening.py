@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 
 from pipeline.decoding.decoders import DecoderPool
 from pipeline.decoding.pending import PendingExcerpt
-from pipeline.output.ledger import LedgerEntry
-from pipeline.reporting.spectrograms import changed
+from pipeline.output.ledger import LedgerEntry, changed
 from pipeline.types import ClipKey
 
 SECONDS = 5.0

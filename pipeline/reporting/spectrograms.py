@@ -8,11 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline import storage
 from pipeline.decoding import decoders
-from pipeline.output.ledger import LedgerEntry
+from pipeline.output.ledger import LedgerEntry, changed
 from pipeline.settings import Decoding, FrontEnd
-from pipeline.storage import containers
 from pipeline.types import DecodeRequest, ExampleBlock, Failure, Segment
 from vggish_core import params
 
@@ -76,12 +74,3 @@ def _beginning(entry: LedgerEntry) -> Segment:
     if entry.audio_seconds <= EXAMPLES * params.EXAMPLE_HOP_SECONDS + 1:
         return Segment(entry.clip)
     return Segment(entry.clip, 0, 2, 0, EXAMPLES)
-
-
-def changed(entry: LedgerEntry) -> bool | None:
-    """Whether an entry's file is another one now; None where it is gone."""
-    try:
-        now = storage.info(containers.file_of(entry.uri, entry.place))
-    except OSError:
-        return None
-    return (now.size_bytes, now.version) != (entry.size_bytes, entry.version)
