@@ -99,6 +99,8 @@ class RowWriter:
         On engines that go on alone nothing is written: another worker may have the bundle already.
         """
         _at_work.discard(self)
+        if self._place.plan:
+            self._executor.shutdown()
         thread = threading.Thread(target=self._keep, name="rows left", daemon=True)
         thread.start()
         return thread
