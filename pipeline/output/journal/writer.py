@@ -94,8 +94,13 @@ class RowWriter:
         _at_work.discard(self)
 
     def leave(self) -> threading.Thread:
-        """Stops in the middle of the work -> the thread that writes what is left, unless storage has just failed."""
+        """Stops in the middle of the work -> the thread that writes what is left, unless storage has just failed.
+
+        On engines that go on alone nothing is written: another worker may have the bundle already.
+        """
         _at_work.discard(self)
+        if self._place.plan:
+            self._executor.shutdown()
         thread = threading.Thread(target=self._keep, name="rows left", daemon=True)
         thread.start()
         return thread
@@ -104,7 +109,7 @@ class RowWriter:
         before = self._writing
         failed = before is not None and before.exception() is not None
         pending, self._pending = self._pending, []
-        if pending and not failed:
+        if pending and not failed and not self._place.plan:
             with suppress(OutputError):  # it is computed again
                 self._write_file(pending)
         self._executor.shutdown()

@@ -18,7 +18,6 @@ from pipeline import storage
 from pipeline.output import lock
 from pipeline.output.at_work import submitted
 from pipeline.output.at_work.submitted import Submitted
-from pipeline.output.journal import writer
 from pipeline.output.layout import OutputError
 from pipeline.output.tasks import Task
 from pipeline.running.engines.portable import ASK_S, Handed, names_of
@@ -95,7 +94,6 @@ def attended(engine: Engine, result: Any, remedy: str = "") -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        writer.keep_all()  # of workers in this process, before the job's plan goes
         job = taken(engine, result)
         state = cancel(job, result)
         if is_over(job, state):
