@@ -307,7 +307,8 @@ def test_the_page_in_python(
     for name in SOME:
         shutil.copy(example_audio / name, tmp_path / "audio")
     page = (command.REPOSITORY / "docs" / "pipelines.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"```python\n(.*?)```", page, re.S)
+    found = re.findall(r"```python\n(.*?)```", page, re.S)
+    blocks = [block for block in found if "RunInference" not in block]  # test_model_handler.py has its pipeline
     assert len(blocks) == 3
     names: dict[str, Any] = {"options": PipelineOptions(["--runner", "FnApiRunner"])}
     for block in blocks:

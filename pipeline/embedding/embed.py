@@ -130,6 +130,12 @@ class Worker:
         return EmbeddedBatch(values, finite, time.perf_counter() - start)
 
 
+def drop_waiting() -> None:
+    """What waits for a network in this process is not computed any more: its bundles fail, and the process can end."""
+    for executor in list(_executors.values()):
+        executor.shutdown(wait=False, cancel_futures=True)
+
+
 class EmbeddingStream:
     """One bundle's stream through a `Worker`: extracted items in, outcomes out, batches in flight between.
 

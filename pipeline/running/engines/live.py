@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from pipeline import storage
+from pipeline.embedding import embed
 from pipeline.output import lock
 from pipeline.output.at_work import submitted
 from pipeline.output.at_work.submitted import Submitted
@@ -96,6 +97,7 @@ def attended(engine: Engine, result: Any, remedy: str = "") -> Iterator[None]:
     except KeyboardInterrupt:
         job = taken(engine, result)
         state = cancel(job, result)
+        embed.drop_waiting()  # of workers in this process, which would wait for it when it ends
         if is_over(job, state):
             raise KeyboardInterrupt(f"The job {job} is {state if state not in (GONE, '') else 'over'}") from None
         said = f"is still {state}" if state else "cannot be asked for its state"
