@@ -95,3 +95,8 @@ def begun(value: object, most: int = TOO_LONG) -> str:
     """A long list of labels -> its beginning."""
     shown = text(value)
     return shown if len(shown) <= most else f"{shown[: most - 1].rstrip(', ')}…"
+
+
+def printable(text: str) -> str:
+    """Text that may hold bytes of a file's name that are not UTF-8 -> text that a row can hold, with escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pipeline.formatting import printable
 from pipeline.settings import FrontEnd, Model, Output
 
 Shown = dict[str, Any]
@@ -13,7 +14,7 @@ Shown = dict[str, Any]
 def of_model(model: Model) -> Shown:
     """The network and its weights, by name and by sha256 once they were found."""
     shown: Shown = {
-        "checkpoint": model.checkpoint_name or model.checkpoint,
+        "checkpoint": printable(model.checkpoint_name or model.checkpoint),
         "checkpoint_sha256": model.checkpoint_sha256,
         "convolutions": model.convolutions,
         "precision": model.precision,
@@ -21,7 +22,7 @@ def of_model(model: Model) -> Shown:
         "batch_size": model.batch_size,
     }
     if model.embeddings != "raw":
-        shown |= {"pca": model.pca_name or model.pca_params, "pca_sha256": model.pca_sha256}
+        shown |= {"pca": printable(model.pca_name or model.pca_params), "pca_sha256": model.pca_sha256}
     return shown
 
 
@@ -38,4 +39,5 @@ def of_front_end(front_end: FrontEnd) -> Shown:
 
 def of_output(output: Output) -> Shown:
     """Where records go, and in which layout."""
-    return {"output": output.directory, "shards": output.num_shards, "record_format": output.record_format}
+    directory = printable(output.directory)
+    return {"output": directory, "shards": output.num_shards, "record_format": output.record_format}

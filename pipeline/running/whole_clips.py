@@ -20,10 +20,11 @@ from apache_beam.utils.windowed_value import WindowedValue
 from pipeline import storage
 from pipeline.decoding.extract import ExtractDoFn
 from pipeline.embedding import embed
+from pipeline.formatting import printable
 from pipeline.machine import cores_a_process
 from pipeline.output import assemble
 from pipeline.output.shards import ShardInput
-from pipeline.running.clips.elements import AskedClip, EmbeddedClip, FailedClip, embedded, printable
+from pipeline.running.clips.elements import AskedClip, EmbeddedClip, FailedClip, embedded
 from pipeline.running.steps import EmbedDoFn
 from pipeline.settings import Decoding, FrontEnd, Model
 from pipeline.types import Clip, DecodeRequest, Embedding, Failure, Outcome, Segment, SegmentEnd

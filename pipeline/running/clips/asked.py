@@ -10,7 +10,8 @@ from apache_beam.transforms.window import TimestampedValue
 from apache_beam.typehints import schemas, typehints
 from apache_beam.typehints.decorators import TypeCheckError
 
-from pipeline.running.clips.elements import AskedClip, printable
+from pipeline.formatting import printable
+from pipeline.running.clips.elements import AskedClip
 from pipeline.types import Clip
 
 Audio = str | tuple[str, str] | tuple[str, bytes] | Clip | FileMetadata

@@ -139,11 +139,6 @@ def values_of(element: Any) -> np.ndarray:
     return values.reshape(-1, WIDTH)
 
 
-def printable(text: str) -> str:
-    """Text that may hold bytes of a file's name that are not UTF-8 -> text that a row can hold, with escapes."""
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
 def _register(*kinds: type) -> None:
     for kind in kinds:
         constraint = row_type.RowTypeConstraint.from_user_type(kind)

@@ -9,6 +9,7 @@ from dataclasses import asdict
 import apache_beam as beam
 
 from pipeline import storage
+from pipeline.formatting import printable
 from pipeline.output.matching import Incomplete, frames, matching
 from pipeline.output.records import RecordError, parse_placed
 from pipeline.running import display
@@ -37,7 +38,7 @@ class ReadEmbeddings(beam.PTransform):
         self.incomplete = incomplete
 
     def display_data(self) -> display.Shown:
-        return {"records": " ".join(self.patterns), "incomplete": self.incomplete}
+        return {"records": printable(" ".join(self.patterns)), "incomplete": self.incomplete}
 
     def expand(self, root: beam.pvalue.PBegin) -> beam.PCollection:
         patterns = [storage.to_bytes(pattern) for pattern in self.patterns]
