@@ -210,3 +210,22 @@ def checked_hop(seconds: float) -> float:
 def _expect_one_of(name: str, value: str, known: Sequence[str]) -> None:
     if value not in known:
         raise ValueError(f"{name} is {value!r}, which is none of: {', '.join(known)}")
+
+
+def kernel_of(precision: str, convolutions: str | None = None) -> str:
+    """The kernel that was asked for, or the precision's first.
+
+    Raises:
+      ValueError: the precision has no such kernel.
+    """
+    kernels = ("direct",) if precision == "bfloat16" else KERNELS
+    if convolutions is not None:
+        _expect_one_of("convolutions", convolutions, kernels)
+    return convolutions or kernels[0]
+
+
+def expect_positive(**numbers: float | None) -> None:
+    """Raises ValueError for a number that is not above 0, under its name; None passes."""
+    for name, number in numbers.items():
+        if number is not None and not number > 0:
+            raise ValueError(f"{name} is {number!r}, not a number above 0")

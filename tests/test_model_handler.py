@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import re
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +34,17 @@ pytestmark = pytest.mark.usefixtures("decoders_stay")
 CI = pytest.mark.ci
 RATE = 16000
 Examples = np.ndarray
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_trace() -> Iterator[None]:
+    """The files by which processes find a model that they share, which Beam leaves, are removed."""
+    folder = Path(tempfile.gettempdir())
+    before = set(folder.iterdir())
+    yield
+    for file in set(folder.iterdir()) - before:
+        if re.fullmatch(r"[0-9a-f]{32}\w*\.(address|lock)", file.name):
+            file.unlink(missing_ok=True)
 
 
 @pytest.fixture(scope="module")

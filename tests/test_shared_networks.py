@@ -6,6 +6,7 @@ import gc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 
 import apache_beam as beam
 import numpy as np
@@ -97,3 +98,26 @@ def test_steps_of_one_stage_load_each_network_once(
             count = result.embeddings | f"count {number}" >> beam.combiners.Count.Globally()
             assert_that(count, equal_to([3]), f"all of {number}")
     assert sorted(loads) == expected
+
+
+@pytest.mark.usefixtures("loads")
+def test_what_waits_for_a_network_is_dropped_and_the_next_run_has_another() -> None:
+    model = replace(FIRST, embeddings="raw")
+    worker = embed.shared_worker(model)
+    examples, begun, goes_on = np.ones((1, 96, 64), np.float32), Event(), Event()
+    compute = worker.embed
+
+    def held(batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        begun.set()
+        goes_on.wait(60)
+        return compute(batch)
+
+    worker.embed = held
+    at_work = worker.submit(examples)
+    assert begun.wait(60)
+    waiting = [worker.submit(examples) for _ in range(3)]
+    embed.drop_waiting()
+    assert all(future.cancelled() for future in waiting)
+    goes_on.set()
+    assert at_work.result(60).finite.all()  # what had begun ends
+    assert embed.shared_worker(model).submit(examples).result(60).finite.all()

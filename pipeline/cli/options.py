@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pipeline.cli import config, groups
 from pipeline.cli.flags import Parser
 from pipeline.errors import FlagError
+from pipeline.settings import kernel_of
 
 EXAMPLES = """\
 examples:
@@ -90,7 +91,7 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         )
     flags.any_kernel = flags.convolutions is None
     if flags.any_kernel:
-        flags.convolutions = "direct" if flags.precision == "bfloat16" else "winograd"
+        flags.convolutions = kernel_of(flags.precision)
     if flags.gcs_anonymous:
         rest.append("--no_auth")  # Beam's name for it, which workers get to know
     flags.beam_flags = rest

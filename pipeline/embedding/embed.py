@@ -130,12 +130,6 @@ class Worker:
         return EmbeddedBatch(values, finite, time.perf_counter() - start)
 
 
-def drop_waiting() -> None:
-    """What waits for a network in this process is not computed any more: its bundles fail, and the process can end."""
-    for executor in list(_executors.values()):
-        executor.shutdown(wait=False, cancel_futures=True)
-
-
 class EmbeddingStream:
     """One bundle's stream through a `Worker`: extracted items in, outcomes out, batches in flight between.
 
@@ -193,3 +187,18 @@ def shared_worker(model: Model, check: bool = False) -> Worker:
             worker = _workers[model] = Worker(models.load(model, check), model.batch_size, threads)
         _latest = worker
         return worker
+
+
+def drop_waiting() -> None:
+    """What waits for a network in this process is not computed any more: its bundles fail, and the process can end.
+
+    Whoever asks for a worker after that gets another one.
+    """
+    global _latest
+    with _lock:
+        stopped = list(_executors.values())
+        _executors.clear()
+        _workers.clear()
+        _latest = None
+    for executor in stopped:
+        executor.shutdown(wait=False, cancel_futures=True)

@@ -13,7 +13,7 @@ from pipeline.running import display
 from pipeline.running.clips.asked import asked, expect_audio
 from pipeline.running.clips.elements import AskedClip, EmbeddedClip, FailedClip
 from pipeline.running.whole_clips import FAILED, EmbedAudioDoFn
-from pipeline.settings import KERNELS, Decoding, FrontEnd, Model
+from pipeline.settings import Decoding, FrontEnd, Model, expect_positive, kernel_of
 from pipeline.types import Damaged, EmbeddingKind, ShortClips
 
 
@@ -84,26 +84,19 @@ class EmbedAudio(beam.PTransform):
         reshuffle: bool = True,
     ) -> None:
         super().__init__()
-        kernels = ("direct",) if precision == "bfloat16" else KERNELS
-        convolutions = convolutions or kernels[0]
-        if convolutions not in kernels:
-            raise ValueError(f"convolutions is {convolutions!r}, which is none of: {', '.join(kernels)}")
-        numbers = {
-            "max_duration_seconds": max_duration_seconds,
-            "threads": threads,
-            "decoders": decoders,
-            "decode_timeout_seconds": decode_timeout_seconds,
-            "decode_memory_mb": decode_memory_mb,
-        }
-        for name, number in numbers.items():
-            if number is not None and not number > 0:
-                raise ValueError(f"{name} is {number!r}, not a number above 0")
+        expect_positive(
+            max_duration_seconds=max_duration_seconds,
+            threads=threads,
+            decoders=decoders,
+            decode_timeout_seconds=decode_timeout_seconds,
+            decode_memory_mb=decode_memory_mb,
+        )
         self.front_end = FrontEnd(hop_seconds, short_clips, max_duration_seconds, damaged)
         self.model = Model(
             checkpoint=checkpoint,
             pca_params=pca,
             precision=precision,
-            convolutions=convolutions,
+            convolutions=kernel_of(precision, convolutions),
             embeddings=embeddings,
             threads=threads or 0,
         )

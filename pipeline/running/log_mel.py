@@ -23,7 +23,7 @@ from pipeline.running import display
 from pipeline.running.clips.asked import asked, expect_audio
 from pipeline.running.clips.elements import AskedClip, FailedClip, LogMelExample
 from pipeline.running.whole_clips import FAILED, bad_element, clip_of, failed_clip, request_of
-from pipeline.settings import Decoding, FrontEnd
+from pipeline.settings import Decoding, FrontEnd, expect_positive
 from pipeline.types import Clip, Damaged, ExampleBlock, Extracted, Failure, ShortClips
 from vggish_core import params
 
@@ -86,15 +86,12 @@ class LogMelExamples(beam.PTransform):
         reshuffle: bool = True,
     ) -> None:
         super().__init__()
-        numbers = {
-            "max_duration_seconds": max_duration_seconds,
-            "decoders": decoders,
-            "decode_timeout_seconds": decode_timeout_seconds,
-            "decode_memory_mb": decode_memory_mb,
-        }
-        for name, number in numbers.items():
-            if number is not None and not number > 0:
-                raise ValueError(f"{name} is {number!r}, not a number above 0")
+        expect_positive(
+            max_duration_seconds=max_duration_seconds,
+            decoders=decoders,
+            decode_timeout_seconds=decode_timeout_seconds,
+            decode_memory_mb=decode_memory_mb,
+        )
         self.front_end = FrontEnd(hop_seconds, short_clips, max_duration_seconds, damaged)
         self.decoding = Decoding(decoders or 0, decode_timeout_seconds, decode_memory_mb)
         self.reshuffle = reshuffle

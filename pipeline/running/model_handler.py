@@ -10,7 +10,7 @@ import numpy as np
 from apache_beam.ml.inference.base import ModelHandler
 
 from pipeline.embedding import embed, models
-from pipeline.settings import KERNELS, Model
+from pipeline.settings import Model, expect_positive, kernel_of
 from pipeline.types import EmbeddingKind
 from vggish_core import params
 
@@ -89,19 +89,14 @@ class VggishModelHandler(ModelHandler[np.ndarray, np.ndarray, LoadedModel]):
             large_model=large_model,
             model_copies=model_copies,
         )
-        kernels = ("direct",) if precision == "bfloat16" else KERNELS
-        convolutions = convolutions or kernels[0]
-        if convolutions not in kernels:
-            raise ValueError(f"convolutions is {convolutions!r}, which is none of: {', '.join(kernels)}")
-        if threads is not None and threads < 1:
-            raise ValueError(f"threads is {threads!r}, not a number above 0")
+        expect_positive(threads=threads)
         self.model = models.resolve_pca(
             models.resolve_checkpoint(
                 Model(
                     checkpoint=checkpoint,
                     pca_params=pca,
                     precision=precision,
-                    convolutions=convolutions,
+                    convolutions=kernel_of(precision, convolutions),
                     embeddings=embeddings,
                     threads=threads or 0,
                 )

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Callable
 from typing import Any, BinaryIO, cast
 
 from pipeline.storage.errors import retried
+from pipeline.storage.positioned import PositionedFile
 
 FIRST_BYTES = 1 << 20
 """Of the first range, and of the first after a jump: most clips are smaller."""
@@ -31,27 +31,13 @@ def reading(uri: str, fetch: Fetch, start: int = 0, stop: int | None = None) -> 
     return cast(BinaryIO, io.BufferedReader(_Reader(uri, fetch, start, stop), BUFFER_BYTES))
 
 
-class _Reader(io.RawIOBase):
+class _Reader(PositionedFile):
     def __init__(self, uri: str, fetch: Fetch, start: int, stop: int | None) -> None:
-        super().__init__()
         self._uri, self._fetch = uri, fetch
         self._ahead = FIRST_BYTES if stop is None else max(1, min(stop - start, MOST_BYTES))
         self._block, size = retried(uri, "opening", lambda: fetch(start, start + self._ahead))
-        self._size = size if stop is None else min(size, stop)
-        self._position, self._at = start, self._start_of(self._block, start)
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        self._position = max(0, offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence])
-        return self._position
+        super().__init__(size if stop is None else min(size, stop), start)
+        self._at = self._start_of(self._block, start)
 
     def readinto(self, buffer: Any) -> int:
         if not self._at <= self._position < self._at + len(self._block) and self._position < self._size:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-import os
 import posixpath
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, NamedTuple, cast
 
 from pipeline.storage.errors import TruncatedError
+from pipeline.storage.positioned import PositionedFile
 
 Check = Callable[[int, bytearray], None]
 """Called with the number of unpacked bytes, and the first of them; what it raises ends the unpacking."""
@@ -110,27 +110,14 @@ def stretch(file: BinaryIO, uri: str, start: int, size: int) -> BinaryIO:
     return cast(BinaryIO, io.BufferedReader(_Stretch(file, uri, start, size), BUFFER_BYTES))
 
 
-class _Stretch(io.RawIOBase):
+class _Stretch(PositionedFile):
     def __init__(self, file: BinaryIO, uri: str, start: int, size: int) -> None:
-        self._file, self._uri, self._start, self._size = file, uri, start, size
-        self._position = 0
+        super().__init__(size)
+        self._file, self._uri, self._start = file, uri, start
 
     def close(self) -> None:
         self._file.close()
         super().close()
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        self._position = max(0, offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence])
-        return self._position
 
     def readinto(self, buffer: Any) -> int:
         wanted = min(len(buffer), self._size - self._position)

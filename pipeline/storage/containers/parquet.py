@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, NamedTuple, cast
 from pipeline import storage
 from pipeline.storage.containers.members import Check
 from pipeline.storage.errors import DamagedError, MissingError, StorageError
+from pipeline.storage.positioned import PositionedFile
 
 SUFFIX = ".parquet"
 KIND = "parquet"
@@ -103,25 +104,12 @@ def opened(uri: str, size_bytes: int | None = None) -> Iterator[Any]:
             found.close(force=True)
 
 
-class _Ranges(io.RawIOBase):
+class _Ranges(PositionedFile):
     """A remote file of which each read is one request, for just what it asks."""
 
     def __init__(self, uri: str, size: int) -> None:
-        self._uri, self._size = uri, size
-        self._position = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        self._position = max(0, offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence])
-        return self._position
+        super().__init__(size)
+        self._uri = uri
 
     def read(self, size: int = -1) -> bytes:
         end = self._size if size < 0 else min(self._size, self._position + size)
