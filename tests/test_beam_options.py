@@ -5,7 +5,7 @@ from __future__ import annotations
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline.cli import options
-from pipeline.cli.beam.options import BEAMS, VggishOptions, told
+from pipeline.cli.beam.options import BEAMS, VggishOptions, shown
 
 GIVEN = ["--input", "gs://a/**", "gs://b/**", "--output", "gs://b/out", "--hop_seconds", "0.5", "--task", "1/3"]
 
@@ -22,7 +22,7 @@ def test_beam_knows_every_flag_of_the_command() -> None:
 
 def test_engines_are_told_what_was_given() -> None:
     flags, _ = options.parse([*GIVEN, "--runner", "DataflowRunner", "--verbose"])
-    arguments = told(flags)
+    arguments = shown(flags)
     assert arguments == ["--input=gs://a/**", "--input=gs://b/**", "--output=gs://b/out", "--hop_seconds=0.5"]
     found = PipelineOptions(arguments).to_runner_api()
     assert found["beam:option:hop_seconds:v1"] == "0.5"

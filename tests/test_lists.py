@@ -1,4 +1,4 @@
-"""Lists of other projects: each is told by its header or content, and one bad row is one failed clip."""
+"""Lists of other projects: each is recognised by its header or content, and one bad row is one failed clip."""
 
 from __future__ import annotations
 
@@ -69,9 +69,7 @@ class TestNemo:
             ("c", "c.wav", 0.0, None, (), False),
         ]
         assert (found.names, found.numbers_classes) == ({0: "no", 1: "yes"}, True)
-        assert found.notes == (
-            f"{tmp_path}/list.json: read as a list of NeMo's kind; nothing is made of text, speaker",
-        )
+        assert found.notes == (f"{tmp_path}/list.json: read as a list of NeMo's kind; unused columns: text, speaker",)
 
     def test_names_that_an_output_has_keep_their_numbers(self, write: Write) -> None:
         found = find(write("list.json", lines(*self.ROWS)), numbered={0: "yes", 5: "maybe"})
@@ -226,7 +224,7 @@ class TestEsc50:
         found = find(listing)
         assert [(clip.id, clip.labels) for clip in found.clips] == [("1-1-A-5", (5,)), ("1-2-A-0", (0,))]
         assert found.names == {0: "dog", 5: "cat"}
-        assert found.notes == (f"{listing}: read as ESC-50's list; nothing is made of mood",)
+        assert found.notes == (f"{listing}: read as ESC-50's list; unused columns: mood",)
         with pytest.raises(SourceError, match="has dog for class 0, which is cow"):
             find(listing, numbered={0: "cow"})
 
@@ -276,7 +274,7 @@ class TestAudioSetStrong:
 
 def test_columns_of_our_own_manifests_that_are_not_used_are_named(write: Write, tmp_path: Path) -> None:
     found = find(write("list.csv", "uri,fold,split\na.wav,1,x\n"))
-    assert found.notes == (f"{tmp_path}/list.csv: nothing is made of fold, split",)
+    assert found.notes == (f"{tmp_path}/list.csv: unused columns: fold, split",)
     assert find(write("list.csv", "uri,labels\na.wav,3\n")).notes == ()
 
 

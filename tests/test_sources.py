@@ -299,7 +299,7 @@ class TestManifests:
         json_text = "\n".join(map(json.dumps, lines))
         from_json = find(manifest=str(write("list.txt", json_text)), class_labels=str(labels))
         assert replace(from_csv, notes=()) == replace(from_json, notes=())
-        assert from_csv.notes == (f"{tmp_path}/list.csv: nothing is made of speaker",)
+        assert from_csv.notes == (f"{tmp_path}/list.csv: unused columns: speaker",)
         found = [(c.id, c.uri, c.start_s, c.end_s, c.labels, c.cut, c.size_bytes) for c in from_csv.clips]
         assert found == [
             ("audio/a", f"{tmp_path}/audio/a.wav", 0.0, None, (), False, 10),

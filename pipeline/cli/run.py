@@ -91,7 +91,7 @@ def _run(flags: argparse.Namespace, beam_flags: list[str], line: ProgressLine) -
     if flags.runner.lower() == runners.DATAFLOW:  # whose page shows them
         from pipeline.cli.beam import options as beam_options
 
-        beam_flags = [*beam_flags, *beam_options.told(flags)]
+        beam_flags = [*beam_flags, *beam_options.shown(flags)]
     engine = runners.choose(flags.runner, beam_flags)
     if flags.also and (flags.no_wait or template.asked(engine)):
         raise FlagError(

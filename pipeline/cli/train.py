@@ -101,8 +101,8 @@ def train(flags: Namespace) -> Ranking:
         description.refuse_others(of_eval, f"--eval {pattern}")
     _open_folder(folder, description, flags.overwrite)
     _say(shared)
-    told = number_of(len(classes.indices), "class", "classes")
-    print(f"{of_clips(len(training))} to train on, {len(held_out):,} held out of them, {told}")
+    of_classes = number_of(len(classes.indices), "class", "classes")
+    print(f"{of_clips(len(training))} to train on, {len(held_out):,} held out of them, {of_classes}")
 
     model, history = _fit(flags.classifier, sizes, training, held_out, fitting, folder)
     del training, held_out

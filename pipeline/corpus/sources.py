@@ -126,7 +126,7 @@ def _with_others(listed: Corpus, inputs: Corpus, manifest: str, duplicate_ids: D
 
 
 def _added(tell: Callable[[int], object], before: int) -> Callable[[int], object]:
-    """A function to be told of so many files more."""
+    """A callback that adds the files of earlier patterns to its count."""
     return lambda number: tell(before + number)
 
 

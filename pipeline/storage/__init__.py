@@ -79,10 +79,10 @@ def match(
         if kind == "file":
             return [_listed(files, top)]
         found = files.walk(top, compile_glob("**"), closed) if kind == "folder" else iter(())
-    return sorted(_told(found, tell) if tell else found, key=lambda file: file.uri)
+    return sorted(_counted(found, tell) if tell else found, key=lambda file: file.uri)
 
 
-def _told(found: Iterator[FileInfo], tell: Callable[[int], object]) -> Iterator[FileInfo]:
+def _counted(found: Iterator[FileInfo], tell: Callable[[int], object]) -> Iterator[FileInfo]:
     for number, file in enumerate(found, 1):
         tell(number)
         yield file

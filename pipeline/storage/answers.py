@@ -42,7 +42,7 @@ def expect_success(uri: str, answer: http.client.HTTPResponse) -> None:
         error.status = status
         raise error
     if 300 <= status < 400:
-        raise StorageError(uri, f"{said}, which says not where to go on", "Give another address")
+        raise StorageError(uri, f"{said}, without an address to go on to", "Give another address")
     raise StatusError(status, answer.reason, retry_after_s(answer))
 
 
@@ -77,4 +77,6 @@ def expect_range(uri: str, answer: http.client.HTTPResponse, start: int) -> None
     said = answer.headers.get("Content-Range") or ""
     first = said.removeprefix("bytes").strip().partition("-")[0]
     if first.isascii() and first.isdigit() and int(first) != start:
-        raise StorageError(uri, f"the server gave {said} for bytes from {start} on", "Tell them")
+        raise StorageError(
+            uri, f"the server gave {said} for bytes from {start} on", "Report it to whoever runs the server"
+        )

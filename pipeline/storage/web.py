@@ -151,7 +151,8 @@ class WebStore:
         while chunk := answer.read(_CHUNK):
             data += chunk
             if wanted is not None and len(data) > wanted:
-                raise StorageError(uri, f"the server gave more than the {wanted} bytes of the range", "Tell them")
+                what = f"the server gave more than the {wanted} bytes of the range"
+                raise StorageError(uri, what, "Report it to whoever runs the server")
             self._expect_small(uri, len(data))
             errors.going_on()
         said = answer.headers.get("Content-Length")

@@ -116,7 +116,7 @@ def of_audio(
       source: the set.
       folder: for the file's records; not there yet.
       checkpoint, pca_params: name, path or URI of the weights; None: where the set says that they were.
-      on_progress: is told how far it is.
+      on_progress: called with how far it is.
 
     Raises:
       MadeDifferentlyError: the weights are not those of the set.

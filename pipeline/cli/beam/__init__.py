@@ -1,1 +1,1 @@
-"""What Beam is told of the command."""
+"""The command's flags for Beam."""

@@ -17,7 +17,7 @@ class VggishOptions(PipelineOptions):
     """The command's flags, for programs that hand them to Beam: `options.view_as(VggishOptions).hop_seconds`.
 
     Once this module is imported, `PipelineOptions` of any argument list know them, as do `get_all_options` and what an
-    engine is told of a job. Combinations are checked by the command alone.
+    engine shows of a job. Combinations are checked by the command alone.
     """
 
     @classmethod
@@ -36,7 +36,7 @@ class _Others:
         return None if BEAMS.intersection(names) else self._parser.add_argument(*names, **settings)
 
 
-def told(flags: argparse.Namespace) -> list[str]:
+def shown(flags: argparse.Namespace) -> list[str]:
     """A run's flags -> those of them that an engine's page shows, as arguments for Beam."""
     found = config.given(options.parser(), flags)
     return config.arguments({name: value for name, value in found.items() if f"--{name}" not in BEAMS})

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pipeline.output.loading.dataset import Level
 
 MANY = 200_000
-"""Vectors beyond which a search is told of --build: reading so many takes some seconds."""
+"""Vectors beyond which a search suggests --build: reading so many takes some seconds."""
 
 
 def _parser() -> ProgramParser:

@@ -52,17 +52,17 @@ class Found:
         return self.classes or (self.numbering if self.dialect else None)
 
     def leave(self, columns: Iterable[str], known: Iterable[str] = ()) -> None:
-        """Notes columns that nothing is made of, but for those that are known to be of no use."""
+        """Notes unused columns, but for those that are known to be of no use."""
         for column in columns:
             if column not in known and len(self.unused) <= _MOST_NAMES:
                 self.unused[column] = None
 
     def notes(self) -> tuple[str, ...]:
-        """What the user is told about the list, once it was read."""
+        """The note about the list for the user, once it was read."""
         named = [name if name.isidentifier() else shown(name) for name in self.unused]
         if len(named) > _MOST_NAMES:
             named[_MOST_NAMES:] = ["more"]
-        unused = f"nothing is made of {', '.join(named)}" if named else ""
+        unused = f"unused columns: {', '.join(named)}" if named else ""
         said = f"read as {self.dialect}" if self.dialect else ""
         line = "; ".join(filter(None, (said, unused)))
         return (*([f"{self.uri}: {line}"] if line else ()), *(f"{self.uri}: {remark}" for remark in self.remarks))
