@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline import formatting
-from pipeline.formatting import duration
+from pipeline.formatting import duration, number_of
 from pipeline.output.history import RunRecord
 from pipeline.output.layout import basename
 from pipeline.output.ledger import LedgerEntry
@@ -246,7 +246,7 @@ def _bars(values: Iterable[str]) -> list[Bar]:
     """Values -> how often each occurs, the most frequent first."""
     counts = sorted(Counter(values).items(), key=lambda item: (-item[1], item[0]))
     rest = sum(count for _, count in counts[ROWS:])
-    rows = counts[:ROWS] + ([(f"{len(counts) - ROWS} others", rest)] if rest else [])
+    rows = counts[:ROWS] + ([(number_of(len(counts) - ROWS, "other"), rest)] if rest else [])
     total = sum(count for _, count in rows)
     return [Bar(formatting.text(name), formatting.percent(count / total), count / total) for name, count in rows]
 
