@@ -319,7 +319,12 @@ new Promise((done) => {
 CLICK = """
 (() => {
   const drawing = document.querySelector('.view svg');
-  const row = document.querySelectorAll('#sample tbody tr')[3];
+  const rows = [...document.querySelectorAll('#sample tbody tr')];
+  const places = rows.map((row) => row.dataset.at.split('|')[0].split(' ').map(Number));
+  // The dot that is furthest from all others: of two at one place either may be meant.
+  const apart = places.map(([x, y], index) =>
+    Math.min(...places.filter((_, other) => other !== index).map(([left, top]) => Math.hypot(left - x, top - y))));
+  const row = rows[apart.indexOf(Math.max(...apart))];
   const box = drawing.getBoundingClientRect();
   const [x, y] = row.dataset.at.split('|')[0].split(' ').map((v) => v * box.width / drawing.viewBox.baseVal.width);
   const at = {clientX: box.left + x, clientY: box.top + y};
