@@ -13,8 +13,8 @@ import numpy as np
 from benchmarks.measure import Row, interleaved, ratios, row, spent
 from benchmarks.reference_model import BareSession, float64_embeddings
 
-RATE, DISTANCE, BFLOAT16 = "embedder", "distance", "bfloat16"
-WINOGRAD_BAR, BFLOAT16_BAR = 1.5, 1.6
+RATE, DISTANCE = "embedder", "distance"
+WINOGRAD_BAR = 1.5
 SEEDS = (1, 2, 3)
 SPAN = 300.0
 """Largest over smallest eigenvalue of the PCA: as that of the stand-in weights, for networks as random as they."""
@@ -43,27 +43,6 @@ def rate_rows(checkpoint: Path, rounds: int, count: int) -> list[Row]:
         )
         for kernel, bar in bars.items()
     ]
-
-
-def bfloat16_rows(checkpoint: Path, pca: Path, rounds: int, count: int) -> list[Row]:
-    """--precision bfloat16 against direct float32; none where the processor has no bfloat16."""
-    from vggish_core.codegen.processor import UnsupportedProcessorError
-    from vggish_core.network.model import Embedder
-    from vggish_core.network.postprocess import Postprocessor
-
-    examples = made_examples(count)
-    try:
-        fast = Embedder(checkpoint, precision="bfloat16")
-    except UnsupportedProcessorError as error:
-        print(f"  bfloat16: {error}")
-        return []
-    plain = Embedder(checkpoint, convolutions="direct")
-    walls, _ = _measured(rounds, {"bfloat16": fast.embed, "direct": plain.embed}, examples)
-    postprocess = Postprocessor(pca).postprocess
-    change = _byte_distance(postprocess(fast.embed(examples)), postprocess(plain.embed(examples)))
-    detail = {"bytes unchanged": f"{np.mean(change == 0):.1%}", "largest change of a byte": int(change.max())}
-    name = "bfloat16 ÷ direct float32, rate"
-    return [row(BFLOAT16, name, ratios(walls["direct"], walls["bfloat16"]), BFLOAT16_BAR, True, detail=detail)]
 
 
 def distance_rows(folder: Path, count: int, seeds: int, training_steps: int) -> list[Row]:

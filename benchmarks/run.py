@@ -80,7 +80,6 @@ def _groups(folder: Path, counts: Counts) -> dict[str, Callable[[], list[Row]]]:
         loader.GROUP: lambda: loader.rows(folder, rounds, counts.records),
         front_end.GROUP: lambda: front_end.rows(folder, rounds, counts.front_end_clips),
         network.RATE: lambda: network.rate_rows(checkpoint(), rounds, counts.rate_examples),
-        network.BFLOAT16: lambda: network.bfloat16_rows(checkpoint(), pca(), rounds, counts.rate_examples),
         network.DISTANCE: lambda: network.distance_rows(
             folder, counts.distance_examples, counts.seeds, counts.training_steps
         ),
@@ -101,7 +100,6 @@ GROUPS = (
     "loader",
     "front_end",
     "embedder",
-    "bfloat16",
     "distance",
     "whole",
     "workers",

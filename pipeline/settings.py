@@ -95,7 +95,7 @@ class Model:
       checkpoint, pca_params: name ("released", "standin"), path or URI, as given.
       checkpoint_name, pca_name: what to show for them.
       checkpoint_sha256, pca_sha256: of the files that these stood for at submission.
-      precision: "float32" or "bfloat16".
+      precision: "float32", or "bfloat16" on GPUs.
       convolutions: "winograd" or "direct".
       embeddings: "quantized" uint8, "pca" float32 or "raw" float32.
       batch_size: examples a call of the network; fixed shape.

@@ -29,6 +29,7 @@ from pipeline.training.data import Classes
 from pipeline.training.saved_model import Description
 from tests import command
 from tests.command import STANDIN, embed
+from vggish_core.network.gpus import gpu
 
 PROGRAMS: dict[str, Callable[[list[str]], int]] = {
     "run": run.main,
@@ -586,15 +587,13 @@ def test_two_runs_at_once(workspace: Path, tmp_path: Path, capfd: pytest.Capture
     assert remedy == f"  Wait for it or stop it; if you know that it is dead, remove {tmp_path}/out/_state/lock.json."
 
 
-def test_bfloat16_on_a_processor_without_it(
-    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("vggish_core.codegen.processor.processor_flags", lambda: frozenset({"avx2"}))
+@pytest.mark.skipif(bool(gpu()), reason="there is a GPU")
+def test_bfloat16_without_a_gpu(workspace: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     flags = ["--input", "audio", "--output", str(tmp_path / "out"), *STANDIN, "--precision", "bfloat16"]
     assert run.main(flags) == 2
     assert capfd.readouterr().err.splitlines() == [
-        "error: --precision bfloat16: this processor has neither AVX512_BF16 nor AMX_BF16",
-        "  Use precision float32.",
+        "error: --precision bfloat16: TensorFlow sees no GPU here",
+        "  Use float32: on processors bfloat16 is no faster.",
     ]
 
 

@@ -13,12 +13,12 @@ import pytest
 from benchmarks import reference_front_end
 from benchmarks.reference_model import BareSession, float64_embeddings
 from vggish_core import params
-from vggish_core.codegen.processor import UnsupportedProcessorError, processor_flags, require_bfloat16
 from vggish_core.digests import digests
 from vggish_core.features.examples import wavfile_to_examples
 from vggish_core.features.synthetic import synthetic_examples
 from vggish_core.network import prepared
 from vggish_core.network.checkpoints import VARIABLE_SHAPES, write_checkpoint
+from vggish_core.network.gpus import NoGpuError, gpu
 from vggish_core.network.model import (
     CheckpointError,
     Embedder,
@@ -27,7 +27,7 @@ from vggish_core.network.model import (
     read_variables,
 )
 from vggish_core.network.postprocess import Postprocessor
-from vggish_core.network.slim import define_vggish_slim, load_vggish_slim_checkpoint, tf1
+from vggish_core.network.slim import SlimNetwork, define_vggish_slim, load_vggish_slim_checkpoint, tf1
 
 ROOT = Path(__file__).resolve().parents[1]
 KERNELS = ("direct", "winograd")
@@ -257,26 +257,26 @@ def relative_rms(values: np.ndarray, expected: np.ndarray) -> float:
 # bfloat16.
 
 
-def test_bfloat16(checkpoint: Path, embedders: dict[str, Embedder], examples: np.ndarray) -> None:
-    if not processor_flags() & {"avx512_bf16", "amx_bf16"}:
-        with pytest.raises(UnsupportedProcessorError, match="AVX512_BF16"):
-            Embedder(checkpoint, precision="bfloat16")
+def test_bfloat16_is_for_gpus_only(checkpoint: Path) -> None:
+    if gpu():
+        assert Embedder(checkpoint, precision="bfloat16").convolutions == "direct"
         return
-    embedder = Embedder(checkpoint, batch_size=8, precision="bfloat16")
-    assert embedder.convolutions == "direct"
+    with pytest.raises(NoGpuError) as error:
+        Embedder(checkpoint, precision="bfloat16")
+    assert (error.value.found, error.value.remedy) == (
+        "TensorFlow sees no GPU here",
+        "Use float32: on processors bfloat16 is no faster",
+    )
+
+
+def test_layers_in_bfloat16(checkpoint: Path, embedders: dict[str, Embedder], examples: np.ndarray) -> None:
+    """The graph that GPUs get, which processors can run as well."""
+    network = SlimNetwork(embedders["direct"].variables, 8, "bfloat16")
+    values = network(examples[:8])
+    network.close()
+    assert values.dtype == np.float32
     exact = embedders["direct"].embed(examples[:8])
-    assert 1e-4 < relative_rms(embedder.embed(examples[:8]), exact) < 0.03  # not float32's rounding
-
-
-def test_processor_without_bfloat16_is_refused_by_what_it_lacks(tmp_path: Path) -> None:
-    (tmp_path / "cpuinfo").write_text("processor\t: 0\nflags\t\t: fpu avx2 avx512f\nflags\t\t: other\n")
-    assert processor_flags(str(tmp_path / "cpuinfo")) == {"fpu", "avx2", "avx512f"}
-    assert processor_flags(str(tmp_path / "none")) == frozenset()
-    with pytest.raises(UnsupportedProcessorError, match="neither AVX512_BF16 nor AMX_BF16"):
-        require_bfloat16(frozenset({"avx2"}))
-    with pytest.raises(UnsupportedProcessorError, match="does not say whether"):
-        require_bfloat16(frozenset())
-    require_bfloat16(frozenset({"amx_bf16"}))
+    assert 1e-3 < relative_rms(values, exact) < 0.03  # not float32's rounding
 
 
 # Kernels and numbers.

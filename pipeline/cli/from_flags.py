@@ -109,12 +109,12 @@ def _model_of(flags: argparse.Namespace, engine: Engine) -> Model:
 def load(model: Model) -> None:
     """Loads the model once here, so that errors, also in the kernel's accuracy, show before anything is written."""
     from pipeline.embedding import embed
-    from vggish_core.codegen.processor import UnsupportedProcessorError
+    from vggish_core.network.gpus import NoGpuError
 
     with about("--checkpoint"):
         try:
             embed.shared_worker(model, check=True)
-        except UnsupportedProcessorError as error:
+        except NoGpuError as error:
             raise FlagError(f"--precision {model.precision}: {error.found}", error.remedy) from error
 
 

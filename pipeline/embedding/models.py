@@ -71,7 +71,7 @@ def load(model: Model, check: bool = False) -> EmbedFunction:
 
     Raises:
       WeightsError, CheckpointError, PcaError: if weights are missing, others than at submission, or do not fit.
-      UnsupportedProcessorError: for a precision that this processor does not have.
+      NoGpuError: for bfloat16 where TensorFlow sees no GPU.
       KernelError: if the fast kernel is too far from the plain graph.
     """
     from vggish_core.network.postprocess import Postprocessor

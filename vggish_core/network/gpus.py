@@ -5,10 +5,15 @@ from __future__ import annotations
 import os
 import sys
 
+from vggish_core.errors import UserError
 from vggish_core.quiet import import_tensorflow
 
 DEVICES = ("/dev/nvidia0", "/dev/kfd", "/dev/dxg")
 """Linux paths of GPUs: without one of them, importing TensorFlow is not worth its seconds."""
+
+
+class NoGpuError(UserError):
+    """TensorFlow sees no GPU, and a setting is for GPUs only."""
 
 
 def gpu() -> str:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vggish_core import params
-from vggish_core.codegen.processor import require_bfloat16
 from vggish_core.digests import digests
 from vggish_core.errors import UserError
 from vggish_core.network.checkpoints import (
@@ -21,7 +20,7 @@ from vggish_core.network.checkpoints import (
     checkpoint_files,
     read_variables,
 )
-from vggish_core.network.gpus import gpu
+from vggish_core.network.gpus import NoGpuError, gpu
 from vggish_core.quiet import import_tensorflow
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ class Embedder:
       checkpoint: path of a V1 or V2 checkpoint, or VGGish's variables by name.
       batch_size: examples of a call of the slim graph, the last ones zeros where there are fewer; different sizes
         differ by some 1e-6. The Winograd kernel takes any number at a time and gives the same for all.
-      precision: "float32", or "bfloat16" for products in bfloat16 (relative error 0.6 %).
+      precision: "float32", or "bfloat16" for a GPU: layers in bfloat16 (relative error some 1.5 %).
       convolutions: "winograd", the fast kernel, or "direct", the slim graph in a session. None: "winograd" for float32,
         "direct" for bfloat16, which has no other, and where TensorFlow sees a GPU, which "winograd" does not use.
       threads: of one call; None: as many as cores. TensorFlow has one setting a process: the first counts.
@@ -68,7 +67,7 @@ class Embedder:
     Raises:
       CheckpointError: if the checkpoint is unreadable or not VGGish's.
       ValueError: if an argument is none of the above.
-      UnsupportedProcessorError: for bfloat16 on a processor without it, naming what is missing.
+      NoGpuError: for bfloat16 where TensorFlow sees no GPU: on processors "winograd" is as fast, and exact.
     """
 
     def __init__(
@@ -183,7 +182,8 @@ def _kernel(precision: str, convolutions: str | None) -> str:
     if precision == "bfloat16":
         if convolutions == "winograd":
             raise ValueError('bfloat16 has no winograd kernel; use convolutions "direct" with it')
-        require_bfloat16()
+        if not gpu():
+            raise NoGpuError("TensorFlow sees no GPU here", "Use float32: on processors bfloat16 is no faster")
         return "direct"
     if convolutions is None and gpu():
         _log.info("TensorFlow sees a GPU: it runs the direct kernel")

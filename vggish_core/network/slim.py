@@ -7,7 +7,7 @@ graphs and checkpoints move between the two. 863.9 million multiply-adds an exam
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -75,6 +75,16 @@ def load_vggish_slim_checkpoint(session: Any, checkpoint_path: str | os.PathLike
         saver.restore(session, os.fspath(checkpoint_path))
 
 
+def _in_bfloat16(features: Any) -> Any:
+    """The same graph with layers in bfloat16; features, embedding and variables are float32."""
+
+    def cast_variable(get: Callable[..., Any], name: str, dtype: Any, **options: Any) -> Any:
+        return tf.cast(get(name, dtype=tf.float32, **options), dtype)
+
+    with tf1.variable_scope("", custom_getter=cast_variable):
+        return tf.cast(define_vggish_slim(tf.cast(features, tf.bfloat16)), tf.float32)
+
+
 class SlimNetwork:
     """The slim graph in a session of its own: examples float32 [batch_size, 96, 64] -> float32 [batch_size, 128].
 
@@ -94,13 +104,10 @@ class SlimNetwork:
         # Nothing in this graph can run side by side: each call stays on its caller's thread, and its operations alone
         # spread over the shared threads.
         config = tf1.ConfigProto(intra_op_parallelism_threads=threads or 0, inter_op_parallelism_threads=-1)
-        if precision == "bfloat16":
-            rewrites = config.graph_options.rewrite_options
-            rewrites.auto_mixed_precision_onednn_bfloat16 = type(rewrites).ON
         with tf.Graph().as_default() as graph:
             shape = [batch_size, params.NUM_FRAMES, params.NUM_BANDS]
             features = tf1.placeholder(tf.float32, shape, name=params.INPUT_OP_NAME)
-            embedding = define_vggish_slim(features)
+            embedding = _in_bfloat16(features) if precision == "bfloat16" else define_vggish_slim(features)
             self._session = tf1.Session(graph=graph, config=config)
             for variable in tf1.global_variables():
                 initializer = variable.initializer

@@ -27,7 +27,7 @@ def add_model(group: Any) -> None:
         "--precision",
         choices=PRECISIONS,
         default=Model.precision,
-        help="of the network (default: %(default)s)",
+        help="of the network; bfloat16 needs a GPU (default: %(default)s)",
     )
     group.add_argument(
         "--convolutions",
