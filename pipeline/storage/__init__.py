@@ -7,13 +7,14 @@ Errors that pass (a busy server, a stale handle) are tried again a few times wit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import BinaryIO, Literal, Protocol
+from typing import BinaryIO
 
 from pipeline import extras
 from pipeline.settings import Crawl
 from pipeline.storage import compression, local
+from pipeline.storage.backends import at
 from pipeline.storage.errors import (
     CredentialsError,
     DamagedError,
@@ -22,12 +23,11 @@ from pipeline.storage.errors import (
     TooLargeError,
     TruncatedError,
 )
-from pipeline.storage.globs import EVERY_NAME, Glob, below, compile_glob, is_glob
+from pipeline.storage.globs import EVERY_NAME
 from pipeline.storage.info import FileInfo
+from pipeline.storage.patterns import fixed_part, match, named_by
 from pipeline.storage.uris import (
-    SCHEME,
     absolute,
-    folder_of,
     from_bytes,
     is_local,
     join,
@@ -45,76 +45,21 @@ __all__ = [
     "TooLargeError",
     "TruncatedError",
     "absolute",
+    "fixed_part",
     "from_bytes",
     "is_local",
     "join",
     "local_path",
+    "match",
+    "named_by",
     "parent",
     "to_bytes",
 ]
 
 
-def match(
-    pattern: str, closed: list[StorageError] | None = None, tell: Callable[[int], object] | None = None
-) -> list[FileInfo]:
-    """The files that a pattern stands for, sorted by URI; none is no error.
-
-    A pattern is a file, a folder (everything below it) or has `*`, `?`, `[..]` within a level and `**` across levels
-    (`**/` is zero or more folders). What exists as it stands is meant as it stands, whatever characters its name holds;
-    so is each leading part. Folders and hidden names (a leading dot) below the fixed part are left out.
-
-    Args:
-      pattern: path or URI, with or without patterns.
-      closed: takes the errors about folders below the fixed part that may not be listed; None: they are raised.
-      tell: called with the number of files found so far, at each of them.
-
-    Raises:
-      StorageError: a folder cannot be listed.
-    """
-    files, top, rest = _resolve(pattern)
-    if rest:
-        found = files.walk(top, compile_glob(rest), closed)
-    else:
-        kind = files.kind(top)
-        if kind == "file":
-            return [_listed(files, top)]
-        found = files.walk(top, compile_glob("**"), closed) if kind == "folder" else iter(())
-    return sorted(_counted(found, tell) if tell else found, key=lambda file: file.uri)
-
-
-def _counted(found: Iterator[FileInfo], tell: Callable[[int], object]) -> Iterator[FileInfo]:
-    for number, file in enumerate(found, 1):
-        tell(number)
-        yield file
-
-
-def named_by(pattern: str) -> Callable[[str], bool]:
-    """A pattern -> whether it stands for a file, if there is one: a function of paths or URIs as `match` gives them."""
-    files, top, rest = _resolve(pattern)
-    if not rest:
-        if files.kind(top) != "folder":
-            return lambda uri: uri == top
-        rest = "**"
-    start = below(top) if not is_local(top) else top if not top or top.endswith("/") else f"{top}/"
-    glob = compile_glob(rest)
-    return lambda uri: uri.startswith(start) and glob.matches(uri[len(start) :])
-
-
-def fixed_part(pattern: str) -> str:
-    """The folder below which a pattern's matches differ: ids of clips are paths below it. No slash at its end.
-
-    >>> fixed_part("gs://bucket/a/**/*.wav"), fixed_part("/a/b*/c"), fixed_part("*.wav")
-    ('gs://bucket/a', '/a', '')
-    """
-    files, top, rest = _resolve(pattern)
-    if rest or files.kind(top) == "folder":
-        return top if is_local(top) else folder_of(below(top)[:-1])
-    return parent(top)
-
-
 def list_folder(uri: str) -> list[FileInfo]:
     """The files directly in a folder, hidden ones too, sorted by URI; nothing where there is no such folder."""
-    files, path = _at(uri)
+    files, path = at(uri)
     return sorted(files.walk(path, EVERY_NAME), key=lambda file: file.uri)
 
 
@@ -125,7 +70,7 @@ def local_look() -> Callable[[str], FileInfo | None]:
 
 def info(uri: str) -> FileInfo:
     """A file's URI, size and version; raises MissingError."""
-    files, path = _at(uri)
+    files, path = at(uri)
     return files.info(path)
 
 
@@ -150,7 +95,7 @@ def size(uri: str) -> int:
 
 def exists(uri: str) -> bool:
     """Whether there is such a file or folder (on object stores: object)."""
-    files, path = _at(uri)
+    files, path = at(uri)
     return files.kind(path) is not None
 
 
@@ -176,7 +121,7 @@ def open_read(uri: str, start: int = 0, stop: int | None = None) -> BinaryIO:
       MissingError: there is no such file.
       StorageError: it cannot be opened.
     """
-    files, path = _at(uri)
+    files, path = at(uri)
     return files.open_read(path, start, stop)
 
 
@@ -202,7 +147,7 @@ def open_write(uri: str) -> AbstractContextManager[BinaryIO]:
     Until then, and for ever after an exception, whatever was there before stays. What a remote file will hold is
     kept in memory up to 32 MB, then in a temporary file, until it is sent.
     """
-    files, path = _at(uri)
+    files, path = at(uri)
     return files.open_write(path)
 
 
@@ -214,15 +159,15 @@ def write_atomic(uri: str, data: bytes) -> None:
 
 def delete(uri: str) -> None:
     """Removes a file; one that is not there is no error."""
-    files, path = _at(uri)
+    files, path = at(uri)
     files.delete(path)
 
 
 def rename(source: str, target: str) -> None:
     """Moves a file to another name in the same storage, replacing what is there: in one step, or on object stores by a
     copy that appears whole."""
-    files, path = _at(source)
-    others, goal = _at(target)
+    files, path = at(source)
+    others, goal = at(target)
     if files is not others:
         raise StorageError(source, f"cannot be renamed to {target}, which is another storage", "Copy it instead")
     files.rename(path, goal)
@@ -230,7 +175,7 @@ def rename(source: str, target: str) -> None:
 
 def read_whole(uri: str) -> tuple[bytes, str]:
     """A small file's content and version; raises MissingError."""
-    files, path = _at(uri)
+    files, path = at(uri)
     return files.read_whole(path)
 
 
@@ -271,66 +216,5 @@ def expect_bucket(uri: str) -> None:
 
 def mkdirs(uri: str) -> None:
     """Makes a folder and those above it; object stores need none."""
-    files, path = _at(uri)
+    files, path = at(uri)
     files.mkdirs(path)
-
-
-class _Files(Protocol):
-    """The operations of local and remote storage, by their own paths."""
-
-    def kind(self, path: str, /) -> Literal["file", "folder"] | None: ...
-    def info(self, path: str, /) -> FileInfo: ...
-    def walk(self, top: str, glob: Glob, closed: list[StorageError] | None = None, /) -> Iterator[FileInfo]: ...
-    def open_read(self, path: str, start: int = 0, stop: int | None = None, /) -> BinaryIO: ...
-    def open_write(self, path: str, /) -> AbstractContextManager[BinaryIO]: ...
-    def read_whole(self, path: str, /) -> tuple[bytes, str]: ...
-    def delete(self, path: str, /) -> None: ...
-    def rename(self, source: str, target: str, /) -> None: ...
-    def mkdirs(self, path: str, /) -> None: ...
-
-
-def _at(uri: str) -> tuple[_Files, str]:
-    """A path or URI -> the storage it is in, and its name there."""
-    if is_local(uri):
-        return local, local_path(uri)
-    extras.needs_store(uri.partition("://")[0])
-    from pipeline.storage import remote
-
-    return remote, uri
-
-
-def _resolve(pattern: str) -> tuple[_Files, str, str]:
-    """A pattern -> its storage, the leading part that is meant as it stands, the rest ("": nothing)."""
-    files, path = _at(pattern)
-    if scheme := SCHEME.match(path):
-        return _resolve_key(files, scheme[0], path)
-    head = "/" if path.startswith("/") else ""
-    parts = [part for part in path[len(head) :].split("/") if part]
-    for position, part in enumerate(parts):
-        if not is_glob(part):
-            continue
-        literal = head + "/".join(parts[: position + 1])
-        if not part.strip("*") or files.kind(literal) is None:
-            return files, head + "/".join(parts[:position]), "/".join(parts[position:])
-    return files, head + "/".join(parts), ""
-
-
-def _resolve_key(files: _Files, head: str, pattern: str) -> tuple[_Files, str, str]:
-    """As `_resolve`, of a store in which every character of a name counts."""
-    parts = pattern[len(head) :].split("/")
-    for position, part in enumerate(parts[1:], 1):
-        if not is_glob(part):
-            continue
-        literal = head + "/".join(parts[: position + 1])
-        if not part.strip("*") or files.kind(literal) is None:
-            rest = "/".join(parts[position:]).removesuffix("/")
-            return files, folder_of(head + "/".join(parts[:position])), rest
-    return files, pattern, ""
-
-
-def _listed(files: _Files, path: str) -> FileInfo:
-    """Like `info`; a link that leads nowhere is a file of no size."""
-    try:
-        return files.info(path)
-    except StorageError:
-        return FileInfo(path, 0, "")
