@@ -45,18 +45,18 @@ def units(
     grouped = Packed(clip for clip in clips if containers.in_group(clip.place))
     if grouped:
         clips = Packed(clip for clip in clips if not containers.in_group(clip.place))
+
+    def requests(of: Sequence[Clip]) -> Iterator[DecodeRequest]:
+        made = plan.requests(of, None, segment_seconds, hop_frames)
+        return (_marked(request, partly) for request in made) if partly else made
+
     for ordered in buckets.in_order(clips, num_shards):
         others, streams = _apart(ordered)
-        requests = plan.requests(others, None, segment_seconds, hop_frames)
-        yield from _units((_marked(request, partly or {}) for request in requests), most_bytes, segment_seconds)
+        yield from _units(requests(others), most_bytes, segment_seconds)
         for stream in streams:
-            requests = plan.requests(stream, None, segment_seconds, hop_frames)
-            yield from _passes([_marked(request, partly or {}) for request in requests], PASSES // len(streams))
+            yield from _parts(list(requests(stream)), PASSES // len(streams), BYTES_OF_A_UNIT)
     for rows in buckets.by_file(grouped):
-        groups = groupby(rows, key=plan.read_with)
-        requests_of = (list(plan.requests(list(each), None, segment_seconds, hop_frames)) for _, each in groups)
-        marked = ([_marked(request, partly or {}) for request in each] for each in requests_of)
-        yield from _of_groups(marked, most_bytes, segment_seconds)
+        yield from _of_groups((list(requests(list(group))) for _, group in groupby(rows, plan.read_with)), most_bytes)
 
 
 def _apart(clips: Sequence[Clip]) -> tuple[list[Clip], list[list[Clip]]]:
@@ -72,16 +72,16 @@ def _apart(clips: Sequence[Clip]) -> tuple[list[Clip], list[list[Clip]]]:
     return others, [[clip for _, clip in sorted(found, key=lambda each: each[0])] for found in streams.values()]
 
 
-def _passes(requests: list[DecodeRequest], most: int) -> Iterator[Unit]:
-    """The requests of a compressed archive -> as many units as are wanted; each unpacks what lies before it."""
-    cost = sum(plan.cost_bytes(segment.clip) for request in requests for segment in request.segments)
-    count = max(1, min(most, cost // BYTES_OF_A_UNIT), -(-len(requests) // plan.CLIPS_OF_A_RECORDING))
+def _parts(requests: list[DecodeRequest], most: int, most_bytes: int) -> Iterator[Unit]:
+    """Requests that are read from a common start on -> units, so many at most: each passes over what lies before it."""
+    wanted = sum(map(_cost, requests)) // most_bytes
+    count = max(1, min(most, wanted), -(-len(requests) // plan.CLIPS_OF_A_RECORDING))
     for index in range(count):
         if part := requests[index * len(requests) // count : (index + 1) * len(requests) // count]:
             yield Unit(tuple(part))
 
 
-def _of_groups(groups: Iterable[list[DecodeRequest]], most_bytes: int, segment_seconds: float) -> Iterator[Unit]:
+def _of_groups(groups: Iterable[list[DecodeRequest]], most_bytes: int) -> Iterator[Unit]:
     """Requests of each row group -> units: small groups together, large ones cut."""
     batch: list[DecodeRequest] = []
     spent = 0
@@ -92,8 +92,7 @@ def _of_groups(groups: Iterable[list[DecodeRequest]], most_bytes: int, segment_s
             yield Unit(tuple(batch))
             batch, spent = [], 0
         if large:
-            most_clips = max(CLIPS_OF_A_UNIT, 1 + len(requests) // READINGS)
-            yield from _units(requests, max(most_bytes, 1 + cost // READINGS), segment_seconds, most_clips)
+            yield from _parts(requests, READINGS, most_bytes)
             continue
         batch += requests
         spent += cost
@@ -101,9 +100,7 @@ def _of_groups(groups: Iterable[list[DecodeRequest]], most_bytes: int, segment_s
         yield Unit(tuple(batch))
 
 
-def _units(
-    requests: Iterable[DecodeRequest], most_bytes: int, segment_seconds: float, most_clips: int = CLIPS_OF_A_UNIT
-) -> Iterator[Unit]:
+def _units(requests: Iterable[DecodeRequest], most_bytes: int, segment_seconds: float) -> Iterator[Unit]:
     batch: list[DecodeRequest] = []
     spent = count = 0
     for request in requests:
@@ -111,7 +108,7 @@ def _units(
             yield Unit((request,), asks=True)
             continue
         cost = _cost(request)
-        if batch and (spent + cost > most_bytes or count + len(request.segments) > most_clips):
+        if batch and (spent + cost > most_bytes or count + len(request.segments) > CLIPS_OF_A_UNIT):
             yield Unit(tuple(batch))
             batch, spent, count = [], 0, 0
         batch.append(request)
@@ -132,8 +129,6 @@ def asks(request: DecodeRequest, segment_seconds: float) -> bool:
 
 
 def _marked(request: DecodeRequest, partly: Mapping[ClipKey, Segment]) -> DecodeRequest:
-    if not partly:
-        return request
     segments: Iterable[Segment] = (
         replace(segment, held=known.held, ended=known.ended) if (known := partly.get(segment.clip.key)) else segment
         for segment in request.segments
