@@ -108,7 +108,8 @@ def test_a_seed_repeats_also_after_an_interruption(arguments: list[str], tmp_pat
     import keras
 
     from pipeline.training import classifiers
-    from pipeline.training.fitting import Fitting, fit, read_history, scores
+    from pipeline.training.fitting import Fitting, fit, scores
+    from pipeline.training.resume import HISTORY
 
     clips = load_clips(arguments[1], FOUR)
     train, held_out = clips.take(np.arange(300)), clips.take(np.arange(300, 400))
@@ -127,7 +128,8 @@ def test_a_seed_repeats_also_after_an_interruption(arguments: list[str], tmp_pat
         keras.utils.set_random_seed(fitting.seed)
         model = classifiers.logistic(4) if classifier == "logistic" else classifiers.attention(4, hidden=32)
         fit(model, train, held_out, fitting, folder, report)
-        assert [entry["epoch"] for entry in read_history(folder)] == [1, 2, 3, 4]
+        history = (folder / HISTORY).read_text().splitlines()
+        assert [json.loads(line)["epoch"] for line in history] == [1, 2, 3, 4]
         return scores(model, held_out)
 
     whole = run("whole", 0)

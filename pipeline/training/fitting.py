@@ -251,11 +251,5 @@ def scores(model: keras.Model, clips: Clips) -> np.ndarray:
     return found
 
 
-def read_history(folder: Path) -> list[dict[str, Any]]:
-    """A folder -> what `fit` wrote down, one entry an epoch."""
-    path = folder / resume.HISTORY
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-
 def _write_history(folder: Path, lines: list[dict[str, Any]]) -> None:
     storage.write_atomic(str(folder / resume.HISTORY), "".join(json.dumps(line) + "\n" for line in lines).encode())
