@@ -11,8 +11,15 @@ from vggish_core.audio.source import NamelessFile
 
 SURPLUS_BYTES = 44
 """By which some recorders count too many: the header's own size."""
-UNKNOWN = ((-24, 0), (0x7EFFFF00, 0x7F000100), (0x7FFFE000, 0x80002000), (0xFFFFE000, 0xFFFFFFFF))
-"""Counts that streaming writers leave, give or take a header: none, sox's of AIFF, sox's and others', FFmpeg's."""
+UNKNOWN = (
+    (-24, 0),
+    (0x7EFFFF00, 0x7F000100),
+    (0x7FFFE000, 0x80002000),
+    (0xFFFFE000, 0xFFFFFFFF),
+    ((1 << 63) - 0x2000, 1 << 64),
+)
+"""Counts that streaming writers leave, give or take a header: none, sox's of AIFF, sox's and others', FFmpeg's; of 64
+bits the largest, and negative ones."""
 TAIL_BYTES = 1 << 20
 """At a file's end, in which chunks behind the samples are looked for."""
 PADDING_BYTES = 4096

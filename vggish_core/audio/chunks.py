@@ -52,7 +52,7 @@ def _wave(file: NamelessFile, layout: Layout) -> Extent:
         elif name == b"data":
             samples = Samples(at, size if large is None or size != WRAP - 1 else large, frame)
             end, missing = end_of_samples(file, layout, samples)
-            if end - at == samples.counted:
+            if end - at == samples.counted and large in (None, samples.counted):
                 return Extent()
             if end - at >= WRAP - 1 and large is None and layout is _LITTLE:
                 return Extent(missing, _as_rf64(form, at, end))
