@@ -155,6 +155,18 @@ def test_what_is_missing_is_reported_with_both_figures(of: Counted) -> None:
     np.testing.assert_array_equal(before_failure(cut)[:44_000], read(content)[:44_000])
 
 
+HEADERS = [of for of in CONTAINERS if of.name in ("WAV", "RF64", "AIFF", "AU", "CAF")]
+
+
+@pytest.mark.parametrize("of", HEADERS, ids=lambda of: of.name)
+def test_a_cut_within_the_header_is_truncated(of: Counted) -> None:
+    content = made(of)
+    for size in (21, of.find(content) - 1):
+        assert failure(content[:size]).reason in ("truncated", "corrupt")
+    if of.name in ("AU", "CAF"):
+        assert failure(content[:23] if of.name == "AU" else content[:300]).reason == "truncated"
+
+
 CHUNKS = {
     "a list": b"LIST" + struct.pack("<I", 12) + b"INFOIART\0\0\0\0",
     "an odd one": b"note" + struct.pack("<I", 5) + b"hello\0",
@@ -367,6 +379,12 @@ def test_mp3_frames_beyond_the_header_s_count_are_read(tmp_path: Path, share: fl
     (frames,) = struct.unpack_from(">I", content, at)
     struct.pack_into(">I", content, at, int(share * frames))
     assert whole - 1152 <= len(read(bytes(content))) <= whole + 2 * 1152
+
+
+def test_a_cut_within_an_mp3_file_s_tag_is_truncated(tmp_path: Path) -> None:
+    error = failure((TAG + mp3(tmp_path))[:5000])
+    assert error.reason == "truncated"
+    assert f"5000 of at least {len(TAG)} bytes" in error.message
 
 
 def test_joined_mp3_files_one_of_which_is_cut_are_reported(tmp_path: Path) -> None:

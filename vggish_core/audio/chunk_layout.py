@@ -99,14 +99,14 @@ class Samples:
 def end_of_samples(file: NamelessFile, layout: Layout | None, samples: Samples) -> tuple[int, str]:
     """Where the samples end, and what is missing of them."""
     size = file.size()
-    there = size - samples.begin
+    there = max(0, size - samples.begin)
     if samples.counted > there and not samples.unknown:
         missing = samples.counted > there + SURPLUS_BYTES + samples.frame
-        return size, f"{there} of {samples.counted} bytes of sound" if missing else ""
+        return samples.begin + there, f"{there} of {samples.counted} bytes of sound" if missing else ""
     counted = 0 if samples.unknown and samples.counted > there else max(0, samples.counted)
     end = samples.begin + counted
     if there <= 0 or any(_ends_at(file, layout, at, samples.frame) for at in {end, end + end % 2}):
-        return min(end, size), ""
+        return min(end, samples.begin + there), ""
     if layout is None:
         return size, ""
     wrapped = (at for at in range(end + WRAP, size, WRAP) if _ends_at(file, layout, at, samples.frame))

@@ -139,7 +139,7 @@ def _caf(file: NamelessFile) -> Extent:
             changes = {at - 8: _CAF.counted(end - at)}
             return Extent(missing, None if end - at == size else replaced(file.size(), changes, end))
         at += size
-    return Extent()
+    return Extent(f"{file.size()} of at least {at} bytes" if at > file.size() else "")
 
 
 def _au(file: NamelessFile) -> Extent:

@@ -125,8 +125,11 @@ def _count(data: bytes, first: Header) -> int | None:
 
 
 def cut_at_start(file: NamelessFile) -> str:
-    """A file's missing part if it ends within its first frames, as far as they say; "" for any other."""
+    """A file's missing part if it ends within a tag or its first frames, as far as they say; "" for any other."""
     size = file.size()
+    begin = after_tags(file)
+    if begin > size:
+        return f"{size} of at least {begin} bytes"
     if size >= 2 * _LONGEST_FRAME:
         return ""
     count = counted(file)

@@ -71,6 +71,8 @@ class NamelessFile:
         return self.read(size)
 
     def seek(self, offset: int, whence: int = 0) -> int:
+        if whence == 0 and offset < 0:  # where a damaged header leads: the position stays
+            return -1
         return self._file.seek(offset, whence)
 
     def tell(self) -> int:
