@@ -167,6 +167,18 @@ def test_a_cut_within_the_header_is_truncated(of: Counted) -> None:
         assert failure(content[:23] if of.name == "AU" else content[:300]).reason == "truncated"
 
 
+@pytest.mark.parametrize("name", ["WAV", "AIFF"])
+def test_samples_in_a_second_chunk_or_file_are_reported(name: str) -> None:
+    (of,) = (of for of in CONTAINERS if of.name == name)
+    content = made(of)
+    mark = b"data" if name == "WAV" else b"SSND"
+    for more in (content, content[content.index(mark) :]):
+        error = failure(content + more)
+        assert error.reason == "corrupt"
+        assert f"at byte {len(content)}, are not read" in error.message
+        assert len(before_failure(content + more)) > len(SOUND) - 1000
+
+
 CHUNKS = {
     "a list": b"LIST" + struct.pack("<I", 12) + b"INFOIART\0\0\0\0",
     "an odd one": b"note" + struct.pack("<I", 5) + b"hello\0",

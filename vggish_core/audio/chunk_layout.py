@@ -113,6 +113,19 @@ def end_of_samples(file: NamelessFile, layout: Layout | None, samples: Samples) 
     return next(wrapped, None) or _chunks_at_the_end(file, layout, end), ""
 
 
+def more_samples(file: NamelessFile, layout: Layout, end: int, name: bytes) -> str:
+    """What is not read behind the samples that end there: a second chunk of samples, or another file; "" if nothing."""
+    at = end + end % 2
+    for _ in range(MAX_CHUNKS):
+        found = layout.chunk(file, at)
+        if found is None or found[1] < 0:
+            return ""
+        if found[1] and found[0] in (name, b"RIFF", b"FORM"):
+            return f"more samples, in a chunk {found[0].decode()} at byte {at}, are not read"
+        at = layout.after(at + layout.header, found[1])
+    return ""
+
+
 def _ends_at(file: NamelessFile, layout: Layout | None, at: int, frame: int) -> bool:
     """Whether what lies there is no audio: the file's end, scraps, padding, a tag, chunks."""
     size = file.size()
