@@ -111,6 +111,26 @@ def test_counts_of_streams_are_to_the_end(of: Counted, counted: int) -> None:
     np.testing.assert_array_equal(read(recounted(content, of, counted)), read(content))
 
 
+@pytest.mark.parametrize("name", ["RF64", "W64", "CAF"])
+@pytest.mark.parametrize("counted", [-1, (1 << 63) - 1])
+def test_counts_of_streams_in_64_bits_are_to_the_end(name: str, counted: int) -> None:
+    (of,) = (of for of in CONTAINERS if of.name == name)
+    content = bytearray(made(of))
+    whole = read(bytes(content))
+    content[of.find(content) : of.find(content) + 8] = counted.to_bytes(
+        8, "big" if of.code[0] == ">" else "little", signed=True
+    )
+    np.testing.assert_array_equal(read(bytes(content)), whole)
+
+
+def test_rf64_whose_data_chunk_has_its_own_count_is_read() -> None:
+    content = bytearray(made(CONTAINERS[2]))
+    whole = read(bytes(content))
+    struct.pack_into("<I", content, content.index(b"data") + 4, SOUND.size * 2)
+    struct.pack_into("<Q", content, CONTAINERS[2].find(content), 0)
+    np.testing.assert_array_equal(read(bytes(content)), whole)
+
+
 def test_a_caf_file_of_unknown_length_is_to_the_end() -> None:
     content = made(CONTAINERS[-1])
     np.testing.assert_array_equal(read(recounted(content, CONTAINERS[-1], -5)), read(content))
@@ -133,6 +153,30 @@ def test_what_is_missing_is_reported_with_both_figures(of: Counted) -> None:
     assert f"176400 of {SOUND.size * 2} bytes" in error.message
     assert "1.000 s" in error.message
     np.testing.assert_array_equal(before_failure(cut)[:44_000], read(content)[:44_000])
+
+
+HEADERS = [of for of in CONTAINERS if of.name in ("WAV", "RF64", "AIFF", "AU", "CAF")]
+
+
+@pytest.mark.parametrize("of", HEADERS, ids=lambda of: of.name)
+def test_a_cut_within_the_header_is_truncated(of: Counted) -> None:
+    content = made(of)
+    for size in (21, of.find(content) - 1):
+        assert failure(content[:size]).reason in ("truncated", "corrupt")
+    if of.name in ("AU", "CAF"):
+        assert failure(content[:23] if of.name == "AU" else content[:300]).reason == "truncated"
+
+
+@pytest.mark.parametrize("name", ["WAV", "AIFF"])
+def test_samples_in_a_second_chunk_or_file_are_reported(name: str) -> None:
+    (of,) = (of for of in CONTAINERS if of.name == name)
+    content = made(of)
+    mark = b"data" if name == "WAV" else b"SSND"
+    for more in (content, content[content.index(mark) :]):
+        error = failure(content + more)
+        assert error.reason == "corrupt"
+        assert f"at byte {len(content)}, are not read" in error.message
+        assert len(before_failure(content + more)) > len(SOUND) - 1000
 
 
 CHUNKS = {
@@ -239,12 +283,58 @@ def test_ogg_without_an_end_is_truncated(tmp_path: Path) -> None:
     assert "ends the stream" in error.message
 
 
+@pytest.mark.parametrize(("subtype", "rate_hz"), [("VORBIS", RATE), ("OPUS", 48_000)])
+def test_joined_ogg_files_are_read_however_short_and_have_to_end(tmp_path: Path, subtype: str, rate_hz: int) -> None:
+    long, short = (
+        write(tmp_path / "a.ogg", tone(rate_hz, seconds, 1), rate_hz, "OGG", subtype).read_bytes()
+        for seconds in (2.0, 0.2)
+    )
+    for joined in (long + short, short + long):
+        assert abs(len(read(joined)) - 2.2 * rate_hz) < 0.02 * rate_hz
+    error = failure(long[: long.rindex(b"OggS")] + short)
+    assert error.reason == "truncated"
+    assert "no page ends the stream before byte" in error.message
+
+
+def test_opus_whose_last_page_does_not_end_it_is_truncated(tmp_path: Path) -> None:
+    from vggish_core.audio.streams import with_checksum
+
+    content = write(tmp_path / "a.opus", tone(48_000, 2.0, 1), 48_000, "OGG", "OPUS").read_bytes()
+    at = content.rindex(b"OggS")
+    page = bytearray(content[at:])
+    page[5] &= ~4
+    error = failure(content[:at] + with_checksum(page))
+    assert error.reason == "truncated"
+    assert "no page that ends the stream" in error.message
+
+
 def test_flac_frames_beyond_the_header_s_total_are_read(tmp_path: Path) -> None:
     content = bytearray(write(tmp_path / "a.flac", SOUND, RATE, "FLAC", "PCM_16").read_bytes())
     whole = read(bytes(content))
     for total in (1, 4096, len(SOUND) - 1):
         content[22:26] = total.to_bytes(4, "big")
         np.testing.assert_allclose(read(bytes(content)), whole / np.float32(32768), rtol=0, atol=1e-7)
+
+
+TAGS_BEHIND = {
+    "ID3v1": b"TAG" + bytes(125),
+    "ID3v2": b"ID3\x04\0\0\0\0\x10\0" + b"\xff\xf8" * 1024,
+    "APE": b"APETAGEX" + struct.pack("<IIII", 2000, 32, 0, 1 << 31) + bytes(8),
+    "zeros": bytes(3000),
+}
+
+
+@pytest.mark.parametrize("tag", TAGS_BEHIND)
+def test_a_tag_behind_the_last_flac_frame_is_no_damage(tmp_path: Path, tag: str) -> None:
+    content = write(tmp_path / "a.flac", SOUND, RATE, "FLAC", "PCM_16").read_bytes()
+    np.testing.assert_array_equal(read(content + TAGS_BEHIND[tag]), read(content))
+
+
+def test_joined_flac_files_are_corrupt_by_name(tmp_path: Path) -> None:
+    content = write(tmp_path / "a.flac", SOUND, RATE, "FLAC", "PCM_16").read_bytes()
+    error = failure(content + content)
+    assert error.reason == "corrupt"
+    assert f"another FLAC file follows at byte {len(content)}" in error.message
 
 
 @pytest.mark.parametrize("bits", [8, 12, 16, 20, 24])
@@ -272,8 +362,8 @@ def test_flac_of_unknown_length_that_ends_within_a_frame_is_truncated(tmp_path: 
 TAG = b"ID3\x04\0\0" + bytes([0, 0, 100, 10]) + bytes(100 * 128 + 10)
 
 
-def mp3(tmp_path: Path, rate_hz: int = RATE, channels: int = 1) -> bytes:
-    samples = tone(rate_hz, 2.0, channels)
+def mp3(tmp_path: Path, rate_hz: int = RATE, channels: int = 1, seconds: float = 2.0) -> bytes:
+    samples = tone(rate_hz, seconds, channels)
     return write(tmp_path / "a.mp3", samples, rate_hz, "MP3", "MPEG_LAYER_III").read_bytes()
 
 
@@ -291,6 +381,32 @@ def test_joined_mp3_files_that_differ_are_corrupt_by_name(tmp_path: Path, rate_h
     error = failure(mp3(tmp_path) + TAG + mp3(tmp_path, rate_hz, channels))
     assert error.reason == "corrupt"
     assert f"44100 Hz, 1 channels become {rate_hz} Hz, {channels} channels" in error.message
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_mp3_frames_beyond_the_header_s_count_are_read(tmp_path: Path, share: float) -> None:
+    content = bytearray(mp3(tmp_path, seconds=6.0))
+    whole = len(read(bytes(content)))
+    at = max(content.find(b"Xing"), content.find(b"Info")) + 8
+    (frames,) = struct.unpack_from(">I", content, at)
+    struct.pack_into(">I", content, at, int(share * frames))
+    assert whole - 1152 <= len(read(bytes(content))) <= whole + 2 * 1152
+
+
+def test_a_cut_within_an_mp3_file_s_tag_is_truncated(tmp_path: Path) -> None:
+    error = failure((TAG + mp3(tmp_path))[:5000])
+    assert error.reason == "truncated"
+    assert f"5000 of at least {len(TAG)} bytes" in error.message
+
+
+def test_joined_mp3_files_one_of_which_is_cut_are_reported(tmp_path: Path) -> None:
+    one = mp3(tmp_path, seconds=6.0)
+    cut = one[: len(one) // 2]
+    error = failure(one + cut)
+    assert error.reason == "truncated"
+    assert "one of several joined files" in error.message
+    # The frame that is cut takes the next one's start: decoders may also stumble there.
+    assert failure(cut + one).reason in ("corrupt", "truncated")
 
 
 def test_an_mp3_file_s_own_tags_are_no_audio(tmp_path: Path) -> None:

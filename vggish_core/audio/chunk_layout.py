@@ -11,8 +11,15 @@ from vggish_core.audio.source import NamelessFile
 
 SURPLUS_BYTES = 44
 """By which some recorders count too many: the header's own size."""
-UNKNOWN = ((-24, 0), (0x7EFFFF00, 0x7F000100), (0x7FFFE000, 0x80002000), (0xFFFFE000, 0xFFFFFFFF))
-"""Counts that streaming writers leave, give or take a header: none, sox's of AIFF, sox's and others', FFmpeg's."""
+UNKNOWN = (
+    (-24, 0),
+    (0x7EFFFF00, 0x7F000100),
+    (0x7FFFE000, 0x80002000),
+    (0xFFFFE000, 0xFFFFFFFF),
+    ((1 << 63) - 0x2000, 1 << 64),
+)
+"""Counts that streaming writers leave, give or take a header: none, sox's of AIFF, sox's and others', FFmpeg's; of 64
+bits the largest, and negative ones."""
 TAIL_BYTES = 1 << 20
 """At a file's end, in which chunks behind the samples are looked for."""
 PADDING_BYTES = 4096
@@ -92,18 +99,31 @@ class Samples:
 def end_of_samples(file: NamelessFile, layout: Layout | None, samples: Samples) -> tuple[int, str]:
     """Where the samples end, and what is missing of them."""
     size = file.size()
-    there = size - samples.begin
+    there = max(0, size - samples.begin)
     if samples.counted > there and not samples.unknown:
         missing = samples.counted > there + SURPLUS_BYTES + samples.frame
-        return size, f"{there} of {samples.counted} bytes of sound" if missing else ""
+        return samples.begin + there, f"{there} of {samples.counted} bytes of sound" if missing else ""
     counted = 0 if samples.unknown and samples.counted > there else max(0, samples.counted)
     end = samples.begin + counted
     if there <= 0 or any(_ends_at(file, layout, at, samples.frame) for at in {end, end + end % 2}):
-        return min(end, size), ""
+        return min(end, samples.begin + there), ""
     if layout is None:
         return size, ""
     wrapped = (at for at in range(end + WRAP, size, WRAP) if _ends_at(file, layout, at, samples.frame))
     return next(wrapped, None) or _chunks_at_the_end(file, layout, end), ""
+
+
+def more_samples(file: NamelessFile, layout: Layout, end: int, name: bytes) -> str:
+    """What is not read behind the samples that end there: a second chunk of samples, or another file; "" if nothing."""
+    at = end + end % 2
+    for _ in range(MAX_CHUNKS):
+        found = layout.chunk(file, at)
+        if found is None or found[1] < 0:
+            return ""
+        if found[1] and found[0] in (name, b"RIFF", b"FORM"):
+            return f"more samples, in a chunk {found[0].decode()} at byte {at}, are not read"
+        at = layout.after(at + layout.header, found[1])
+    return ""
 
 
 def _ends_at(file: NamelessFile, layout: Layout | None, at: int, frame: int) -> bool:

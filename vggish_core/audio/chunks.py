@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from vggish_core.audio.chunk_layout import MAX_CHUNKS, UNKNOWN, WRAP, Layout, Samples, end_of_samples
+from vggish_core.audio.chunk_layout import MAX_CHUNKS, UNKNOWN, WRAP, Layout, Samples, end_of_samples, more_samples
 from vggish_core.audio.source import AudioError, Extent, NamelessFile
 from vggish_core.audio.splices import Piece, replaced
 
@@ -52,8 +52,8 @@ def _wave(file: NamelessFile, layout: Layout) -> Extent:
         elif name == b"data":
             samples = Samples(at, size if large is None or size != WRAP - 1 else large, frame)
             end, missing = end_of_samples(file, layout, samples)
-            if end - at == samples.counted:
-                return Extent()
+            if end - at == samples.counted and large in (None, samples.counted):
+                return Extent(unread=more_samples(file, layout, end, name))
             if end - at >= WRAP - 1 and large is None and layout is _LITTLE:
                 return Extent(missing, _as_rf64(form, at, end))
             changes = {4: layout.counted(min(end - 8, WRAP - 1)), at - 4: layout.counted(min(end - at, WRAP - 1))}
@@ -116,7 +116,9 @@ def _aiff(file: NamelessFile) -> Extent:
             samples = Samples(begin, size - 8 - offset, frame)
             end, missing = end_of_samples(file, _BIG, samples)
             changes = {4: _BIG.counted(min(end - 8, WRAP - 1)), at - 4: _BIG.counted(min(end - at, WRAP - 1))}
-            return Extent(missing, None if end - begin == samples.counted else replaced(file.size(), changes, end))
+            if end - begin == samples.counted:
+                return Extent(missing, unread=more_samples(file, _BIG, end, name))
+            return Extent(missing, replaced(file.size(), changes, end))
     return _cut_header(file, _BIG)
 
 
@@ -139,7 +141,7 @@ def _caf(file: NamelessFile) -> Extent:
             changes = {at - 8: _CAF.counted(end - at)}
             return Extent(missing, None if end - at == size else replaced(file.size(), changes, end))
         at += size
-    return Extent()
+    return Extent(f"{file.size()} of at least {at} bytes" if at > file.size() else "")
 
 
 def _au(file: NamelessFile) -> Extent:

@@ -19,6 +19,10 @@ FRAME_HEADER_BYTES = 16
 ID3V1_BYTES = 128
 """Of a tag that some programs write behind the last frame."""
 RATES_HZ = (0, 88200, 176400, 192000, 8000, 16000, 22050, 24000, 32000, 44100, 48000, 96000)
+READ_AHEAD = 1 << 14
+"""Bytes that libFLAC may have read beyond the last frame."""
+REST_BYTES = 1 << 20
+"""Of what follows the last frame, in which another file is looked for."""
 BITS = (0, 8, 12, 0, 16, 20, 24, 32)
 
 
@@ -97,6 +101,13 @@ def content_sum(of: Header) -> ContentSum | None:
 def last_sample(file: NamelessFile, of: Header) -> int:
     """The sample behind the last frame that begins in a file; 0 if there is none near its end."""
     return next((end for end, _ in _last_frames(file, of)), 0)
+
+
+def another(file: NamelessFile, at: int) -> int:
+    """Where another FLAC file begins near a place, up to which one was read; 0 if none does."""
+    begin = max(HEADER_BYTES, at - READ_AHEAD)
+    found = file.read_at(begin, REST_BYTES).find(b"fLaC\0\0\0\x22")
+    return begin + found if found >= 0 else 0
 
 
 def ends_whole(file: NamelessFile, of: Header) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 import soundfile
 
 from vggish_core.audio import flac_frames, mpeg_frames
+from vggish_core.audio import streams as audio_streams
 from vggish_core.audio.reader import AudioReader, check_rate
 from vggish_core.audio.source import AudioError, NamelessFile, OpenedFile
 from vggish_core.audio.splices import SplicedFile
@@ -56,6 +57,7 @@ def open_soundfile(opened: OpenedFile) -> AudioReader | None:
     if flac is not None and (not flac.samples or flac_frames.last_sample(content, flac) > flac.samples):
         return None  # libFLAC stops where the header does
     count = mpeg_frames.counted(content)
+    joined = audio_streams.joined(content)
     content.seek(0)
     try:
         # A descriptor is read without calls back into Python.
@@ -65,7 +67,7 @@ def open_soundfile(opened: OpenedFile) -> AudioReader | None:
         content.check()
         return None
     if sound.frames < UNKNOWN_FRAMES:
-        reader = SoundFileReader(sound, opened, count)
+        reader = SoundFileReader(sound, opened, count, joined)
         reader.content_sum = None if flac is None else flac_frames.content_sum(flac)
         return reader
     sound.close()
@@ -75,7 +77,7 @@ def open_soundfile(opened: OpenedFile) -> AudioReader | None:
 class SoundFileReader(AudioReader):
     """A file that libsndfile opened."""
 
-    def __init__(self, sound: _Sequential, opened: OpenedFile, count: mpeg_frames.Count | None) -> None:
+    def __init__(self, sound: _Sequential, opened: OpenedFile, count: mpeg_frames.Count | None, joined: bool) -> None:
         self._sound = sound
         self._opened = opened
         self._nameless = opened.content
@@ -91,6 +93,7 @@ class SoundFileReader(AudioReader):
         self.format = f"{self._container}/{subtype}"
         self.frames: int = sound.frames
         self.integers = subtype in INTEGERS
+        self._joined = joined
         self._dtype: Literal["int16", "float32"] = "int16" if subtype == SHORT else "float32"
         if count and self._container == "MP3":
             # Where the encoder's delay is not stated, counts were seen that include the header's own frame.
@@ -105,11 +108,16 @@ class SoundFileReader(AudioReader):
     def _read(self, frames: int) -> np.ndarray:
         if self._rest is not None:
             return self._rest._read(frames)
+        if self._container == "FLAC":
+            # Behind the last frame there may be a tag, in which libFLAC looks for another one, and fails.
+            frames = min(frames, self.frames - self.position)
         try:
             block = np.empty((frames, self.channels), self._dtype)
-            block = block[: self._sound.buffer_read_into(block, self._dtype)]
+            block = block[: self._sound.buffer_read_into(block, self._dtype)] if frames else block
         except soundfile.LibsndfileError as error:
             self._nameless.check()
+            if self._container == "OGG" and self.missing:  # to libsndfile an Opus stream without an end is damaged
+                return np.empty((0, self.channels), np.float32)
             reason = "truncated" if self._is_cut() else "corrupt"
             raise AudioError(reason, self._progress(error.error_string.rstrip("."))) from error
         self._nameless.check()
@@ -120,6 +128,8 @@ class SoundFileReader(AudioReader):
             raise AudioError(reason, self._progress("the audio ends early"))
         if self.position < self._counted:
             self.missing = f"{self.position} of {max(self.frames, self._counted)} sample frames"
+        elif self._container == "FLAC":
+            self._check_alone()
         elif self._goes_on():
             return self._read_on(frames)
         return np.empty((0, self.channels), np.float32)
@@ -134,9 +144,19 @@ class SoundFileReader(AudioReader):
 
     def _goes_on(self) -> bool:
         """Whether something may follow that libsndfile did not read."""
-        if self._stop is not None:
-            return self._stop < self._nameless.size() and mpeg_frames.frames_at(self._nameless, self._stop)
-        return self._container in UNSURE_FORMATS and self._nameless.left() > READ_AHEAD
+        if self._container not in UNSURE_FORMATS:
+            return False
+        if self._joined or self._nameless.left() > READ_AHEAD:
+            return True
+        stop = self._stop
+        return stop is not None and stop < self._nameless.size() and mpeg_frames.frames_at(self._nameless, stop)
+
+    def _check_alone(self) -> None:
+        """Raise AudioError if another FLAC file follows at the end of this one."""
+        position = self._nameless.tell()
+        if position < self._nameless.size() and (at := flac_frames.another(self._nameless, position)):
+            raise AudioError("corrupt", self._progress(f"another FLAC file follows at byte {at}"))
+        self._nameless.seek(position)
 
     def _progress(self, what: str) -> str:
         return f"{self.format}: {what}, after {self.position} of {self.frames} sample frames or more"
@@ -152,12 +172,13 @@ class SoundFileReader(AudioReader):
                 return np.empty((0, self.channels), np.float32)
             if found.change:
                 raise AudioError("corrupt", self._progress(found.change))
+            self.missing = found.missing
             spliced = io.BufferedReader(SplicedFile(cast(BinaryIO, self._nameless), found.pieces))
             opened = replace(opened, content=NamelessFile(cast(BinaryIO, spliced)), plain=False)
         rest = FFmpegReader(opened, unrecognised="corrupt")
         try:
             rest.seek(self.position)
-            if rest.position == self.position and rest.holds(MAX_PADDING):
+            if rest.position == self.position and rest.holds(1 if self._joined else MAX_PADDING):
                 if (rest.sample_rate_hz, rest.channels) != (self.sample_rate_hz, self.channels):
                     raise AudioError("corrupt", self._progress("its rate or channels change"))
                 self._rest = rest

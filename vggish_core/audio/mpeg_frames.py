@@ -103,19 +103,33 @@ def counted(file: NamelessFile) -> Count | None:
     if info[:4] in (b"Xing", b"Info") and len(info) > 160 and info[7] & 1:
         flags = info[7]
         frames, size = struct.unpack(">II", info[8:16])
+        if not frames:
+            return None
         lame = 8 + sum(field for bit, field in ((1, 4), (2, 4), (4, 100), (8, 4)) if flags & bit)
         stop = at + begin + size if flags & 2 else None
         return Count(frames * first.samples, any(info[lame + 21 : lame + 24]), first.samples, stop)
     info = data[begin + 36 :]
     if info[:4] == b"VBRI" and len(info) >= 18:
         size, frames = struct.unpack(">II", info[10:18])
-        return Count(frames * first.samples, False, first.samples, at + begin + size)
+        return Count(frames * first.samples, False, first.samples, at + begin + size) if frames else None
     return None
 
 
+def _count(data: bytes, first: Header) -> int | None:
+    """A frame -> the sample frames that it counts, of those behind it; None if it is a frame like any other."""
+    side = {(1152, 2): 32, (1152, 1): 17, (576, 2): 17, (576, 1): 9}.get((first.samples, first.channels), 0)
+    info = data[4 + side : 16 + side]
+    if info[:4] not in (b"Xing", b"Info") or len(info) < 12:
+        return None
+    return int.from_bytes(info[8:12], "big") * first.samples if info[7] & 1 else 0
+
+
 def cut_at_start(file: NamelessFile) -> str:
-    """A file's missing part if it ends within its first frames, as far as they say; "" for any other."""
+    """A file's missing part if it ends within a tag or its first frames, as far as they say; "" for any other."""
     size = file.size()
+    begin = after_tags(file)
+    if begin > size:
+        return f"{size} of at least {begin} bytes"
     if size >= 2 * _LONGEST_FRAME:
         return ""
     count = counted(file)
@@ -143,11 +157,22 @@ class Frames:
       pieces: the file without the tags between them.
       samples: sample frames of all.
       change: how the rate or the channels change, if they do.
+      missing: sample frames that the header of one of several joined files counts and that do not follow, if any.
     """
 
     pieces: list[Piece]
     samples: int = 0
     change: str = ""
+    missing: str = ""
+    _begin: int = 0
+    _promised: int = 0
+
+    def part_ends(self, counted: int = 0) -> None:
+        """A file of several that are joined ends here, and one of so many sample frames begins."""
+        there = self.samples - self._begin
+        if there < self._promised and not self.missing:
+            self.missing = f"in one of several joined files {there} of {self._promised} sample frames"
+        self._begin, self._promised = self.samples, counted
 
 
 def walk(file: NamelessFile) -> Frames:
@@ -167,6 +192,8 @@ def walk(file: NamelessFile) -> Frames:
                 now = f"{frame.rate_hz} Hz, {frame.channels} channels"
                 found.change = f"{kind[0]} Hz, {kind[1]} channels become {now} after {found.samples} sample frames"
             kind = kind or (frame.rate_hz, frame.channels)
+            if (count := _count(data[place : place + FIRST_BYTES], frame)) is not None:
+                found.part_ends(count)
             found.samples += frame.samples
             at += frame.size
         elif (behind := after_tags(file, at)) > at:
@@ -175,6 +202,7 @@ def walk(file: NamelessFile) -> Frames:
         else:
             at = _next_frame(file, at + 1, size)
     found.pieces.append((begin, size))
+    found.part_ends()
     return found
 
 

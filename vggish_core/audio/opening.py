@@ -101,6 +101,7 @@ def _open(file: BinaryIO, owned: bool) -> AudioReader:
                 raise AudioError("truncated", f"{missing}; nothing of it can be decoded") from error
         raise
     reader.missing = reader.missing or extent.missing
+    reader.unread = extent.unread
     return reader
 
 

@@ -36,6 +36,7 @@ class AudioReader(ABC):
       gap: the last one that was come across.
       wrong_sum: how the sum differs; "" if it does not, or not all has been read.
       missing: what the file's structure says is missing at its end; "" if nothing.
+      unread: what the file holds behind its end; "" if nothing.
     """
 
     sample_rate_hz: int
@@ -51,6 +52,7 @@ class AudioReader(ABC):
     gap: GapError | None = None
     wrong_sum = ""
     missing = ""
+    unread = ""
 
     @property
     def damage(self) -> str:
@@ -81,6 +83,8 @@ class AudioReader(ABC):
         if self.missing:
             decoded_s = self.position / self.sample_rate_hz
             raise AudioError("truncated", f"{self.format}: {self.missing}; {decoded_s:.3f} s of sound are there")
+        if self.unread:
+            raise AudioError("corrupt", f"{self.format}: {self.unread}")
         if self.position == 0:
             raise AudioError("no_samples", f"a {self.format} header without samples")
 

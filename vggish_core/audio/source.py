@@ -71,6 +71,8 @@ class NamelessFile:
         return self.read(size)
 
     def seek(self, offset: int, whence: int = 0) -> int:
+        if whence == 0 and offset < 0:  # where a damaged header leads: the position stays
+            return -1
         return self._file.seek(offset, whence)
 
     def tell(self) -> int:
@@ -121,7 +123,9 @@ class Extent:
     Attributes:
       missing: what is missing at the file's end, with both figures; "" where nothing is known to be.
       pieces: of what to decode in the file's place, where its header has to be put right.
+      unread: what else it holds that no decoder reads, with its place; "" where nothing is known to be.
     """
 
     missing: str = ""
     pieces: Sequence[Piece] | None = None
+    unread: str = ""

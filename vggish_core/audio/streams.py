@@ -61,8 +61,51 @@ def _ogg(file: NamelessFile, first: bytes) -> str:
         length = 27 + page[26] + sum(segments)
         if len(segments) < page[26] or length > len(tail) - at:
             return f"{size} of at least {begin + at + length} bytes"
-        return "" if page[5] & END_OF_STREAM else f"{size} bytes, and no page that ends the stream"
+        if not page[5] & END_OF_STREAM:
+            return f"{size} bytes, and no page that ends the stream"
+        return _unended(file) if joined(file) else ""
     return f"{size} bytes, and no page that ends the stream"
+
+
+def joined(file: NamelessFile) -> bool:
+    """Whether an Ogg file ends with another stream than those that it begins with: files that were joined.
+
+    One of several with the same serial number looks like a single one.
+    """
+    first = _serials_at_start(file)
+    if not first:
+        return False
+    size = file.size()
+    tail = file.read_at(max(0, size - 2 * LARGEST_PAGE), size)
+    at = tail.rfind(b"OggS")
+    return 0 <= at <= len(tail) - 27 and tail[at + 14 : at + 18] not in first
+
+
+def _serials_at_start(file: NamelessFile) -> set[bytes]:
+    """Serial numbers of the streams that an Ogg file begins with, side by side."""
+    found: set[bytes] = set()
+    at = 0
+    while len(page := file.read_at(at, HEAD_OF_PAGE)) >= 27 and page.startswith(b"OggS") and page[5] & BEGIN_OF_STREAM:
+        found.add(page[14:18])
+        at += 27 + page[26] + sum(page[27 : 27 + page[26]])
+    return found
+
+
+def _unended(file: NamelessFile) -> str:
+    """Of joined Ogg files: whether one before the last lacks the page that ends it."""
+    open_streams: set[bytes] = set()
+    at, size, data_seen = 0, file.size(), False
+    while at < size and len(page := file.read_at(at, 27 + 255)) >= 27 and page.startswith(b"OggS"):
+        serial = page[14:18]
+        if page[5] & BEGIN_OF_STREAM:
+            if data_seen and open_streams:
+                return f"no page ends the stream before byte {at}"
+            open_streams.add(serial)
+        data_seen = not page[5] & BEGIN_OF_STREAM
+        if page[5] & END_OF_STREAM:
+            open_streams.discard(serial)
+        at += 27 + page[26] + sum(page[27 : 27 + page[26]])
+    return ""
 
 
 def ogg_streams(file: NamelessFile) -> list[tuple[int, int, int]]:
@@ -113,18 +156,17 @@ def _opus_at_48_khz(file: NamelessFile, page: bytes) -> list[Piece] | None:
         return None
     page = page[: head + sum(page[27:head])]
     fixed = page[: head + 12] + rate + page[head + 16 :]
-    checksum = _ogg_checksum(fixed[:22] + bytes(4) + fixed[26:])
-    return replaced(file.size(), {0: fixed[:22] + checksum.to_bytes(4, "little") + fixed[26:]})
+    return replaced(file.size(), {0: with_checksum(fixed)})
 
 
-def _ogg_checksum(page: bytes) -> int:
-    """CRC-32 of polynomial 0x04c11db7 over a page whose own checksum is zero (RFC 3533, 6)."""
+def with_checksum(page: bytes) -> bytes:
+    """A changed Ogg page -> the same with its CRC-32, of polynomial 0x04c11db7 over all other bytes (RFC 3533, 6)."""
     crc = 0
-    for byte in page:
+    for byte in page[:22] + bytes(4) + page[26:]:
         crc ^= byte << 24
         for _ in range(8):
             crc = (crc << 1 ^ 0x04C11DB7) & 0xFFFFFFFF if crc & 0x80000000 else crc << 1
-    return crc
+    return bytes(page[:22]) + crc.to_bytes(4, "little") + bytes(page[26:])
 
 
 def _mp4(file: NamelessFile) -> str:
