@@ -109,7 +109,11 @@ def _expect_public(uri: str) -> None:
         what = "a file within a file of a server is not read: where that is cannot be looked at"
         raise StorageError(uri, what, "Name the file itself, or run with --allow_private_hosts if you trust the list")
     if uri.partition("://")[0].lower() in _SERVERS:
-        hosts.expect_public(uri, urlsplit(uri).hostname or "localhost")
+        try:
+            host = urlsplit(uri).hostname
+        except ValueError as error:
+            raise StorageError(uri, f"{uri!r} is no address: {error}", "Correct it") from error
+        hosts.expect_public(uri, host or "localhost")
 
 
 def _info(uri: str, found: Mapping[str, Any]) -> FileInfo:

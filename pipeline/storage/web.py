@@ -180,7 +180,7 @@ def look_up(uris: Sequence[str], crawl: Crawl) -> dict[str, FileInfo]:
     silent: set[str] = set()
 
     def asked(uri: str) -> FileInfo | None:
-        host = urlsplit(uri).netloc
+        host = uri.split("/")[2]  # of an address that is none, too
         if host in silent:
             return None
         try:
