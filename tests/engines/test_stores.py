@@ -72,6 +72,7 @@ def test_audio_manifest_weights_and_output_in_a_store(
     assert not [name for name in found if "staged" in name or "plan" in name or "lock" in name]
 
 
+@pytest.mark.parametrize("store", [pytest.param("gs", marks=pytest.mark.full), "s3"], indirect=True)
 def test_worker_processes_reach_the_store(store: Store, audio: Path, locally: dict[str, bytes]) -> None:
     store.upload(audio, "audio")
     engine = ("--direct_running_mode", "multi_processing", "--direct_num_workers", "2")
