@@ -4,6 +4,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.embedding import accelerator
+from pipeline.embedding.models import resolve_checkpoint
+from pipeline.running.engines.runners import Engine
+from pipeline.running.resolve import load_network
 from pipeline.settings import Model
 from vggish_core.network import gpus
 
@@ -28,3 +31,17 @@ def test_a_gpu_gets_its_own_settings():
     given = accelerator.on_gpu(model)
     assert (given.convolutions, given.batch_size, given.threads) == ("direct", accelerator.BATCH_SIZE, 1)
     assert "winograd" in accelerator.announced("A")
+
+
+@pytest.mark.skipif(bool(gpus.gpu()), reason="there is a GPU")
+def test_a_network_for_gpus_is_loaded_where_it_computes(standin_weights: Path):
+    model = resolve_checkpoint(Model("standin", "", embeddings="raw", precision="bfloat16", convolutions="direct"))
+    load_network(model, Engine("DataflowRunner", (), local=False, workers=1))
+    load_network(model, Engine("FlinkRunner", (), local=False, workers=1, environment="DOCKER"))
+    for engine in (
+        Engine("FnApiRunner", (), local=True, workers=1),
+        Engine("PrismRunner", (), local=False, workers=1, environment="LOOPBACK"),
+        None,
+    ):
+        with pytest.raises(gpus.NoGpuError):
+            load_network(model, engine)

@@ -27,7 +27,7 @@ from pipeline.corpus.plan import examples_in
 from pipeline.decoding import decode, opening, protocol
 from pipeline.decoding.segment_decoder import Examples
 from pipeline.settings import FrontEnd
-from pipeline.storage import compression
+from pipeline.storage import seekable
 from pipeline.types import Clip, DecodeRequest, Segment
 from vggish_core.audio import AudioError
 from vggish_core.features.examples import num_examples, waveform_to_examples, wavfile_to_examples
@@ -354,7 +354,7 @@ def test_without_a_folder_for_temporary_files_nothing_is_lost(
         raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
 
     monkeypatch.setattr(tempfile, "gettempdir", none_usable)
-    monkeypatch.setattr(compression, "IN_MEMORY_BYTES", 1 << 18)
+    monkeypatch.setattr(seekable, "IN_MEMORY_BYTES", 1 << 18)
     (tmp_path / "a.wav.gz").write_bytes(gzip.compress(files["noise.wav"].read_bytes(), 1))
     (packed,), (plain,) = read(tmp_path / "a.wav.gz", [Clip("a", "a")]), read(files["noise.wav"], [Clip("a", "a")])
     assert ended(packed) == ended(plain)
@@ -365,7 +365,7 @@ def test_without_a_folder_for_temporary_files_nothing_is_lost(
 def test_a_packed_recording_is_unpacked_as_far_as_it_is_wanted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit_s: float | None, unpacked_s: int
 ) -> None:
-    monkeypatch.setattr(compression, "IN_MEMORY_BYTES", 4 << 20)
+    monkeypatch.setattr(seekable, "IN_MEMORY_BYTES", 4 << 20)
     plain = write(tmp_path / "a.wav", np.zeros(1200 * RATE), subtype="PCM_16")
     (tmp_path / "a.wav.gz").write_bytes(gzip.compress(plain.read_bytes(), 1))
     sizes = []

@@ -15,6 +15,7 @@ from pipeline.errors import FlagError
 from pipeline.running.engines import first_job, preflight, runners, worker_check
 from pipeline.settings import Model
 from tests.command import STANDIN
+from vggish_core.network.gpus import gpu
 
 
 def look(runner: str, *flags: str) -> None:
@@ -166,6 +167,11 @@ def test_every_source_file_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ({"code": "0"}, r"the code of this package in .*pipeline differs from the submitter's, of the same version"),
         ({"model": {"checkpoint": "/no/model.ckpt"}}, r"checkpoint /no/model\.ckpt does not exist.*same path on each"),
         ({"model": {"pca_sha256": "0" * 64}}, r"pca_params standin has changed"),
+        pytest.param(
+            {"model": {"precision": "bfloat16"}},
+            r"--precision bfloat16: TensorFlow sees no GPU here\. Use float32: on processors bfloat16 is no faster\.",
+            marks=pytest.mark.skipif(bool(gpu()), reason="there is a GPU"),
+        ),
         ({"inputs": ["/no/a.wav"]}, r"the input /no/a\.wav is not there\. Put the audio where all workers see it"),
     ],
 )

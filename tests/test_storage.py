@@ -21,7 +21,7 @@ import pytest
 import soundfile
 
 from pipeline import storage
-from pipeline.storage import DamagedError, MissingError, StorageError, compression, errors
+from pipeline.storage import DamagedError, MissingError, StorageError, compression, errors, seekable
 
 NAMES = [
     "plain.wav",
@@ -382,11 +382,11 @@ class TestCompressed:
         (path,) = put(str(tmp_path), f"a.wav{suffix.upper()}", data=PACKERS[suffix](data))
         assert storage.is_wrapped(path)
         for in_memory, on_disk in ((1 << 30, None), (1 << 20, None), (1 << 20, 1 << 30), (1 << 20, 3 << 19), (0, 0)):
-            monkeypatch.setattr(compression, "IN_MEMORY_BYTES", in_memory)
+            monkeypatch.setattr(seekable, "IN_MEMORY_BYTES", in_memory)
             with compression.unpacked(storage.open_read(path), path, disk_bytes=on_disk) as file:
                 assert isinstance(file, io.BytesIO) == (in_memory == 1 << 30)
                 raw = getattr(file, "raw", None)
-                assert isinstance(raw, compression._Unpacking) == (on_disk is not None and on_disk < len(data))
+                assert isinstance(raw, seekable.ReplayedFile) == (on_disk is not None and on_disk < len(data))
                 assert file.read() == data
                 for place in (1_234_567, 3, len(data) - 4, 1_999_000, 2_000_000, len(data) + 5):
                     file.seek(place)
@@ -395,7 +395,7 @@ class TestCompressed:
                 assert file.read() == data[-10:]
 
     def test_a_full_disk_costs_time_and_no_content(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(compression, "IN_MEMORY_BYTES", 1 << 20)
+        monkeypatch.setattr(seekable, "IN_MEMORY_BYTES", 1 << 20)
         data = os.urandom(1 << 20) + b"end"
         (path,) = put(str(tmp_path), "a.gz", data=PACKERS[".gz"](data))
 
@@ -416,7 +416,7 @@ class TestCompressed:
 
         def check(size: int, start: bytes) -> None:
             sizes.append(size)
-            assert bytes(start) == data[: min(size, compression.START_BYTES)]
+            assert bytes(start) == data[: min(size, seekable.START_BYTES)]
             if size > 2_000_000:
                 raise RuntimeError("enough")
 

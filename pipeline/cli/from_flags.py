@@ -106,14 +106,14 @@ def _model_of(flags: argparse.Namespace, engine: Engine) -> Model:
         return models.resolve_pca(model)
 
 
-def load(model: Model) -> None:
-    """Loads the model once here, so that errors, also in the kernel's accuracy, show before anything is written."""
-    from pipeline.embedding import embed
+def load(model: Model, engine: Engine | None = None) -> None:
+    """As `resolve.load_network`, with errors for the command's user."""
+    from pipeline.running import resolve
     from vggish_core.network.gpus import NoGpuError
 
     with about("--checkpoint"):
         try:
-            embed.shared_worker(model, check=True)
+            resolve.load_network(model, engine)
         except NoGpuError as error:
             raise FlagError(f"--precision {model.precision}: {error.found}", error.remedy) from error
 

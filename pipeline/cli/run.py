@@ -125,7 +125,7 @@ def _run(flags: argparse.Namespace, beam_flags: list[str], line: ProgressLine) -
         return _check(flags, found, job, before, line)
     if template.asked(engine) or not (before and before.complete):
         line.stage("loading the network")
-        from_flags.load(job.model)  # its errors show before anything is written
+        from_flags.load(job.model, engine)  # its errors show before anything is written
     if template.asked(engine):
         print(template.write(found, job, engine, from_flags.update_of(flags)))
         return OK
@@ -148,7 +148,7 @@ def _whole(
         line.kept = partial(summary.kept, job, work)
         if not work.done:
             line.stage("loading the network")
-            from_flags.load(job.model)
+            from_flags.load(job.model, engine)
             line.stage("starting the engine")
             if engine.local:
                 light_import.beam()
@@ -211,7 +211,7 @@ def _task(
     update = from_flags.update_of(flags)
     if isinstance(flags.task, Task):
         line.stage("loading the network")
-        from_flags.load(job.model)
+        from_flags.load(job.model, engine)
         log = history.Log(job, engine.describe(), started, str(flags.task))
         with from_flags.unless_busy():
             execution = _execution(flags, engine, log, line)

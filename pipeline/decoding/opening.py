@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from typing import Any, BinaryIO, cast
 
 from pipeline import storage
-from pipeline.storage import compression, containers
+from pipeline.storage import compression, containers, seekable
 from vggish_core.audio import AudioError, open_audio
 
 Progress = Callable[[], None]
@@ -84,7 +84,7 @@ class _Bound:
     def check(self, size: int, start: bytearray) -> None:
         """Raise AudioError if so many bytes are too many."""
         self._progress()
-        if self._longest_s is None or size < compression.START_BYTES:
+        if self._longest_s is None or size < seekable.START_BYTES:
             return
         if self._wanted is None:
             self._wanted = self._measured(bytes(start), self._longest_s)
@@ -100,7 +100,7 @@ class _Bound:
         except AudioError:
             return math.inf  # a large picture, say, comes first
         # Beside the samples there may be tags; what fits into memory does no harm.
-        return compression.IN_MEMORY_BYTES + longest_s * a_second
+        return seekable.IN_MEMORY_BYTES + longest_s * a_second
 
 
 class _Watched:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pipeline.errors import JobError
@@ -97,18 +98,12 @@ def embed_corpus(
         job = resolve.resolve(job, corpus, engine, update.overwrite)
         before = resume.inspect(job.output.directory, job, update.overwrite)
         first_job.ask_worker(engine, job, [containers.file_of(clip.uri, clip.place) for clip in corpus.clips[:1]])
+        load = partial(resolve.load_network, job.model, engine)
         if not (before and before.complete):
-            _load(job)
+            load()
         log = history.Log(job, engine.describe(), started)
         execution = Execution(engine, piece_seconds, on_progress, log, restart)
-        return run(corpus, job, execution, update, lambda opened, work: None if work.done else _load(job)).manifest
-
-
-def _load(job: Job) -> None:
-    """Loads the model once here, so that its errors show before anything is written."""
-    from pipeline.embedding import embed
-
-    embed.shared_worker(job.model, check=True)
+        return run(corpus, job, execution, update, lambda opened, work: None if work.done else load()).manifest
 
 
 def run(

@@ -26,6 +26,26 @@ def resolve_model(model: Model, engine: Engine) -> Model:
     return models.resolve_pca(models.resolve_checkpoint(model))
 
 
+def load_network(model: Model, engine: Engine | None = None) -> None:
+    """Loads the network once here, so that errors, also in the kernel's accuracy, show before anything is written.
+
+    The direct kernel has no accuracy to check, and may need a GPU: if workers are on other machines, only they load it.
+
+    Args:
+      model: its weights found.
+      engine: whose workers compute; None: this process.
+
+    Raises:
+      WeightsError, CheckpointError, PcaError: weights that are missing or do not fit.
+      KernelError: the fast kernel is too far from the plain graph.
+      NoGpuError: for bfloat16 where it is loaded, and TensorFlow sees no GPU.
+    """
+    if engine is None or engine.here or model.convolutions != "direct":
+        from pipeline.embedding import embed
+
+        embed.shared_worker(model, check=True)
+
+
 def resolve_decoding(decoding: Decoding, engine: Engine) -> Decoding:
     """How decoders are run, with as many as a worker has cores, if their number is open."""
     return replace(decoding, processes=decoding.processes or cores_a_worker(engine))

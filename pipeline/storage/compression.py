@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import bz2
-import errno
 import gzip
-import io
-import logging
 import lzma
-import tempfile
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
+from pipeline.storage import seekable
 from pipeline.storage.errors import DamagedError, TruncatedError
-
-_log = logging.getLogger(__name__)
 
 SUFFIXES = {
     ".bz2": "bzip2",
@@ -31,10 +26,6 @@ _SUFFIXES = tuple(SUFFIXES)
 RAW = "raw deflate"
 """As members of zip archives are compressed."""
 
-IN_MEMORY_BYTES = 32 << 20
-"""Contents up to this size are held in memory, larger ones in a temporary file."""
-START_BYTES = 1 << 20
-"""Of a content, by which its rate and channels are known; held in memory."""
 _BLOCK = 1 << 20
 _ZSTD_BLOCK = 1 << 12
 """Compressed bytes at a time: they can stand for 32,768 times as many, which the library gives in one piece."""
@@ -72,15 +63,10 @@ def unpacked(
 ) -> BinaryIO:
     """A compressed file -> its content, seekable.
 
-    Small contents are held in memory, larger ones in a temporary file. One for which there is no room is unpacked again
-    as it is read, and after each step back from its start.
-
     Args:
       file: the compressed bytes; closed when it is not needed any more, with the content at the latest.
       uri: its name, which says how it is compressed.
-      check: called after every block with the bytes that have been unpacked, and the first megabyte of them; what it
-        raises ends the unpacking.
-      disk_bytes: the most that a temporary file takes; None: what there is room for.
+      check, disk_bytes: as of `seekable.from_blocks`.
 
     Raises:
       TruncatedError, DamagedError: the compressed data are cut off or damaged.
@@ -91,128 +77,7 @@ def unpacked(
         file.seek(0)
         return blocks_of(file, uri, kind)
 
-    return held(blocks_of(file, uri, kind), again, file.close, uri, check, disk_bytes)
-
-
-def held(
-    blocks: Iterator[bytes],
-    again: Callable[[], Iterator[bytes]],
-    close: Callable[[], None],
-    uri: str,
-    check: Callable[[int, bytearray], None],
-    disk_bytes: int | None,
-) -> BinaryIO:
-    """A content that comes in blocks -> a file in which one can seek, as `unpacked` says.
-
-    Args:
-      blocks: the content.
-      again: gives it once more, from its start.
-      close: called when no more blocks are needed.
-      uri, check, disk_bytes: as of `unpacked`.
-    """
-    start, size = bytearray(), 0
-    content: BinaryIO | None = io.BytesIO()
-    try:
-        for block in blocks:
-            size += len(block)
-            start += block[: START_BYTES - len(start)]
-            if content is not None and (content := _added(content, block, disk_bytes)) is None:
-                _log.info("%s: no room for its content on the disk of temporary files", uri)
-            check(size, start)
-    except BaseException:
-        close()
-        if content is not None:
-            content.close()
-        raise
-    if content is None:
-        return cast(BinaryIO, io.BufferedReader(_Unpacking(again, close, uri, bytes(start), size), _BLOCK))
-    close()
-    content.seek(0)
-    if isinstance(content, io.BytesIO):
-        return content
-    return cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, content)))
-
-
-def _added(content: BinaryIO, block: bytes, disk_bytes: int | None) -> BinaryIO | None:
-    """A content and the block that follows -> the content with it, on the disk if it is large; None without room."""
-    size = content.tell() + len(block)
-    if size > IN_MEMORY_BYTES and disk_bytes is not None and size > disk_bytes:
-        content.close()
-        return None
-    try:
-        if isinstance(content, io.BytesIO) and size > IN_MEMORY_BYTES:
-            held = content
-            content = cast(BinaryIO, tempfile.TemporaryFile(buffering=0))  # noqa: SIM115  the caller's to close
-            _write(content, held.getbuffer())
-        _write(content, block)
-    except OSError as error:
-        content.close()
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        return None
-    return content
-
-
-def _write(file: BinaryIO, data: bytes | memoryview) -> None:
-    """Write all: a file without a buffer, which tells at once when the disk is full, takes as much as fits."""
-    left = memoryview(data)
-    while left:
-        left = left[file.write(left) :]
-
-
-class _Unpacking(io.RawIOBase):
-    """A content that is unpacked as it is read."""
-
-    def __init__(
-        self, again: Callable[[], Iterator[bytes]], close: Callable[[], None], uri: str, start: bytes, size: int
-    ) -> None:
-        self._again, self._end, self._uri, self._size = again, close, uri, size
-        self._start = start
-        self._position = 0
-        self._blocks: Iterator[bytes] = iter(())
-        self._block, self._block_at = b"", size
-        """The block that was unpacked last, and its place."""
-
-    def close(self) -> None:
-        self._end()
-        super().close()
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._position = max(0, offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence])
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
-
-    def readinto(self, buffer: Any) -> int:
-        source, at = self._at(self._position)
-        part = source[self._position - at :][: len(buffer)]
-        buffer[: len(part)] = part
-        self._position += len(part)
-        return len(part)
-
-    def _at(self, position: int) -> tuple[bytes, int]:
-        """The block that holds a position, and where it begins; an empty one at the end."""
-        if position >= self._size:
-            return b"", position
-        if position < len(self._start):
-            return self._start, 0
-        if position < self._block_at:
-            self._blocks = self._again()
-            self._block, self._block_at = b"", 0
-        while position >= self._block_at + len(self._block):
-            self._block_at += len(self._block)
-            block = next(self._blocks, None)
-            if block is None:
-                raise TruncatedError(self._uri, "has become shorter", "Leave it alone while it is read")
-            self._block = block
-        return self._block, self._block_at
+    return seekable.from_blocks(blocks_of(file, uri, kind), again, file.close, uri, check, disk_bytes)
 
 
 def blocks_of(file: BinaryIO, uri: str, kind: str | None) -> Iterator[bytes]:

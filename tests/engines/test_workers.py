@@ -16,6 +16,7 @@ from tests import command
 from tests.command import REPOSITORY, STANDIN, Done
 from tests.engines import servers
 from tests.engines.conftest import make_recording
+from vggish_core.network.gpus import gpu
 
 pytestmark = pytest.mark.usefixtures("standin_weights")
 
@@ -87,6 +88,13 @@ def test_weights_that_only_the_submitter_has(attempt: Attempt, tmp_path: Path, s
     shutil.copy(standin_weights / "vggish_model.ckpt", checkpoint)
     done = attempt(f"rm -f '{checkpoint}'; exec '{sys.executable}' \"$@\"", "--checkpoint", str(checkpoint))
     assert_refused(done, tmp_path / "out", f"checkpoint {checkpoint} does not exist", "same path on each")
+
+
+@pytest.mark.skipif(bool(gpu()), reason="there is a GPU")
+def test_a_gpu_that_no_worker_has(attempt: Attempt, tmp_path: Path) -> None:
+    done = attempt(f"exec '{sys.executable}' \"$@\"", "--precision", "bfloat16")
+    assert_refused(done, tmp_path / "out", "--precision bfloat16: TensorFlow sees no GPU here", "Use float32: on")
+    assert "error: worker " in done.err
 
 
 def test_processes_that_a_job_service_cannot_start(tmp_path: Path) -> None:

@@ -16,6 +16,12 @@ class NoGpuError(UserError):
     """TensorFlow sees no GPU, and a setting is for GPUs only."""
 
 
+def expect_gpu() -> None:
+    """Raises NoGpuError where TensorFlow sees no GPU."""
+    if not gpu():
+        raise NoGpuError("TensorFlow sees no GPU here", "Use float32: on processors bfloat16 is no faster")
+
+
 def gpu() -> str:
     """The name of the GPU that TensorFlow computes on in this process; "" if there is none."""
     if sys.platform == "linux" and not any(map(os.path.exists, DEVICES)):

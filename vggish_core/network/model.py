@@ -20,7 +20,7 @@ from vggish_core.network.checkpoints import (
     checkpoint_files,
     read_variables,
 )
-from vggish_core.network.gpus import NoGpuError, gpu
+from vggish_core.network.gpus import expect_gpu, gpu
 from vggish_core.quiet import import_tensorflow
 
 if TYPE_CHECKING:
@@ -182,8 +182,7 @@ def _kernel(precision: str, convolutions: str | None) -> str:
     if precision == "bfloat16":
         if convolutions == "winograd":
             raise ValueError('bfloat16 has no winograd kernel; use convolutions "direct" with it')
-        if not gpu():
-            raise NoGpuError("TensorFlow sees no GPU here", "Use float32: on processors bfloat16 is no faster")
+        expect_gpu()
         return "direct"
     if convolutions is None and gpu():
         _log.info("TensorFlow sees a GPU: it runs the direct kernel")

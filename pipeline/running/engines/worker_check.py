@@ -20,6 +20,7 @@ from pipeline.extras import DISTRIBUTION
 from pipeline.machine import cores
 from pipeline.output.made_with import versions
 from pipeline.settings import Model
+from vggish_core.network import gpus
 from vggish_core.subprocesses import PACKAGES
 
 DECIDING = (DISTRIBUTION, "apache-beam")
@@ -37,7 +38,7 @@ def asked(model: Model, inputs: list[str]) -> dict[str, Any]:
         "code": code_sha256(),
         "model": {
             name: getattr(model, name)
-            for name in ("checkpoint", "checkpoint_sha256", "pca_params", "pca_sha256", "embeddings")
+            for name in ("checkpoint", "checkpoint_sha256", "pca_params", "pca_sha256", "embeddings", "precision")
         },
         "inputs": inputs,
     }
@@ -75,7 +76,8 @@ def unfit(question: Mapping[str, Any]) -> str:
     if question["code"] != code_sha256():
         own = PACKAGES / "pipeline"
         return f"the code of this package in {own} differs from the submitter's, of the same version. {install}"
-    return _without_weights(question["model"]) or _without_inputs(question["inputs"])
+    model = question["model"]
+    return _without_weights(model) or _without_gpu(model["precision"]) or _without_inputs(question["inputs"])
 
 
 def _without_weights(asked_for: Mapping[str, str]) -> str:
@@ -86,6 +88,15 @@ def _without_weights(asked_for: Mapping[str, str]) -> str:
             f"{str(error).removesuffix('.')}. Workers need the weights too: put them at the same path on each, or "
             "name a URI (gs://, s3://), which each copies once."
         )
+    return ""
+
+
+def _without_gpu(precision: str) -> str:
+    try:
+        if precision == "bfloat16":
+            gpus.expect_gpu()
+    except gpus.NoGpuError as error:
+        return f"--precision {precision}: {error}."
     return ""
 
 

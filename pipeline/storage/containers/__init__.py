@@ -114,7 +114,7 @@ def open_member(uri: str, place: str, check: Check = unchecked, disk_bytes: int 
 
     Args:
       uri, place: of the clip.
-      check, disk_bytes: where a member has to be unpacked, as of `compression.unpacked`.
+      check, disk_bytes: where a member has to be unpacked, as of `seekable.from_blocks`.
 
     Raises:
       TruncatedError, DamagedError: it is cut off or damaged.

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import BinaryIO
 
 from pipeline import storage
-from pipeline.storage import compression
+from pipeline.storage import compression, seekable
 from pipeline.storage.containers import tar_headers
 from pipeline.storage.containers.members import Check, Listing
 from pipeline.storage.errors import TruncatedError
@@ -60,7 +60,7 @@ def open_member(uri: str, where: str, check: Check, disk_bytes: int | None) -> B
             raise
         _kept.append(source)
 
-    return compression.held(blocks(), blocks, lambda: None, uri, check, disk_bytes)
+    return seekable.from_blocks(blocks(), blocks, lambda: None, uri, check, disk_bytes)
 
 
 class _Unpacked:

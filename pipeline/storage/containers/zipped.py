@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import BinaryIO
 
 from pipeline import storage
-from pipeline.storage import compression
+from pipeline.storage import compression, seekable
 from pipeline.storage.containers.members import (
     KEPT_BYTES,
     Check,
@@ -137,14 +137,14 @@ def open_member(uri: str, where: str, check: Check, disk_bytes: int | None) -> B
         file.close()
         raise
     packed = stretch(file, uri, start, packed_bytes)
-    if method == zipfile.ZIP_STORED and size > compression.IN_MEMORY_BYTES:
+    if method == zipfile.ZIP_STORED and size > seekable.IN_MEMORY_BYTES:
         return packed
 
     def blocks() -> Iterator[bytes]:
         packed.seek(0)
         return _summed(compression.blocks_of(packed, uri, METHODS[method]), uri, size, crc)
 
-    return compression.held(blocks(), blocks, packed.close, uri, check, disk_bytes)
+    return seekable.from_blocks(blocks(), blocks, packed.close, uri, check, disk_bytes)
 
 
 def _summed(blocks: Iterator[bytes], uri: str, size: int, crc: int) -> Iterator[bytes]:
