@@ -1,7 +1,7 @@
 """VGGish in float32 with Winograd convolutions: examples float32 [n, 96, 64] -> raw embeddings float32 [n, 128].
 
 Five of the six convolutions are 92 % of the network's multiplications, and F(4x4, 3x3) needs a quarter of them. Nothing
-here needs TensorFlow. `docs/performance.md` has the figures and what was tried.
+here needs TensorFlow. `docs/performance.md` has the figures.
 
 A row's bits depend on nothing but the row: each sum is taken by one thread, in one order, whatever the other rows are.
 """
