@@ -117,7 +117,7 @@ ROWS: dict[str, tuple[str, str, str]] = {
     "no uri": ('{"id": "x"}', "bad_row", "uri is None"),
     "another storage": ('{"uri": "foo://a/b.wav", "id": "x"}', "unreadable", "there is no storage for foo://"),
     "an address that is none": ('{"uri": "http://[::1", "id": "x"}', "unreadable", "is no address: Invalid IPv6 URL"),
-    "a server's that is none": ('{"uri": "ftp://[x/a.wav", "id": "x"}', "unreadable", "is no address: Invalid IPv6 URL"),
+    "a server's that is none": ('{"uri": "ftp://[x/a", "id": "x"}', "unreadable", "is no address: Invalid IPv6 URL"),
     "no object": ('["a.wav"]', "bad_row", "no JSON object"),
     "half an object": ('{"uri": "a.w', "bad_row", "no JSON"),
     "brackets": ("[" * 100_000, "bad_row", "no JSON"),
