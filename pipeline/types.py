@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 ClipKey = tuple[str, float, float]
 """(id, start in s, end in s or -1 for "to the file's end"): what makes a record unique, and its order."""
+Rating = tuple[int, int, int, float]
+"""A rated segment of a YouTube-8M record: start and end in whole seconds, class index, score."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,8 @@ class Clip:
       listed: True where a pattern found the file, so that it may be something else beside the audio; of no account when
         clips are compared.
       place: where in its container the audio is (`pipeline.storage.containers`); "": it is the whole file at `uri`.
+      rated: the segments of it that YouTube-8M's records list, ascending (`pipeline.corpus.rated`).
+      scores: of its labels, one each, as its list gives them, until it has become a segment; never written down.
     """
 
     id: str
@@ -46,10 +50,17 @@ class Clip:
     version: str = ""
     listed: bool = field(default=False, compare=False)
     place: str = ""
+    rated: tuple[Rating, ...] = ()
+    scores: tuple[float, ...] = field(default=(), compare=False)
 
     @property
     def key(self) -> ClipKey:
         return (self.id, self.start_s, -1.0 if self.end_s is None else self.end_s)
+
+    @property
+    def rated_s(self) -> int:
+        """Where the last of its rated segments ends; 0 where it has none."""
+        return max((end_s for _, end_s, _, _ in self.rated), default=0)
 
 
 @dataclass(frozen=True)

@@ -153,16 +153,16 @@ MISTAKES = {
         "Leave --overwrite out.",
     ),
     "rows of one id without times": Mistake(
-        "run --manifest parts.csv --record_format youtube8m",
-        "--record_format youtube8m: its records have no times, and 4 rows have the id 'a' (0 to 1 s, 1 to 2 s, "
+        "run --manifest parts.csv --record_format youtube8m_video",
+        "--record_format youtube8m_video: its records have no times, and 4 rows have the id 'a' (0 to 1 s, 1 to 2 s, "
         "2 to 3 s and 1 more); 2 ids have several",
         "Use --record_format audioset, whose records have times, or give each row an id of its own.",
     ),
     "rows of one id, cut apart, without times": Mistake(
-        "run --manifest two.csv --segment_audio cut --record_format youtube8m_video",
-        "--record_format youtube8m_video: its records have no times, and 2 rows have the id 'b' (0 to 10 s, 10 "
-        "to the end)",
-        "Use --record_format audioset, whose records have times, or give each row an id of its own.",
+        "run --manifest two.csv --segment_audio cut --record_format youtube8m",
+        "--record_format youtube8m: its records have no times, and 2 rows have the id 'b' (0 to 10 s, 10 to the end)",
+        "Give whole recordings, of which rows of one id become segments; or records with times: --record_format "
+        "audioset.",
     ),
     "Parquet from a template": Mistake(
         "run --input audio --also parquet --runner DataflowRunner --template_location gs://bucket/template",

@@ -139,7 +139,7 @@ def _compare(
     end_s, values = again.entry.end_s, again.values
     if values is not None and end_s is not None:
         layout = manifest.settings["record_format"]
-        made = records.to_sequence_example(entry.id, entry.start_s, end_s, entry.labels, values, layout)
+        made = records.to_sequence_example(entry.id, entry.start_s, end_s, entry.labels, values, layout, entry.rated)
         if made == held:
             result.equal += 1
             return

@@ -114,6 +114,9 @@ def record_faults(record: Record, rules: Rules) -> Iterator[str]:
         yield f"labels {list(record.labels)} do not ascend from 0"
     if not len(record.values):
         yield "no frames"
+    for start_s, end_s, of_class, score in record.rated if rules.shard is not None else ():
+        if not (0 <= start_s < end_s <= len(record.values) and of_class >= 0 and np.isfinite(score)):
+            yield f"a segment from {start_s} to {end_s} s, class {of_class}, score {score:g}"
     if rules.shard is not None and (shard := shard_of(record.id, rules.num_shards)) != rules.shard:
         yield f"belongs in shard {shard}, not {rules.shard}"
     if record.start_s is None or record.end_s is None:
@@ -177,6 +180,8 @@ class _Matching:
             yield f"{len(record.values)} frames, {entry.examples} in the ledger"
         if record.labels != entry.labels:
             yield f"labels {list(record.labels)}, {list(entry.labels)} in the ledger"
+        if record.rated != tuple((*rating[:3], float(np.float32(rating[3]))) for rating in entry.rated):
+            yield f"{len(record.rated)} ratings of segments, not those {len(entry.rated)} of the ledger"
         if record.start_s is not None and not (
             _same(record.start_s, entry.start_s) and _same(record.end_s, entry.end_s)
         ):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def corpus_of(flags: argparse.Namespace, on_found: Callable[[int], object] | None = None) -> Corpus:
     """Flags -> the corpus; prints what was left out of it. `on_found` as of `find_corpus`."""
-    from pipeline.corpus import sources
+    from pipeline.corpus import rated, sources
     from pipeline.corpus.parquet.columns import ColumnNames
     from pipeline.output import classes
 
@@ -38,7 +38,9 @@ def corpus_of(flags: argparse.Namespace, on_found: Callable[[int], object] | Non
             on_found=on_found,
             crawl=crawl_of(flags),
             columns=ColumnNames(flags.audio_column, flags.id_column, flags.labels_column),
+            record_format=flags.record_format,
         )
+    found = rated.joined(found, flags.record_format, flags.hop_seconds)
     for note in found.notes:
         print(note, file=sys.stderr)
     return found

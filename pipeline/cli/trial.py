@@ -125,7 +125,7 @@ def _record(trial: Trial, job: Job) -> bytes:
     clip = trial.clip
     end_s = clip.start_s + trial.audio_s if clip.end_s is None else clip.end_s
     return records.to_sequence_example(
-        clip.id, clip.start_s, end_s, clip.labels, trial.values, job.output.record_format
+        clip.id, clip.start_s, end_s, clip.labels, trial.values, job.output.record_format, clip.rated
     )
 
 

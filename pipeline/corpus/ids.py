@@ -11,6 +11,10 @@ from pipeline.storage import compression
 from pipeline.types import Clip, RecordFormat
 
 _SHOWN = 3
+_REMEDY = "Use --record_format audioset, whose records have times, or give each row an id of its own"
+_WHOLE = (
+    "Give whole recordings, of which rows of one id become segments; or records with times: --record_format audioset"
+)
 
 _EXTENSION = re.compile(r"(?<=[^/])\.(?=[A-Za-z0-9]*[A-Za-z])[A-Za-z0-9]{1,5}\Z")
 """At the end of a file's name: "take 1.5" and "a. b" have none."""
@@ -60,5 +64,5 @@ def expect_one_clip_each(clips: Sequence[Clip], record_format: RecordFormat) -> 
     raise FlagError(
         f"--record_format {record_format}: its records have no times, and {len(rows):,} rows have the id {first!r} "
         f"({times}){others}",
-        "Use --record_format audioset, whose records have times, or give each row an id of its own",
+        _WHOLE if record_format == "youtube8m" else _REMEDY,
     )

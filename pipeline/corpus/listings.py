@@ -120,6 +120,9 @@ def clip_of(
         file.version if file else "",
         place=file.place if file else "",
     )
+    if row.scores and not unknown:
+        of_class = dict(zip((_index(label, classes) for label in row.labels), row.scores, strict=True))
+        clip = replace(clip, scores=tuple(of_class[index] for index in known))
     if fault:
         return Failure(clip, "find", "bad_times", fault)
     if unknown:
@@ -135,12 +138,16 @@ def _indices(labels: Sequence[Label], classes: ClassLabels | None) -> tuple[tupl
     known: set[int] = set()
     unknown: list[str] = []
     for label in labels:
-        index = classes.index(label) if classes else as_index(label)
+        index = _index(label, classes)
         if index is not None and index >= 0:
             known.add(index)
         else:
             unknown.append(str(label))
     return tuple(sorted(known)), unknown
+
+
+def _index(label: Label, classes: ClassLabels | None) -> int | None:
+    return classes.index(label) if classes else as_index(label)
 
 
 MOST_START_S = 2.0**23

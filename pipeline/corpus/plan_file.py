@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -178,12 +179,15 @@ def clip_fields(clip: Clip) -> list[Any]:
     fields = [
         clip.id, clip.uri, clip.start_s, clip.end_s, clip.labels, clip.cut, clip.size_bytes, clip.version, clip.listed
     ]  # fmt: skip
+    if clip.rated:
+        return [*fields, clip.place, clip.rated]
     return [*fields, clip.place] if clip.place else fields
 
 
 def clip_of(fields: Sequence[Any]) -> Clip:
     """The inverse of `clip_fields`."""
     identity, uri, start_s, end_s, labels, cut, size_bytes, version, *others = (
-        fields  # `listed`, which rows of earlier versions lack, and `place`
+        fields  # `listed`, which rows of earlier versions lack, `place` and `rated`
     )
-    return Clip(identity, uri, start_s, end_s, tuple(labels), cut, size_bytes, version, *others)
+    clip = Clip(identity, uri, start_s, end_s, tuple(labels), cut, size_bytes, version, *others[:2])
+    return replace(clip, rated=tuple(map(tuple, others[2]))) if len(others) > 2 else clip

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from pipeline import storage
 from pipeline.corpus.class_labels import ClassLabels, Label
@@ -30,6 +31,7 @@ class Row:
       start_s, end_s: in seconds, any number (NaN, infinity and negative ones too); None where the list gives none.
       labels: MIDs, display names or class indices.
       fault: why the row cannot be used, if so.
+      scores: of the labels, one each; () where the list gives none.
     """
 
     line: int
@@ -39,6 +41,7 @@ class Row:
     end_s: float | None = None
     labels: tuple[Label, ...] = ()
     fault: RowError | None = None
+    scores: tuple[float, ...] = ()
 
 
 def read_segments(uri: str) -> Iterator[Row]:
@@ -128,6 +131,20 @@ def labels_of(value: object, classes: ClassLabels) -> Sequence[Label]:
     else:
         return labels
     raise RowError(f"labels are {shown(value)}", "Give indices, MIDs or display names: a list, or a text with commas")
+
+
+def scores_of(value: object, count: int) -> tuple[float, ...]:
+    """Scores of so many labels as lists give them: one for all, or a list, or a text of several. Raises RowError."""
+    if value is None or value == "":
+        return ()
+    parts: Any = value.replace(";", ",").split(",") if isinstance(value, str) else value
+    try:
+        scores = [float(part) for part in (parts if isinstance(parts, list) else [parts])]
+    except (TypeError, ValueError, OverflowError):
+        scores = [math.nan]
+    if not all(map(math.isfinite, scores)) or len(scores) not in (1, count):
+        raise RowError(f"segment_scores are {shown(value)}", f"Give a number, or one for each of the {count} labels")
+    return tuple(scores * count if len(scores) == 1 else scores)
 
 
 _NUMBERS = (str, int, float)

@@ -29,7 +29,7 @@ from pipeline.errors import FlagError
 from pipeline.settings import CRAWL, Crawl
 from pipeline.storage import containers
 from pipeline.storage.containers import parquet
-from pipeline.types import Clip, Corpus, DuplicateIds, Failure, SegmentAudio
+from pipeline.types import Clip, Corpus, DuplicateIds, Failure, RecordFormat, SegmentAudio
 
 __all__ = ["SourceError", "clips_from_manifest", "clips_from_patterns", "clips_from_segments", "find_corpus"]
 
@@ -49,6 +49,7 @@ def find_corpus(
     on_found: Callable[[int], object] | None = None,
     crawl: Crawl = CRAWL,
     columns: ColumnNames = FOUND,
+    record_format: RecordFormat = "audioset",
 ) -> Corpus:
     """Patterns of files, and lists of clips -> the corpus.
 
@@ -71,6 +72,7 @@ def find_corpus(
       on_found: called with the number of files that patterns have found so far, at each of them.
       crawl: how servers of http:// and https:// are asked for a manifest's files.
       columns: of Parquet files that patterns find: which hold audio, ids and labels.
+      record_format: of the records to come: "youtube8m" has a use for a manifest's segment_scores.
 
     Raises:
       SourceError: the inputs cannot be used as given.
@@ -102,7 +104,8 @@ def find_corpus(
             found = Corpus(found.clips, Packed(chain(inputs.failures, found.failures)))
     elif manifest:
         uri, before = storage.absolute(manifest), numbered or {}
-        listed = clips_from_manifest(uri, classes, segment_audio, duplicate_ids, inputs.clips, before, crawl)
+        scores = record_format == "youtube8m"
+        listed = clips_from_manifest(uri, classes, segment_audio, duplicate_ids, inputs.clips, before, crawl, scores)
         naming, notes = listed, (*notes, *listed.notes)
         every_key_once = not patterns and duplicate_ids == "stop"
         found = listed if every_key_once else _with_others(listed, inputs, manifest, duplicate_ids)

@@ -145,7 +145,7 @@ class SegmentDecoder:
         """
         made = self._stream.finish(pad_short=self._pad)
         self._hold(made)
-        failure = self._not_finite(made) or (None if damaged else self._fault(stop))
+        failure = self._not_finite(made) or (None if damaged else self._fault(stop)) or self._short(stop, damaged)
         if failure is not None:
             yield failure
             return
@@ -183,6 +183,14 @@ class SegmentDecoder:
                 return self._too_short(seconds)
             return self._past_end(stop) if stop > 0 else self._failed("no_samples", "the file holds no sample")
         return None
+
+    def _short(self, stop: int, damaged: str) -> protocol.Failed | None:
+        """The failure of a clip that ends before its rated segments do: there has to be a frame for each second."""
+        segment, needed = self._segment, self._segment.clip.rated_s
+        ends = segment.examples is None or bool(damaged)
+        if not ends or segment.first_example + self._made >= needed:
+            return None
+        return self._failed("past_end", f"a segment ends at {show(needed)}, its file at {show(self._seconds(stop))}")
 
     def _not_finite(self, made: np.ndarray) -> protocol.Failed | None:
         """The failure if the examples that were held last hold what is no number."""

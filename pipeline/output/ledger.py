@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from pipeline import storage
 from pipeline.storage import containers
-from pipeline.types import Clip, ClipKey, Failure, SegmentEnd
+from pipeline.types import Clip, ClipKey, Failure, Rating, SegmentEnd
 
 Outcome = Literal["written", "failed", "skipped"]
 
@@ -34,6 +34,7 @@ class LedgerEntry:
       examples, audio_seconds, sample_rate_hz, channels, format, silent: of the decoded clip, if it was written.
       damaged: why the file of a written clip is, "" for a sound one: there is more of it, or was.
       place: as planned, of a clip inside a container; "" is not written down.
+      rated: as planned; () is not written down.
     """
 
     id: str
@@ -57,6 +58,7 @@ class LedgerEntry:
     silent: bool = False
     damaged: str = ""
     place: str = ""
+    rated: tuple[Rating, ...] = ()
 
     @property
     def key(self) -> ClipKey:
@@ -74,6 +76,7 @@ class LedgerEntry:
             self.size_bytes,
             self.version,
             place=self.place,
+            rated=self.rated,
         )
 
 
@@ -135,13 +138,14 @@ def _planned(clip: Clip) -> dict[str, Any]:
         "size_bytes": clip.size_bytes,
         "version": clip.version,
         "place": clip.place,
+        "rated": clip.rated,
     }
 
 
 def to_line(entry: LedgerEntry) -> bytes:
     """An entry -> its line, newline included. Bytes of a file name that are not UTF-8 become JSON escapes."""
-    content = vars(entry)
-    return _line(content if entry.place else {name: content[name] for name in content if name != "place"})
+    unsaid = [name for name in ("place", "rated") if not getattr(entry, name)]
+    return _line({name: value for name, value in vars(entry).items() if name not in unsaid})
 
 
 def beginning(clip_id: str) -> bytes:
@@ -154,6 +158,8 @@ def from_line(line: bytes) -> LedgerEntry:
     try:
         content = json.loads(line)
         content["labels"] = tuple(content["labels"])
+        if "rated" in content:
+            content["rated"] = tuple(map(tuple, content["rated"]))
         return LedgerEntry(**content)
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"not a ledger's line ({error}): {line[:80]!r}") from None

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 from google.protobuf.message import DecodeError
 
+from pipeline.output import segments
 from pipeline.output.loading.clip_vectors import clip_mean
 from pipeline.output.matching import Incomplete, IncompleteError, Matched, matching
-from pipeline.output.sequence_example import SequenceExample
+from pipeline.output.sequence_example import SequenceExample, value_of, values_of
 from pipeline.output.tfrecord import OtherRecordError, RecordError, read_tfrecord, write_tfrecord
-from pipeline.types import RecordFormat
+from pipeline.types import Rating, RecordFormat
 
 __all__ = [
     "Incomplete",
@@ -52,6 +53,7 @@ class Record:
       labels: class indices.
       values: uint8 [k, 128] quantized, or float32 [k, 128]; read-only. Of YouTube-8M's video level float32 [1, 128].
       layout: which of the three it was.
+      rated: the segments of a record of YouTube-8M's frames: start and end in seconds, class, score.
     """
 
     id: str
@@ -60,6 +62,7 @@ class Record:
     labels: tuple[int, ...]
     values: np.ndarray
     layout: RecordFormat
+    rated: tuple[Rating, ...] = ()
 
 
 def to_sequence_example(
@@ -69,12 +72,14 @@ def to_sequence_example(
     labels: Sequence[int],
     values: np.ndarray,
     record_format: RecordFormat = "audioset",
+    rated: Sequence[Rating] = (),
 ) -> bytes:
     """Embeddings uint8 or float32 [k, 128] -> the record's bytes; a function of the arguments alone.
 
     Quantized frames become a bytes_list of 128 unsigned bytes each, float frames a float_list of 128; of YouTube-8M's
     video level the mean of the dequantized frames is a float_list of 128. An id that is not UTF-8 (a file's name need
-    not be) keeps its bytes. YouTube-8M's layouts have no times: they are left out.
+    not be) keeps its bytes. YouTube-8M's layouts have no times: they are left out. `rated` are the segments of a record
+    of YouTube-8M's frames.
 
     Raises:
       RecordError: wrong shape or type, labels that repeat, times that are no numbers.
@@ -95,6 +100,7 @@ def to_sequence_example(
         context["id"].bytes_list.value.append(clip_id.encode("utf-8", "surrogateescape"))
     context["labels"].int64_list.SetInParent()  # an empty list is still a list of integers
     context["labels"].int64_list.value.extend(labels)
+    segments.add(context, rated)
     key = FRAMES_KEY[record_format]
     if record_format == "youtube8m_video":
         context[key].float_list.value.extend(clip_mean(values).tolist())
@@ -128,7 +134,7 @@ def parse(data: bytes, strict: bool = False) -> Record:
     layout = _layout(context, lists)
     # YouTube-8M's releases of 2016 and 2017 say video_id
     id_key = "id" if layout != "audioset" and "id" in context else "video_id"
-    clip_id = _one(context, id_key, "bytes_list").decode("utf-8", "surrogateescape")
+    clip_id = value_of(context, id_key, "bytes_list").decode("utf-8", "surrogateescape")
     try:
         return _parsed(clip_id, context, lists, layout, strict)
     except RecordError as error:
@@ -138,17 +144,23 @@ def parse(data: bytes, strict: bool = False) -> Record:
 def _parsed(clip_id: str, context: Any, lists: Any, layout: RecordFormat, strict: bool) -> Record:
     times: tuple[float | None, float | None] = (None, None)
     if layout == "audioset":
-        times = (_one(context, "start_time_seconds", "float_list"), _one(context, "end_time_seconds", "float_list"))
+        times = (
+            value_of(context, "start_time_seconds", "float_list"),
+            value_of(context, "end_time_seconds", "float_list"),
+        )
     # YouTube-8M's records of segments, and of clips that nobody has labelled, have none; ours always have the list.
     labelled = strict or ("labels" in context and context["labels"].WhichOneof("kind") is not None)
-    labels = tuple(_list(context, "labels", "int64_list")) if labelled else ()
+    labels = tuple(values_of(context, "labels", "int64_list")) if labelled else ()
     if strict:
         _expect_keys(context, lists, layout)
-    return Record(clip_id, *times, labels, _values(context, lists, layout), layout)
+    rated = segments.of(context, strict) if layout == "youtube8m" else ()
+    return Record(clip_id, *times, labels, _values(context, lists, layout), layout, rated)
 
 
 def _expect_keys(context: Any, lists: Any, layout: RecordFormat) -> None:
     allowed = AUDIOSET_KEYS if layout == "audioset" else {"id" if "id" in context else "video_id", "labels"}
+    if layout == "youtube8m":
+        allowed = allowed | set(segments.KINDS)
     if layout == "youtube8m_video":
         allowed = allowed | {FRAMES_KEY[layout], "mean_rgb"}
     extra = (set(context) - allowed) | (set(lists) - {FRAMES_KEY[layout], "rgb"})
@@ -216,28 +228,11 @@ def _layout(context: Any, lists: Any) -> RecordFormat:
 _READS = "Give records of pipeline.run, of AudioSet, or YouTube-8M's with audio"
 
 
-def _list(context: Any, key: str, kind: str) -> Any:
-    if key not in context:
-        raise RecordError(f"no {key} in the context, only {sorted(context)}")
-    feature = context[key]
-    found = feature.WhichOneof("kind")
-    if found != kind:
-        raise RecordError(f"{key} is a {found or 'feature without a value'}, not a {kind}")
-    return getattr(feature, kind).value
-
-
-def _one(context: Any, key: str, kind: str) -> Any:
-    values = _list(context, key, kind)
-    if len(values) != 1:
-        raise RecordError(f"{key} holds {len(values)} values, not one")
-    return values[0]
-
-
 def _values(context: Any, lists: Any, layout: RecordFormat) -> np.ndarray:
     key = FRAMES_KEY[layout]
     if layout != "youtube8m_video":
         return _frames(lists[key].feature)
-    mean = _list(context, key, "float_list")
+    mean = values_of(context, key, "float_list")
     if len(mean) != WIDTH:
         raise RecordError(f"{key} has {len(mean)} floats, not {WIDTH}")
     values = np.array([mean], np.float32)

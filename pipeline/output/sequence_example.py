@@ -9,6 +9,8 @@ from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
+from pipeline.output.tfrecord import RecordError
+
 _PACKAGE = "vggish_pipeline"
 _SCALARS = {"bytes": "TYPE_BYTES", "float": "TYPE_FLOAT", "int64": "TYPE_INT64", "string": "TYPE_STRING"}
 
@@ -55,3 +57,22 @@ def _message_class() -> Any:
 
 
 SequenceExample = _message_class()
+
+
+def values_of(context: Any, key: str, kind: str) -> Any:
+    """The values of a feature of a kind ("int64_list" say). Raises RecordError if it is not there, or of another."""
+    if key not in context:
+        raise RecordError(f"no {key} in the context, only {sorted(context)}")
+    feature = context[key]
+    found = feature.WhichOneof("kind")
+    if found != kind:
+        raise RecordError(f"{key} is a {found or 'feature without a value'}, not a {kind}")
+    return getattr(feature, kind).value
+
+
+def value_of(context: Any, key: str, kind: str) -> Any:
+    """The one value of a feature. Raises RecordError, as `values_of`, or if there are others."""
+    values = values_of(context, key, kind)
+    if len(values) != 1:
+        raise RecordError(f"{key} holds {len(values)} values, not one")
+    return values[0]

@@ -120,7 +120,7 @@ def _serialize(result: ClipResult, output: Output) -> bytes | None:
     entry = result.entry
     assert entry.end_s is not None
     return records.to_sequence_example(
-        entry.id, entry.start_s, entry.end_s, entry.labels, result.values, output.record_format
+        entry.id, entry.start_s, entry.end_s, entry.labels, result.values, output.record_format, entry.rated
     )
 
 

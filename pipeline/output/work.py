@@ -73,6 +73,7 @@ def compare(
     retry_failed: bool = False,
     prune: bool = False,
     succeeded: Container[ClipKey] = frozenset(),
+    timed: bool = True,
 ) -> Work:
     """The corpus and what an output of the same settings says of each clip -> the work: records are a cache.
 
@@ -82,6 +83,7 @@ def compare(
       retry_failed: try clips again that failed.
       prune: drop clips that the inputs no longer name; otherwise they stay.
       succeeded: clips that row files hold: those that failed before have been tried again.
+      timed: records have times; else a clip takes the place of whatever the output has under its id.
     """
     entries = {entry.key: entry for entry in ledger}
     if not entries:
@@ -89,19 +91,22 @@ def compare(
     failures = [failure for failure in corpus.failures if not _known(failure, entries.get(failure.clip.key))]
     failed = {failure.clip.key for failure in corpus.failures}
     wanted = {clip.key: clip for clip in corpus.clips}
-    kept, gone = len(corpus.failures) - len(failures), []
+    ids = set() if timed else {clip.id for clip in corpus.clips}
+    kept = len(corpus.failures) - len(failures)
+    gone: list[Clip] = []
+    drops: list[Clip] = []
     for entry in entries.values():
         clip = wanted.get(entry.key)
         if clip is None:
             if entry.key not in failed:
-                gone.append(entry.clip)
+                (drops if entry.id in ids else gone).append(entry.clip)
         elif is_current(entry, clip) and not (entry.outcome == "failed" and (retry_failed or entry.key in succeeded)):
             kept += 1
             del wanted[entry.key]
     kept += 0 if prune else len(gone)
     clips = tuple(wanted.values())
     clips_in = kept + len(clips) + len(failures)
-    return Work(clips, failures, gone if prune else (), kept, clips_in, len(gone))
+    return Work(clips, failures, [*drops, *gone] if prune else drops, kept, clips_in, len(gone))
 
 
 def without_held(work: Work, held: Held, retry_failed: bool = False) -> Work:
@@ -160,8 +165,8 @@ def is_current(entry: LedgerEntry, clip: Clip) -> bool:
     """
     if not clip.version:
         clip = _as_known(clip, entry.clip)
-    before = (entry.key, entry.size_bytes, entry.version, entry.labels, entry.cut)
-    now = (clip.key, clip.size_bytes, clip.version, clip.labels, clip.cut)
+    before = (entry.key, entry.size_bytes, entry.version, entry.labels, entry.cut, entry.rated)
+    now = (clip.key, clip.size_bytes, clip.version, clip.labels, clip.cut, clip.rated)
     looked_at = entry.stage not in ("find", "plan")
     named_now = entry.outcome == "skipped" and entry.reason == "not_audio" and not clip.listed
     return before == now and looked_at and not named_now

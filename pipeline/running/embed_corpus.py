@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from pipeline.corpus import rated
 from pipeline.errors import JobError
 from pipeline.output import classes, commit, history, lock, resume
 from pipeline.output import manifest as manifests
@@ -95,6 +96,7 @@ def embed_corpus(
     places.look(engine, (("audio", clip.uri) for clip in corpus.clips), shared_filesystem)
     places.look_at_temporary(engine, shared_filesystem)
     with scratch.temporary_files():
+        corpus = rated.joined(corpus, job.output.record_format, job.front_end.hop_seconds)
         job = resolve.resolve(job, corpus, engine, update.overwrite)
         before = resume.inspect(job.output.directory, job, update.overwrite)
         first_job.ask_worker(engine, job, [containers.file_of(clip.uri, clip.place) for clip in corpus.clips[:1]])

@@ -34,6 +34,7 @@ def work_on(
       OutputError: what is there cannot be read.
     """
     directory, num_shards = job.output.directory, job.output.num_shards
+    timed = job.output.record_format == "audioset"
     if manifest is None:
         return compare(corpus, ())
     most = max(len(corpus.clips) + len(corpus.failures), int(manifest.totals["clips_in"]))
@@ -47,7 +48,7 @@ def work_on(
             found = held.look(directory, there.parts(among))
             entries = commit.committed_ledger(directory, manifest, among)
             part = Corpus(clips[bucket], failures[bucket])
-            work = compare(part, entries, update.retry_failed, update.prune, found.succeeded())
+            work = compare(part, entries, update.retry_failed, update.prune, found.succeeded(), timed)
             yield without_held(work, found, update.retry_failed and retry_held)
 
     with explained(directory, "reading the ledgers"):

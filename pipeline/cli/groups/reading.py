@@ -38,8 +38,9 @@ def add_input(group: Any) -> None:
     group.add_argument(
         "--manifest",
         metavar="FILE",
-        help="CSV or JSON lines: uri and optionally id, start_seconds, end_seconds, labels; or a list of NeMo, Lhotse, "
-        "Kaldi, FSD50K, ESC-50, AudioSet's strong labels (default: none)",
+        help="CSV or JSON lines: uri and optionally id, start_seconds, end_seconds, labels, and for --record_format "
+        "youtube8m segment_scores; or a list of NeMo, Lhotse, Kaldi, FSD50K, ESC-50, AudioSet's strong labels "
+        "(default: none)",
     )
     group.add_argument(
         "--segments", metavar="CSV", help="a segment list in AudioSet's format for the audio of --input (default: none)"

@@ -30,6 +30,7 @@ class Found:
       audio: for lists that name files by something else than a path.
       classes: the table of classes; None: there is none.
       numbering: the names of classes in lists of other projects, where there is no table.
+      scores: the column of segments' scores is made use of.
       dialect: what the list is called; "" for a manifest of this project's own, or while that is not known.
       stretches: times are a stretch of the file that is named, whatever --segment_audio says.
       remarks: further lines for the user.
@@ -41,6 +42,7 @@ class Found:
     audio: Audio
     classes: ClassLabels | None = None
     numbering: Numbering = field(default_factory=lambda: Numbering({}))
+    scores: bool = False
     dialect: str = ""
     stretches: bool = False
     remarks: list[str] = field(default_factory=list)

@@ -21,7 +21,7 @@ class _Kind(NamedTuple):
     Attributes:
       key: that tells it from the others.
       name: what a list of such rows is called; "" for this project's own.
-      known: keys that need no mention.
+      known: keys that need no mention; (): those of `own.columns_of`.
       translate: its values -> ours.
     """
 
@@ -47,7 +47,7 @@ def rows(lines: Iterator[str], found: Found) -> Iterator[Numbered]:
                 if not found.dialect:
                     own.check_columns(names)
                 if kind:
-                    found.leave(names, kind.known)
+                    found.leave(names, kind.known or own.columns_of(found))
                 if len(checked) < _SETS_OF_NAMES:
                     checked.add(names)
             if found.dialect and kind and kind.key not in values:
@@ -142,7 +142,7 @@ def _object(name: str, value: object) -> Values:
 
 
 _KINDS = (
-    _Kind("uri", "", own.COLUMNS, _own),
+    _Kind("uri", "", (), _own),
     _Kind(
         "audio_filepath",
         "a list of NeMo's kind",

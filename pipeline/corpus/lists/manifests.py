@@ -30,6 +30,7 @@ def clips_from_manifest(
     inputs: Sequence[Clip] = (),
     numbered: Mapping[int, str] = MappingProxyType({}),
     crawl: Crawl = CRAWL,
+    scores: bool = False,
 ) -> Corpus:
     """A manifest (`pipeline.corpus.lists.reading.read_manifest`) -> a clip for each row.
 
@@ -44,6 +45,7 @@ def clips_from_manifest(
       inputs: files among which lists find their audio that name it without a path.
       numbered: names of classes that an output has numbered already.
       crawl: how servers of http:// and https:// are asked.
+      scores: read the column segment_scores, which is unused otherwise.
 
     Raises:
       SourceError: the manifest is malformed or empty, or no row is sound; two rows have one id and the same times; most
@@ -55,7 +57,7 @@ def clips_from_manifest(
     unplaced: list[tuple[Failure, int]] = []
     taken = Keys(uri, duplicate_ids)
     twice: SourceError | None = None
-    found = Found(uri, folder, Audio(inputs, (folder,)), classes, Numbering(numbered))
+    found = Found(uri, folder, Audio(inputs, (folder,)), classes, Numbering(numbered), scores)
     rows = some_sound(uri, read_manifest(uri, classes, found))
     look = storage.local_look()
     remote = False

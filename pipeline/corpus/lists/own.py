@@ -9,6 +9,8 @@ from pipeline.corpus.rows import shown
 from pipeline.corpus.tables import RowError, at, csv_rows, expect_commas, expect_width
 
 COLUMNS = ("uri", "id", "start_seconds", "end_seconds", "labels")
+SCORES = "segment_scores"
+"""A further column, for records that hold segments."""
 _REMEDY = f"The columns are {', '.join(COLUMNS)}; only uri is required"
 
 
@@ -26,7 +28,7 @@ def table(lines: Iterator[str], found: Found) -> Iterator[Numbered]:
             raise RowError(f"the header has no uri: {said}", _REMEDY)
     except RowError as fault:
         raise at(found.uri, line, fault.found, fault.remedy) from None
-    found.leave(columns, COLUMNS)
+    found.leave(columns, columns_of(found))
     for row in rows:
         try:
             expect_width(found.uri, row, columns)
@@ -35,6 +37,11 @@ def table(lines: Iterator[str], found: Found) -> Iterator[Numbered]:
             continue
         values = dict(zip(columns, row.values, strict=True))
         yield row.line, {column: cell for column, cell in values.items() if cell} if "" in row.values else values
+
+
+def columns_of(found: Found) -> tuple[str, ...]:
+    """The columns of a manifest that are made use of."""
+    return (*COLUMNS, SCORES) if found.scores else COLUMNS
 
 
 def check_columns(columns: Sequence[str]) -> None:

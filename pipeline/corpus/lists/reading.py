@@ -13,7 +13,7 @@ from pipeline.corpus.ids import as_path
 from pipeline.corpus.lists import json_lists, kaldi, own, published
 from pipeline.corpus.lists.audio import Audio
 from pipeline.corpus.lists.found import Found, Numbered
-from pipeline.corpus.rows import Row, folder_of, labels_of, name_of, seconds_of, text_of
+from pipeline.corpus.rows import Row, folder_of, labels_of, name_of, scores_of, seconds_of, text_of
 from pipeline.corpus.tables import RowError, text_lines
 
 
@@ -41,7 +41,7 @@ def read_manifest(uri: str, classes: ClassLabels | None = None, found: Found | N
             try:
                 if isinstance(values, RowError):
                     raise values
-                yield _row(line, values, folder, unsplit)
+                yield _row(line, values, folder, unsplit, found.scores)
             except RowError as fault:
                 yield Row(line, fault.clip_id or name_of(uri, line), fault=fault)
 
@@ -65,7 +65,7 @@ def _values(lines: Iterator[str], found: Found) -> Iterator[Numbered]:
     return own.table(lines, found)
 
 
-def _row(line: int, values: dict[str, Any], folder: str, classes: ClassLabels) -> Row:
+def _row(line: int, values: dict[str, Any], folder: str, classes: ClassLabels, scored: bool) -> Row:
     target, clip_id = text_of("uri", values.get("uri")), values.get("id")
     if not target:
         raise RowError(f"uri is {values.get('uri')!r}", "Name the audio file")
@@ -82,6 +82,8 @@ def _row(line: int, values: dict[str, Any], folder: str, classes: ClassLabels) -
     try:
         start_s = seconds_of("start_seconds", values.get("start_seconds"))
         end_s = seconds_of("end_seconds", values.get("end_seconds"))
-        return Row(line, clip_id, audio, start_s, end_s, tuple(labels_of(values.get("labels"), classes)))
+        labels = tuple(labels_of(values.get("labels"), classes))
+        scores = scores_of(values.get(own.SCORES), len(labels)) if scored else ()
+        return Row(line, clip_id, audio, start_s, end_s, labels, scores=scores)
     except RowError as fault:
         return Row(line, clip_id, audio, fault=fault)
