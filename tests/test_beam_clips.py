@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ import numpy as np
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability import common_urns
+from apache_beam.portability.api import schema_pb2
+from apache_beam.runners.pipeline_context import PipelineContext
 from apache_beam.testing import test_pipeline, test_stream
 from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.typehints import schemas
@@ -37,6 +40,10 @@ from tests import command, outputs
 from tests.in_process import CHEAP_NETWORK, Embed, decoders_stay, embed_here  # noqa: F401
 
 STANDIN = {"checkpoint": "standin", "pca": "standin"}
+FAILURES = [
+    FailedClip("a", "/a.wav", "empty", "no bytes", False),
+    FailedClip("b", "", "too_short", "0.5 s", True, 1.0, 1.5),
+]
 SOME = ("tones/chirp fast.wav", "machines/clock slow.opus", "too short.wav", make_audio.BROKEN)
 
 
@@ -98,6 +105,42 @@ class TestElements:
         code = "import apache_beam as b, pipeline; print(b.coders.registry.get_coder(pipeline.EmbeddedClip).schema.id)"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert done.stdout.strip() == beam.coders.registry.get_coder(EmbeddedClip).schema.id
+
+    @pytest.mark.parametrize(
+        "element", [embedded("é", "", 1.5, None, (3, 74), np.eye(2, 128, dtype=np.float32)), *FAILURES]
+    )
+    def test_their_schemas_alone_tell_how_to_read_them(self, element: Any) -> None:
+        """Which is what `SqlTransform` and others in Java have of them: the row coder's schema, none of our classes."""
+        ours = beam.coders.registry.get_coder(type(element))
+        payload = ours.to_runner_api(PipelineContext()).spec.payload
+        schema = schema_pb2.Schema.FromString(payload)
+        assert schema == schemas.named_tuple_to_schema(type(element))
+        schema.id = str(uuid.uuid4())  # this process knows our class by the schema's own
+        theirs = beam.coders.RowCoder(schema)
+        row = theirs.decode(ours.encode(element))
+        assert type(row) is not type(element)
+        assert row._asdict() == element._asdict()
+        assert theirs.encode(row) == ours.encode(element)
+
+    @pytest.mark.ci
+    def test_they_are_rows_of_dataframes(self) -> None:
+        from apache_beam.dataframe import convert
+
+        clips = [clip_of(0, embeddings=bytes(3 * 128)), *(clip_of(n, n + 1, labels=[]) for n in (1, 2, 3))]
+
+        def fields(row: Any) -> Any:
+            padded = row.embeddings.ljust(row.frames * 128, b"\0")  # NumPy's bytes lose zeros at their end
+            return {**row._asdict(), "labels": list(row.labels), "embeddings": padded}
+
+        with pipeline() as root:
+            embeddings = convert.to_dataframe(root | "Clips" >> beam.Create(clips), label="of clips")
+            long = convert.to_pcollection(embeddings[embeddings.frames > 2], label="long")
+            found = long | "fields" >> beam.Map(fields)
+            assert_that(found, equal_to([clips[n]._asdict() for n in (0, 2, 3)]), "clips")
+            failed = convert.to_dataframe(root | "Failures" >> beam.Create(FAILURES), label="of failures")
+            assert_that(convert.to_pcollection(failed, label="failed"), equal_to(FAILURES), "failures")
+            counts = convert.to_pcollection(failed.groupby("reason").skipped.sum(), label="counts")
+            assert_that(counts, equal_to([0, 1]), "counts")
 
     @pytest.mark.parametrize("fields", [{"dtype": "float16"}, {"frames": 4}, {"dtype": "float32"}])
     def test_fields_that_contradict_each_other(self, fields: dict[str, Any]) -> None:
