@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from functools import cache
 from importlib.util import find_spec
@@ -28,7 +29,7 @@ def needs(extra: str, *modules: str, for_: str) -> None:
     Raises:
       MissingPackagesError: some are not there.
     """
-    if missing := [name.replace(".", "-") for name in modules if not _installed(name)]:
+    if missing := [re.sub("[._]", "-", name) for name in modules if not _installed(name)]:
         raise MissingPackagesError(
             f"{for_} needs packages that are not installed: {', '.join(missing)}",
             f"Install them: pip install '{DISTRIBUTION}[{extra}]'",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -194,6 +195,65 @@ def test_the_command_is_a_process(output: Path, tmp_path: Path) -> None:
     assert done.out.endswith(" clips: clips.npz\n")
 
 
+HOPLITE = "perch_hoplite.db.sqlite_usearch_impl"
+NO_HOPLITE = "perch-hoplite is not installed, nor in CI, whose packages it does not go with: pip install '.[hoplite]'"
+
+
+def test_hoplite_opens_its_database(output: Path, tmp_path: Path) -> None:
+    """Windows of frames with their vectors, times and labels; the metadata that the notebooks ask for."""
+    database = pytest.importorskip(HOPLITE, reason=NO_HOPLITE)
+    assert run(output, "--to", "hoplite", tmp_path / "db", "--level", "frame") == 0
+    found = database.SQLiteUSearchDB.create(str(tmp_path / "db"))
+    expected = records(output)
+    assert found.count_embeddings() == sum(len(record.values) for record in expected)
+    by_file = {each.filename: each for each in found.get_all_recordings()}
+    assert sorted(by_file) == sorted(f"/audio/{record.id}.wav" for record in expected)
+    for record in expected:
+        recording = by_file[f"/audio/{record.id}.wav"]
+        windows = [each for each in found.get_all_windows() if each.recording_id == recording.id]
+        assert [each.offsets for each in windows] == [
+            pytest.approx([0.96 * frame, 0.96 * (frame + 1)]) for frame in range(len(record.values))
+        ]
+        vectors = found.get_embeddings_batch([each.id for each in windows])
+        assert np.allclose(vectors, frames(record), rtol=1e-3, atol=1e-3)
+    labels = found.get_all_annotations()
+    assert len(labels) == 2 * len(expected)
+    assert found.get_all_labels() in (["1", "7"], ("1", "7"), {"1", "7"})
+    assert found.get_metadata("model_config").embedding_dim == 128
+    assert found.get_metadata("audio_sources").audio_globs[0]["base_path"] == "/"
+    found.db.close()
+
+
+def test_hoplite_finds_a_stored_window(output: Path, tmp_path: Path) -> None:
+    """By cosine the window itself; by the inner product, which its index goes by, what NumPy puts first."""
+    database = pytest.importorskip(HOPLITE, reason=NO_HOPLITE)
+    from perch_hoplite.db import brutalism, score_functions
+
+    done = export_arrays(str(output), str(tmp_path / "db"), "hoplite")
+    found = database.SQLiteUSearchDB.create(str(tmp_path / "db"))
+    assert found.count_embeddings() == done.rows == len(records(output))
+    assert all(each.filename.startswith("/audio/") for each in found.get_all_recordings())
+    ids = [each.id for each in found.get_all_windows()]
+    vectors = np.asarray(found.get_embeddings_batch(ids), np.float32)
+    for window, vector in list(zip(ids, vectors, strict=True))[::7]:
+        nearest = brutalism.brute_search(found, vector, 3, score_functions.get_score_fn("cos"))
+        assert max(nearest).window_id == window
+        best = max(found.search(vector, 3, approximate=False))
+        assert best.sort_score == pytest.approx((vectors @ vector).max(), rel=5e-3)
+    found.db.close()
+
+
+def test_hoplite_that_is_not_installed_is_named(
+    output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "perch_hoplite", None)
+    assert run(output, "--to", "hoplite", tmp_path / "db") == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "error: --to hoplite needs packages that are not installed: perch-hoplite"
+    assert second == "  Install them: pip install 'vggish-pipeline[hoplite]'."
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("kind", ["npy", "npz"])
 def test_memory_does_not_grow_with_the_frames(tmp_path: Path, peak_of: Callable[[list[str]], int], kind: str) -> None:
     frames = np.random.default_rng(0).normal(size=(1000, 128)).astype(np.float32)
@@ -211,7 +271,6 @@ def test_memory_does_not_grow_with_the_frames(tmp_path: Path, peak_of: Callable[
 def peak_of() -> Callable[[list[str]], int]:
     """Arguments of the command -> the most bytes that it took, as a process."""
     import subprocess
-    import sys
 
     code = (
         "import resource, sys; from pipeline import export; assert export.main(sys.argv[1:]) == 0\n"

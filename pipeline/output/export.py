@@ -18,13 +18,13 @@ import numpy as np
 from pipeline import storage
 from pipeline.errors import UserError
 from pipeline.formatting import text
-from pipeline.output.loading.clip_vectors import clip_mean, dequantize
+from pipeline.output import hoplite
+from pipeline.output.clip_rows import ClipRows, clip_rows
 from pipeline.output.loading.dataset import WIDTH, Level
 from pipeline.output.loading.grouping import grouped
-from pipeline.output.matching import Incomplete, matching
-from pipeline.output.records import Record, RecordError, expect_finite, records_of
+from pipeline.output.matching import Incomplete
 
-Kind = Literal["npy", "npz", "parquet"]
+Kind = Literal["npy", "npz", "parquet", "hoplite"]
 COLUMNS = ("row", "rows", "id", "start_seconds", "end_seconds", "labels")
 """Of the table of clips: the clip's first row in X, how many it has, and what its record says."""
 Note = Callable[[tuple[Any, ...], tuple[int, ...]], Any]
@@ -45,21 +45,6 @@ class Exported:
     rows: int
 
 
-@dataclass(frozen=True, eq=False)
-class ClipRows:
-    """A clip's rows of an export.
-
-    Attributes:
-      row: the first one.
-      record: the clip.
-      vectors: float32 [k, 128].
-    """
-
-    row: int
-    record: Record
-    vectors: np.ndarray
-
-
 def export_arrays(
     pattern: str, destination: str, kind: Kind = "npy", level: Level = "clip", incomplete: Incomplete = "refuse"
 ) -> Exported:
@@ -68,11 +53,12 @@ def export_arrays(
     "npy": a folder with `X.npy` [rows, 128], which `np.load(..., mmap_mode="r")` opens without reading it, and
     `clips.csv`: each clip's first row and number of rows, id, times in seconds, class indices. "npz": one file with `X`
     and the table's columns as arrays; clip i has the labels `labels[label_offsets[i]:label_offsets[i + 1]]`. "parquet":
-    a row a vector, with its clip's id, times and labels, and which of the clip's vectors it is (`frame`).
+    a row a vector, with its clip's id, times and labels, and which of the clip's vectors it is (`frame`). "hoplite": a
+    folder with perch-hoplite's database (`pipeline.output.hoplite`).
 
     Args:
       pattern: path, URI or glob.
-      destination: a folder that is not there yet ("npy", on this machine), or a file, which is replaced.
+      destination: a folder that is not there yet ("npy", "hoplite", on this machine), or a file, which is replaced.
       kind: of the files.
       level: "clip": the mean of a clip's frames, zeros for one without a frame; "frame": all frames, clip after clip.
         A record of YouTube-8M's video level has one vector at either.
@@ -80,38 +66,25 @@ def export_arrays(
 
     Raises:
       ExportError: the destination cannot be written to as asked.
+      MissingPackagesError: perch-hoplite is not installed.
       RecordError: as `read_records`; nothing to export, or values that are not finite.
       IncompleteError: as `read_records`.
     """
     for value, known in ((kind, get_args(Kind)), (level, get_args(Level))):
         if value not in known:
             raise ExportError(f"{value!r} is none of {', '.join(known)}", "Give one of them")
+    rows = clip_rows(pattern, level, incomplete)
+    if kind == "hoplite":
+        hoplite.expect_packages()
+        with _new_folder(destination) as draft:
+            return Exported(*hoplite.write(rows, draft, pattern, level))
     write: Callable[[Iterator[ClipRows], str], Exported]
     write = {"npy": _write_npy, "npz": _write_npz, "parquet": _write_parquet}[kind]
-    return write(_rows(pattern, level, incomplete), destination)
-
-
-def _rows(pattern: str, level: Level, incomplete: Incomplete) -> Iterator[ClipRows]:
-    row = 0
-    for place, record in records_of(matching(pattern, incomplete)):
-        expect_finite(record, place)
-        vectors = clip_mean(record.values)[np.newaxis] if level == "clip" else record.values
-        if vectors.dtype == np.uint8:
-            vectors = dequantize(vectors)
-        yield ClipRows(row, record, vectors)
-        row += len(vectors)
-    if not row:
-        raise RecordError(f"{pattern}: no {'frame' if level == 'frame' else 'record'} in the files", "Name other files")
+    return write(rows, destination)
 
 
 def _write_npy(rows: Iterator[ClipRows], destination: str) -> Exported:
-    if not storage.is_local(destination):
-        raise ExportError(f"{destination} is not on this machine", "Export to a folder here, and copy it")
-    target = Path(storage.local_path(destination))
-    if target.exists():
-        raise ExportError(f"{destination} is there already", "Name another folder, or remove it")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with _draft(target) as draft:
+    with _new_folder(destination) as draft:
         with (draft / "X.npy").open("w+b") as array, (draft / "clips.csv").open("w", encoding="utf-8", newline="") as f:
             table = csv.writer(f, lineterminator="\n")
             table.writerow(COLUMNS)
@@ -123,8 +96,14 @@ def _write_npy(rows: Iterator[ClipRows], destination: str) -> Exported:
 
 
 @contextmanager
-def _draft(target: Path) -> Iterator[Path]:
-    """A folder beside a target, which becomes it when the block ends, and is removed if that fails."""
+def _new_folder(destination: str) -> Iterator[Path]:
+    """A folder beside a destination, which becomes it when the block ends, and is removed if that fails."""
+    if not storage.is_local(destination):
+        raise ExportError(f"{destination} is not on this machine", "Export to a folder here, and copy it")
+    target = Path(storage.local_path(destination))
+    if target.exists():
+        raise ExportError(f"{destination} is there already", "Name another folder, or remove it")
+    target.parent.mkdir(parents=True, exist_ok=True)
     draft = target.with_name(f"{target.name}.{os.urandom(4).hex()}.tmp")
     draft.mkdir()
     try:
