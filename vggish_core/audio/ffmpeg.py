@@ -11,6 +11,7 @@ import numpy as np
 
 from vggish_core.audio import flac_frames
 from vggish_core.audio import streams as audio_streams
+from vggish_core.audio.gaps import GAP_S
 from vggish_core.audio.reader import AudioReader, check_rate
 from vggish_core.audio.source import AudioError, GapError, OpenedFile
 
@@ -26,8 +27,6 @@ DECODER_OPTIONS = {
 }
 DECODERS = {"opus": "libopus"}
 """In place of FFmpeg's own, where its samples are others than those of the codec's authors: of speech, by far."""
-GAP_S = 0.05
-"""Seconds without sound, in the middle or before it begins, that are taken for what they are and not for rounding."""
 STATED_WITHIN_S = 1.0
 """Browsers record without a duration; scripts put one into the header afterwards, by the clock on the wall."""
 FULL_SCALE = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63}

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, Literal, cast
 import numpy as np
 import soundfile
 
-from vggish_core.audio import flac_frames, mpeg_frames
+from vggish_core.audio import flac_frames, gaps, mpeg_frames
 from vggish_core.audio import streams as audio_streams
 from vggish_core.audio.reader import AudioReader, check_rate
 from vggish_core.audio.source import AudioError, NamelessFile, OpenedFile
@@ -188,6 +188,13 @@ class SoundFileReader(AudioReader):
             raise
         rest.close()
         return np.empty((0, self.channels), np.float32)
+
+    def keep_clock(self) -> None:
+        """Where packets are missing, libsndfile reads on behind as if nothing were: FFmpeg knows where that belongs."""
+        from vggish_core.audio.ffmpeg import FFmpegReader
+
+        if self._container == "OGG" and not self._joined and gaps.in_ogg(self._nameless):
+            self._rest = FFmpegReader(replace(self._opened, owned=False), unrecognised="corrupt")
 
     def seek(self, frame: int) -> None:
         if not self.seekable_exactly:
