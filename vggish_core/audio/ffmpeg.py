@@ -9,7 +9,7 @@ from typing import Any
 import av
 import numpy as np
 
-from vggish_core.audio import flac_frames
+from vggish_core.audio import flac_frames, ogg
 from vggish_core.audio import streams as audio_streams
 from vggish_core.audio.gaps import GAP_S
 from vggish_core.audio.reader import AudioReader, check_rate
@@ -156,7 +156,7 @@ class FFmpegReader(AudioReader):
         except (av.error.FFmpegError, ValueError) as error:
             self._nameless.check()
             reason, what = "truncated" if _is_last(packets) else "corrupt", _describe(error)
-            if self._container.format.name == "ogg" and (change := audio_streams.ogg_change(self._nameless)):
+            if self._container.format.name == "ogg" and (change := ogg.change(self._nameless)):
                 reason, what = "corrupt", change
             raise AudioError(reason, f"{self.format}: {what}, after {self.decoded} sample frames") from error
         self._nameless.check()
@@ -200,7 +200,7 @@ class FFmpegReader(AudioReader):
         if self._container.format.name != "ogg":
             return False
         position = self._nameless.tell()
-        joined = len(audio_streams.ogg_streams(self._nameless)) > 1
+        joined = len(ogg.streams(self._nameless)) > 1
         self._nameless.seek(position)
         return joined
 
