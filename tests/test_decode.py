@@ -29,6 +29,7 @@ from pipeline.decoding.segment_decoder import Examples
 from pipeline.settings import FrontEnd
 from pipeline.storage import seekable
 from pipeline.types import Clip, DecodeRequest, Segment
+from tests import made_audio
 from vggish_core.audio import AudioError
 from vggish_core.features.examples import num_examples, waveform_to_examples, wavfile_to_examples
 from vggish_core.subprocesses import PACKAGES
@@ -530,6 +531,25 @@ def test_missing_packets_fail_what_touches_them_and_shift_nothing(tmp_path: Path
     assert "no sound from 8.000 to 10.000 s" in ended(kept).damaged
     rest = np.concatenate([sound[: 5 * RATE], sound[7 * RATE :]])
     assert np.array_equal(kept.examples, waveform_to_examples(rest, RATE))
+
+
+@pytest.mark.parametrize(("codec", "rate_hz"), [("VORBIS", 44_100), ("OPUS", 48_000)])
+def test_a_lost_page_of_ogg_fails_what_touches_it_and_shifts_nothing(tmp_path: Path, codec: str, rate_hz: int) -> None:
+    whole = made_audio.write(tmp_path / "whole.ogg", made_audio.sound(rate_hz, 1, 9.0), rate_hz, "OGG", codec)
+    content = whole.read_bytes()
+    pages = [at for at in range(len(content)) if content.startswith(b"OggS", at)]
+    middle = len(pages) // 2
+    lost_s = [int.from_bytes(content[at + 6 : at + 14], "little") / rate_hz for at in pages[middle - 1 : middle + 1]]
+    (tmp_path / "lost.ogg").write_bytes(content[: pages[middle]] + content[pages[middle + 1] :])
+    begin, end = lost_s[0] - 0.1, lost_s[1] + 0.1
+    clips = [Clip("a", "a", start, start + 2, cut=True) for start in (begin - 2, begin - 1, begin + 0.2, end)]
+    before, across, within, behind = read(tmp_path / "lost.ogg", clips)
+    for result in (across, within):
+        assert failed(result).reason == "corrupt"
+        assert "packets are missing" in failed(result).message
+    for result, expected in zip((before, behind), read(whole, [clips[0], clips[-1]]), strict=True):
+        np.testing.assert_allclose(result.examples, expected.examples, rtol=0, atol=0.5)
+        assert np.mean(np.abs(result.examples - expected.examples)) < 0.01
 
 
 def test_a_short_gap_is_no_gap(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from tests import made_audio
 from tests.made_audio import encode, tone, write
 from tests.plain_flac import write_flac
 from vggish_core.audio import AudioError, mpeg_frames, open_audio
+from vggish_core.audio.ogg import with_checksum
 from vggish_core.audio.splices import SplicedFile, replaced
 
 RATE = 44100
@@ -297,8 +298,6 @@ def test_joined_ogg_files_are_read_however_short_and_have_to_end(tmp_path: Path,
 
 
 def test_opus_whose_last_page_does_not_end_it_is_truncated(tmp_path: Path) -> None:
-    from vggish_core.audio.streams import with_checksum
-
     content = write(tmp_path / "a.opus", tone(48_000, 2.0, 1), 48_000, "OGG", "OPUS").read_bytes()
     at = content.rindex(b"OggS")
     page = bytearray(content[at:])
@@ -306,6 +305,18 @@ def test_opus_whose_last_page_does_not_end_it_is_truncated(tmp_path: Path) -> No
     error = failure(content[:at] + with_checksum(page))
     assert error.reason == "truncated"
     assert "no page that ends the stream" in error.message
+
+
+@pytest.mark.parametrize("segments", [b"", b"\0"])
+def test_opus_that_a_page_without_packets_ends_is_whole(tmp_path: Path, segments: bytes) -> None:
+    content = write(tmp_path / "a.opus", tone(48_000, 2.0, 1), 48_000, "OGG", "OPUS").read_bytes()
+    at = content.rindex(b"OggS")
+    page = bytearray(content[at:])
+    page[5] &= ~4
+    number = int.from_bytes(page[18:22], "little") + 1
+    empty = page[:5] + b"\4" + page[6:18] + number.to_bytes(4, "little") + bytes(4) + bytes([len(segments)]) + segments
+    ended = content[:at] + with_checksum(page) + with_checksum(empty)
+    np.testing.assert_array_equal(read(ended), read(content))
 
 
 def test_flac_frames_beyond_the_header_s_total_are_read(tmp_path: Path) -> None:

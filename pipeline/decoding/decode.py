@@ -155,6 +155,7 @@ class _Pass:
             frames = audio.frames if self.exact else None
             if self._cuts():
                 audio.content_sum = None
+                audio.keep_clock()
             audio.close_gaps = self._front_end.damaged == "keep" and not self._cuts()
             self._source = Source(audio.sample_rate_hz, audio.channels, audio.format, frames, audio.lead)
             self._look_at_sum(audio)

@@ -9,8 +9,9 @@ from typing import Any
 import av
 import numpy as np
 
-from vggish_core.audio import flac_frames
+from vggish_core.audio import flac_frames, ogg
 from vggish_core.audio import streams as audio_streams
+from vggish_core.audio.gaps import GAP_S
 from vggish_core.audio.reader import AudioReader, check_rate
 from vggish_core.audio.source import AudioError, GapError, OpenedFile
 
@@ -26,8 +27,6 @@ DECODER_OPTIONS = {
 }
 DECODERS = {"opus": "libopus"}
 """In place of FFmpeg's own, where its samples are others than those of the codec's authors: of speech, by far."""
-GAP_S = 0.05
-"""Seconds without sound, in the middle or before it begins, that are taken for what they are and not for rounding."""
 STATED_WITHIN_S = 1.0
 """Browsers record without a duration; scripts put one into the header afterwards, by the clock on the wall."""
 FULL_SCALE = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63}
@@ -157,7 +156,7 @@ class FFmpegReader(AudioReader):
         except (av.error.FFmpegError, ValueError) as error:
             self._nameless.check()
             reason, what = "truncated" if _is_last(packets) else "corrupt", _describe(error)
-            if self._container.format.name == "ogg" and (change := audio_streams.ogg_change(self._nameless)):
+            if self._container.format.name == "ogg" and (change := ogg.change(self._nameless)):
                 reason, what = "corrupt", change
             raise AudioError(reason, f"{self.format}: {what}, after {self.decoded} sample frames") from error
         self._nameless.check()
@@ -201,7 +200,7 @@ class FFmpegReader(AudioReader):
         if self._container.format.name != "ogg":
             return False
         position = self._nameless.tell()
-        joined = len(audio_streams.ogg_streams(self._nameless)) > 1
+        joined = len(ogg.streams(self._nameless)) > 1
         self._nameless.seek(position)
         return joined
 

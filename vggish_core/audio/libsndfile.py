@@ -9,8 +9,7 @@ from typing import Any, BinaryIO, Literal, cast
 import numpy as np
 import soundfile
 
-from vggish_core.audio import flac_frames, mpeg_frames
-from vggish_core.audio import streams as audio_streams
+from vggish_core.audio import flac_frames, gaps, mpeg_frames, ogg
 from vggish_core.audio.reader import AudioReader, check_rate
 from vggish_core.audio.source import AudioError, NamelessFile, OpenedFile
 from vggish_core.audio.splices import SplicedFile
@@ -57,7 +56,7 @@ def open_soundfile(opened: OpenedFile) -> AudioReader | None:
     if flac is not None and (not flac.samples or flac_frames.last_sample(content, flac) > flac.samples):
         return None  # libFLAC stops where the header does
     count = mpeg_frames.counted(content)
-    joined = audio_streams.joined(content)
+    joined = ogg.joined(content)
     content.seek(0)
     try:
         # A descriptor is read without calls back into Python.
@@ -188,6 +187,13 @@ class SoundFileReader(AudioReader):
             raise
         rest.close()
         return np.empty((0, self.channels), np.float32)
+
+    def keep_clock(self) -> None:
+        """Where packets are missing, libsndfile reads on behind as if nothing were: FFmpeg knows where that belongs."""
+        from vggish_core.audio.ffmpeg import FFmpegReader
+
+        if self._container == "OGG" and not self._joined and gaps.in_ogg(self._nameless):
+            self._rest = FFmpegReader(replace(self._opened, owned=False), unrecognised="corrupt")
 
     def seek(self, frame: int) -> None:
         if not self.seekable_exactly:

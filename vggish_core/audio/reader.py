@@ -117,6 +117,13 @@ class AudioReader(ABC):
             if self.wrong_sum and not self.close_gaps:
                 raise AudioError("corrupt", f"{self.format}: {self.wrong_sum}")
 
+    def keep_clock(self) -> None:  # noqa: B027 - most do so anyway
+        """Before the first block: count positions by the container's clock, which matters to parts of a file.
+
+        Raises:
+          AudioError: as `blocks`.
+        """
+
     def seek(self, frame: int) -> None:
         """Go to a sample frame, or to the end if that comes before; or behind the gap that it lies in.
 
