@@ -278,6 +278,21 @@ def test_columns_of_our_own_manifests_that_are_not_used_are_named(write: Write, 
     assert find(write("list.csv", "uri,labels\na.wav,3\n")).notes == ()
 
 
+def test_columns_and_rows_that_a_spreadsheet_adds_are_not_used(write: Write, tmp_path: Path) -> None:
+    found = find(write("list.csv", "uri,id,x,x,,\na.wav,mine,1,2,,\n,,,,,\nb.wav,other,,,odd,\n"))
+    assert [clip.id for clip in found.clips] == ["mine", "other"]
+    assert found.notes == (f"{tmp_path}/list.csv: unused columns: x, those without a name",)
+    write("audio/a.wav", "x")
+    table = write("classes.csv", "index,display_name,,\n0,Speech,,\n,,,\n")
+    rows = '# YTID,start_seconds,end_seconds,positive_labels,,\na,0,2,Speech,,\nb,0,2,"Other",,\n,,,,,\n'
+    found = find_corpus([f"{tmp_path}/audio"], segments=str(write("segments.csv", rows)), class_labels=str(table))
+    assert shown(found.clips) == [("a", "a.wav", 0.0, 2.0, (0,), True)]
+    assert [failure.message for failure in found.failures] == [f"line 3: not in {table}: Other"]
+    table = write("twice.csv", "index,display_name,index\n0,Speech,1\n")
+    with pytest.raises(SourceError, match="line 1: column 'index' is there twice"):
+        find(write("list.csv", "uri\na.wav\n"), class_labels=str(table))
+
+
 @pytest.mark.parametrize("text", ["name,labels\na,1\n", "a.wav\n", "uri id\na.wav 1\n", "\n\n"])
 def test_a_list_of_no_known_kind_is_refused(write: Write, text: str) -> None:
     with pytest.raises(SourceError):

@@ -373,7 +373,7 @@ MISTAKES = {
     "labels that do not match": Mistake(
         "run --input audio --segments segments.csv --class_labels classes.csv --max_failures 0",
         "1 of 3 clips failed, more than --max_failures 0 (0)",
-        "1 unknown_label: HERE/audio/a.wav: not in HERE/classes.csv: /m/zzz",
+        "1 unknown_label: HERE/audio/a.wav: line 4: not in HERE/classes.csv: /m/zzz",
         status=1,
     ),
     "lists mixed up": Mistake(

@@ -358,6 +358,7 @@ class TestManifests:
             ("uri,uri\na.wav,a.wav\n", ["line 1", "twice"]),
             ("uri,id\na.wav\n", ["line 2", "1 values (a.wav) for 2 columns"]),
             ("uri,start_seconds\na.wav,soon\n", ["line 2", "'soon'"]),
+            ("uri,id,x,id\na.wav,a,b,c\n", ["line 1", "column 'id' is there twice"]),
             ("uri,id\n,a\n", ["line 2", "uri is None"]),
             ("uri\na.wav\na.wav\n", ["line 2 and line 3", "'a'"]),
             ('{"uri": 3}\n', ["line 1", "uri is 3"]),

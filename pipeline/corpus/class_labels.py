@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from pipeline.corpus.tables import Cells, RowError, at, csv_rows, expect_commas, expect_width, text_lines
+from pipeline.corpus.tables import Cells, RowError, at, csv_rows, expect_commas, expect_once, expect_width, text_lines
 
+COLUMNS = ("index", "mid", "display_name")
 MOST = 2**63 - 1
 """The largest class index that a record can hold."""
 
@@ -102,6 +103,7 @@ def read_classes(uri: str) -> list[Class]:
             said = ", ".join(header.values)[:200] or "empty"
             remedy = "The columns are index, display_name and optionally mid"
             raise at(uri, header.line, f"the header is {said}, without {' and '.join(sorted(missing))}", remedy)
+        expect_once(uri, header, COLUMNS)
         indices: set[int] = set()
         mids: set[str] = set()
         for row in rows:

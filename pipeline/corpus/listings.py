@@ -124,10 +124,10 @@ def clip_of(
         of_class = dict(zip((_index(label, classes) for label in row.labels), row.scores, strict=True))
         clip = replace(clip, scores=tuple(of_class[index] for index in known))
     if fault:
-        return Failure(clip, "find", "bad_times", fault)
+        return Failure(clip, "find", "bad_times", f"line {row.line}: {fault}")
     if unknown:
         where = f"in {classes.uri}" if classes else "a class index"
-        return Failure(clip, "find", "unknown_label", f"not {where}: {', '.join(unknown)}")
+        return Failure(clip, "find", "unknown_label", f"line {row.line}: not {where}: {', '.join(unknown)}")
     if not uri:
         return Failure(clip, "find", "no_audio", f"no input is called {next(names_of(row, False))} (line {row.line})")
     return clip

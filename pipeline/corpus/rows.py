@@ -54,6 +54,8 @@ def read_segments(uri: str) -> Iterator[Row]:
     with text_lines(uri) as lines:
         for row in csv_rows(uri, lines):
             cells = row.values
+            while len(cells) > len(SEGMENT_COLUMNS) and not cells[-1]:  # columns without a name, as spreadsheets write
+                cells.pop()
             comment = cells[0].startswith("#")
             first = cells[0].lstrip("# ")
             if first == SEGMENT_COLUMNS[0] or not (comment or headed):

@@ -84,7 +84,7 @@ def _expect_text(uri: str, line: str) -> None:
 
 
 def csv_rows(uri: str, lines: Iterable[str]) -> Iterator[Cells]:
-    """Lines of a CSV -> its rows that are not empty.
+    """Lines of a CSV -> its rows that hold something: spreadsheets write empty ones as commas.
 
     Raises:
       SourceError: a quote is not closed, or text follows one that is closed in a later line: rows are lost in it.
@@ -108,8 +108,9 @@ def csv_rows(uri: str, lines: Iterable[str]) -> Iterator[Cells]:
                 found = f"an unclosed quote runs to line {reader.line_num} ({error})"
                 raise at(uri, line, found, "Close the quote, or check which file it is") from None
             cells = next(csv.reader([last], skipinitialspace=True))
-        if cells:
-            yield Cells(line, reader.line_num, [cell.strip() for cell in cells])
+        values = [cell.strip() for cell in cells]
+        if any(values):
+            yield Cells(line, reader.line_num, values)
 
 
 def expect_commas(uri: str, row: Cells, column: str) -> None:
@@ -125,6 +126,13 @@ def expect_commas(uri: str, row: Cells, column: str) -> None:
         if column not in row.values and column in [cell.strip() for cell in text.split(separator)]:
             what = f"the columns are separated by {name}: {text[:200]!r}"
             raise at(uri, row.line, what, "Separate them by commas, and write numbers with a point")
+
+
+def expect_once(uri: str, header: Cells, used: Iterable[str]) -> None:
+    """Raises SourceError if a column that is used is there twice; of others nothing is expected, not even a name."""
+    for column in used:
+        if header.values.count(column) > 1:
+            raise at(uri, header.line, f"column {column!r} is there twice", "Keep one of them")
 
 
 def expect_width(uri: str, row: Cells, columns: list[str]) -> None:

@@ -61,7 +61,9 @@ class Found:
 
     def notes(self) -> tuple[str, ...]:
         """The note about the list for the user, once it was read."""
-        named = [name if name.isidentifier() else shown(name) for name in self.unused]
+        named = [
+            name if name.isidentifier() else shown(name) if name else "those without a name" for name in self.unused
+        ]
         if len(named) > _MOST_NAMES:
             named[_MOST_NAMES:] = ["more"]
         unused = f"unused columns: {', '.join(named)}" if named else ""

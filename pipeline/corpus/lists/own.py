@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from pipeline.corpus.lists.found import Found, Numbered
 from pipeline.corpus.rows import shown
-from pipeline.corpus.tables import RowError, at, csv_rows, expect_commas, expect_width
+from pipeline.corpus.tables import RowError, at, csv_rows, expect_commas, expect_once, expect_width
 
 COLUMNS = ("uri", "id", "start_seconds", "end_seconds", "labels")
 SCORES = "segment_scores"
@@ -21,6 +21,7 @@ def table(lines: Iterator[str], found: Found) -> Iterator[Numbered]:
     line, columns = (header.line, header.values) if header else (1, [])
     if header:
         expect_commas(found.uri, header, "uri")
+        expect_once(found.uri, header, COLUMNS)
     try:
         check_columns(columns)
         if "uri" not in columns:
@@ -49,5 +50,3 @@ def check_columns(columns: Sequence[str]) -> None:
     for column in columns:
         if column not in COLUMNS and column.lower().startswith(("uri", "start", "end", "label", "video_id")):
             raise RowError(f"column {shown(column)} is not known", _REMEDY)
-        if columns.count(column) > 1:
-            raise RowError(f"column {column!r} is there twice", "Keep one of them")

@@ -12,7 +12,7 @@ from pipeline.corpus.ids import id_of
 from pipeline.corpus.lists.found import Found, Numbered, Values
 from pipeline.corpus.names import names_of
 from pipeline.corpus.rows import Row, seconds_of, shown, text_of
-from pipeline.corpus.tables import RowError, csv_rows, expect_width
+from pipeline.corpus.tables import RowError, csv_rows, expect_once, expect_width
 
 Table = Callable[[Iterator[str], Found], Iterator[Numbered]]
 
@@ -87,7 +87,8 @@ def _table(
     lines: Iterator[str], found: Found, known: tuple[str, ...], translate: Callable[[Mapping[str, str], Found], Values]
 ) -> Iterator[Numbered]:
     rows = csv_rows(found.uri, lines)
-    header = next(row for row in rows if any(row.values))
+    header = next(rows)
+    expect_once(found.uri, header, known)
     found.leave(header.values, known)
     for row in rows:
         try:
