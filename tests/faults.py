@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import errno
+import random
+import subprocess
+import sys
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +17,7 @@ import pytest
 
 from pipeline import storage
 from pipeline.output.layout import OutputError
+from tests.command import REPOSITORY
 
 WRITES = ("open_write", "rename", "delete", "mkdirs")
 
@@ -119,3 +124,17 @@ def at_each_operation(
             except OutputError as raised:
                 caught = raised
         yield directory, caught
+
+
+def killed_processes(script: str, directory: Path, times: int, seed: int) -> Iterator[None]:
+    """Runs a script on a directory, again and again, and kills it at a random moment after its first line."""
+    rng = random.Random(seed)
+    for _ in range(times):
+        with subprocess.Popen(
+            [sys.executable, "-c", script, str(directory)], stdout=subprocess.PIPE, cwd=REPOSITORY
+        ) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            time.sleep(rng.uniform(0, 0.3))
+            process.kill()
+        yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -228,3 +229,13 @@ def _samples(frame: av.AudioFrame) -> np.ndarray:
     if np.issubdtype(values.dtype, np.integer):
         values = values / -float(np.iinfo(values.dtype).min)
     return values.T.astype(np.float64)
+
+
+def write_noise(folder: Path, seconds: Mapping[str, float], rate_hz: int, level: float) -> dict[str, Path]:
+    """Float WAVs of noise by their names; "words" is no audio, and "gone" is not there."""
+    rng = np.random.default_rng(0)
+    files = {name: folder / f"{name}.wav" for name in (*seconds, "words", "gone")}
+    for name, length_s in seconds.items():
+        soundfile.write(files[name], rng.normal(0, level, round(length_s * rate_hz)), rate_hz, "FLOAT")
+    files["words"].write_bytes(b"words " * 100)
+    return files

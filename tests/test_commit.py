@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import random
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +17,7 @@ from pipeline.output import commit, resume
 from pipeline.output.layout import OutputError
 from pipeline.types import StagedShard
 from tests import outputs
-from tests.faults import Faults, Killed, at_each_operation, full
+from tests.faults import Faults, Killed, at_each_operation, full, killed_processes
 
 OLD, NEW = [outputs.clip(number) for number in range(25)], [outputs.clip(number) for number in range(20, 40)]
 ROOT = Path(__file__).parents[1]
@@ -164,17 +160,7 @@ for begin in range(0, 40, 2):
 @pytest.mark.ci
 def test_a_process_killed_again_and_again_ends_with_the_same_bytes(tmp_path: Path, expected: dict[str, bytes]) -> None:
     """Real processes and SIGKILL, at seeded moments after the first commit."""
-    rng = random.Random(6)
-    for _ in range(5):
-        process = subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, str(tmp_path)], stdout=subprocess.PIPE, cwd=ROOT, env={**os.environ}
-        )
-        assert process.stdout is not None
-        with process.stdout:
-            process.stdout.readline()
-            time.sleep(rng.uniform(0, 0.3))
-            process.send_signal(signal.SIGKILL)
-            process.wait()
+    for _ in killed_processes(SCRIPT, tmp_path, times=5, seed=6):
         prove(tmp_path)
     subprocess.run([sys.executable, "-c", SCRIPT, str(tmp_path)], check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
     prove(tmp_path)

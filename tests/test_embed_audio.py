@@ -31,6 +31,7 @@ from pipeline.running.clips.elements import AskedClip, EmbeddedClip, FailedClip
 from pipeline.settings import Decoding, FrontEnd, Model
 from pipeline.types import Clip
 from tests.in_process import CHEAP_NETWORK, digests
+from tests.made_audio import write_noise
 from vggish_core.features.examples import waveform_to_examples
 from vggish_core.weights import WeightsError
 
@@ -80,17 +81,8 @@ def cheap_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def noise(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """WAVs by their seconds, and what is none."""
-    folder = tmp_path_factory.mktemp("noise")
-    rng = np.random.default_rng(0)
-    files = {}
-    for name, seconds in (("long", 140.0), ("ten", 10.0), ("two", 2.0), ("short", 0.5)):
-        files[name] = folder / f"{name}.wav"
-        soundfile.write(files[name], rng.normal(0, 0.005, round(seconds * RATE)), RATE, "FLOAT")
-    files["words"] = folder / "words.wav"
-    files["words"].write_bytes(b"words " * 100)
-    files["gone"] = folder / "gone.wav"
-    return files
+    seconds = {"long": 140.0, "ten": 10.0, "two": 2.0, "short": 0.5}
+    return write_noise(tmp_path_factory.mktemp("noise"), seconds, RATE, 0.005)
 
 
 def expected(path: Path, name: str, uri: str, start_s: float = 0.0, stop_s: float | None = None) -> Row:

@@ -20,6 +20,7 @@ from pipeline.decoding.decoders import DecoderPool, PoolClosedError
 from pipeline.decoding.extract import ExtractDoFn, LookAhead, extract
 from pipeline.settings import Decoding, FrontEnd
 from pipeline.types import Clip, DecodeRequest, ExampleBlock, Extracted, Failure, Segment, SegmentEnd
+from tests.made_audio import write_noise
 from vggish_core.features.examples import waveform_to_examples
 
 HOSTILE = (sys.executable, "-m", "tests.hostile.decoder")
@@ -82,17 +83,8 @@ def test_readings_that_are_given_up_while_they_are_taken_are_an_error() -> None:
 
 @pytest.fixture(scope="module")
 def audio(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Files by clip id; "words" is none."""
-    folder = tmp_path_factory.mktemp("audio")
-    rng = np.random.default_rng(0)
-    files = {}
-    for clip_id, seconds in (("long", 70.0), ("ten", 10.0), ("short", 0.5), ("one", 1.0)):
-        files[clip_id] = folder / f"{clip_id}.wav"
-        soundfile.write(files[clip_id], rng.normal(0, 0.1, round(seconds * RATE)), RATE, "FLOAT")
-    files["words"] = folder / "words.wav"
-    files["words"].write_bytes(b"words " * 100)
-    files["gone"] = folder / "gone.wav"
-    return files
+    seconds = {"long": 70.0, "ten": 10.0, "short": 0.5, "one": 1.0}
+    return write_noise(tmp_path_factory.mktemp("audio"), seconds, RATE, 0.1)
 
 
 def test_in_a_pipeline_examples_reach_the_next_step_and_everything_is_counted(audio: dict[str, Path]) -> None:

@@ -5,12 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
-import random
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -37,12 +32,11 @@ from pipeline.output.resharding import change, order
 from pipeline.running import resolve
 from pipeline.types import Clip, Corpus, Failure, RecordFormat
 from tests import outputs
-from tests.faults import Faults, Killed, at_each_operation, full, operations
+from tests.faults import Faults, Killed, at_each_operation, full, killed_processes, operations
 from tests.in_process import Embed
 
 CLIPS = [outputs.clip(number) for number in range(40)]
 OLD, NEW = 2, 3
-ROOT = Path(__file__).parents[1]
 
 
 def make(directory: Path, num_shards: int, clips: list[Clip] = CLIPS) -> Path:
@@ -247,17 +241,7 @@ for number in range(10_000):
 @pytest.mark.ci
 def test_a_process_killed_again_and_again(output: Path, expected: dict[int, Path]) -> None:
     """Real processes and SIGKILL, at seeded moments; the lock of each is taken over by the next."""
-    rng = random.Random(7)
-    for _ in range(6):
-        process = subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, str(output)], stdout=subprocess.PIPE, cwd=ROOT, env={**os.environ}
-        )
-        assert process.stdout is not None
-        with process.stdout:
-            process.stdout.readline()
-            time.sleep(rng.uniform(0, 0.3))
-            process.send_signal(signal.SIGKILL)
-            process.wait()
+    for _ in killed_processes(SCRIPT, output, times=6, seed=7):
         readable(output, expected)
     change.reshard(str(output), NEW)
     assert state(output) == state(expected[NEW])

@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 
 from pipeline import settings
-from pipeline.cli.train import main, split
+from pipeline.cli.train import main
 from pipeline.corpus.sources import SourceError
 from pipeline.output.loading.dataset import dequantize
 from pipeline.output.records import to_sequence_example, write_tfrecord
 from pipeline.training import advice
-from pipeline.training.data import Classes, Clips, load_clips, read_classes
+from pipeline.training.data import Classes, Clips, load_clips, read_classes, split
 from tests import outputs
 
 FOUR = Classes((0, 1, 2, 3), ("Speech", "Dog, bark", "Rain", "Purr"), ("/m/0", "/m/1", "/m/2", "/m/3"))

@@ -12,15 +12,12 @@ Interrupted, the same command continues after the last whole epoch.
 from __future__ import annotations
 
 import csv
-import json
-import re
 import shutil
 import sys
 import time
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,20 +35,17 @@ from pipeline.output.made_with import versions
 from pipeline.output.provenance import Provenance
 from pipeline.output.records import RecordError
 from pipeline.training import advice
-from pipeline.training.data import Classes, Clips, joined, load_clips, read_classes
+from pipeline.training.data import Classes, Clips, joined, load_clips, read_classes, split
+from pipeline.training.folder import open_folder
 from pipeline.training.metrics import Ranking, rank
 from pipeline.training.report import METRICS, PLOT, write_metrics, write_plot
-from pipeline.training.resume import HISTORY
-from pipeline.training.saved_model import DESCRIPTION, NETWORK, NETWORK_DRAFT, Description, save_network
+from pipeline.training.saved_model import Description, ModelError, save_network
 
 if TYPE_CHECKING:
     from pipeline.training.fitting import Fitting
 
 MAX_FRAMES = 60
 """Longer clips are trained on in stretches of so many frames, others in every epoch."""
-_WRITTEN = "|".join(map(re.escape, (DESCRIPTION, METRICS, PLOT, HISTORY)))
-_DRAFT = re.compile(rf"({_WRITTEN})\.[0-9a-f]{{8}}\.tmp|{re.escape(NETWORK_DRAFT)}")
-"""A file of a model's folder that was being written when its training was killed."""
 DEFAULTS: dict[str, dict[str, Any]] = {
     "attention": {"epochs": 16, "learning_rate": 1e-3, "mixup": 1.0},
     "logistic": {"epochs": 40, "learning_rate": 1e-2, "mixup": 0.0},
@@ -99,7 +93,11 @@ def train(flags: Namespace) -> Ranking:
     description = Description(flags.classifier, classes, made, fitting.frames, training_info)
     for pattern, of_eval in zip(flags.eval, made_eval, strict=True):
         description.refuse_others(of_eval, f"--eval {pattern}")
-    _open_folder(folder, description, flags.overwrite)
+    try:
+        if open_folder(folder, description, flags.overwrite):
+            print(f"continuing the training in {folder}")
+    except ModelError as error:
+        raise FlagError(f"--model {error.found}", error.remedy) from error
     _say(shared)
     of_classes = number_of(len(classes.indices), "class", "classes")
     print(f"{of_clips(len(training))} to train on, {len(held_out):,} held out of them, {of_classes}")
@@ -143,21 +141,6 @@ def _chosen(table: Classes, only: str | None) -> Classes:
     if not only:
         return table
     return table.only([name.strip() for name in next(csv.reader([only], skipinitialspace=True))])
-
-
-def split(ids: Sequence[str], share: float) -> tuple[np.ndarray, np.ndarray]:
-    """Ids -> positions of (clips to train on, clips to validate with): by a hash of the id, in any order the same.
-
-    Args:
-      ids: of the clips; those with one id stay together.
-      share: of the clips to validate with, roughly; at least one, if there are two ids.
-    """
-    digests = b"".join(sha256(each.encode("utf-8", "surrogateescape")).digest()[:8] for each in ids)
-    draws = np.frombuffer(digests, ">u8")
-    chosen = draws < np.uint64(int(share * 2**64))
-    if not chosen.any() or chosen.all():
-        chosen = draws == draws.min()
-    return np.flatnonzero(~chosen), np.flatnonzero(chosen)
 
 
 def _fit(
@@ -224,31 +207,6 @@ def _fitting(flags: Namespace, training: Clips) -> Fitting:
         patience=flags.patience,
         seed=flags.seed,
     )
-
-
-def _open_folder(folder: Path, description: Description, overwrite: bool) -> None:
-    """Prepares the model's folder: empty, or that of the same training, interrupted.
-
-    Raises:
-      FlagError: the folder holds something else.
-    """
-    if folder.exists() and overwrite and (folder / DESCRIPTION).exists():
-        shutil.rmtree(folder)
-    if folder.exists() and any(not _DRAFT.fullmatch(path.name) for path in folder.iterdir()):
-        if (folder / NETWORK).exists():
-            raise FlagError(f"--model {folder} holds a trained model", "Name another folder, or give --overwrite")
-        if not (folder / DESCRIPTION).exists():
-            raise FlagError(f"--model {folder} holds other files", "Name a folder that is empty or not there yet")
-        before = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-        before["training"].pop("versions", None)  # it was stopped when all but the network was written
-        if before != json.loads(description.text()):
-            raise FlagError(f"--model {folder} holds a training of other data or flags", "Continue it, or --overwrite")
-        print(f"continuing the training in {folder}")
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in folder.iterdir():
-        if _DRAFT.fullmatch(path.name):
-            path.unlink()
-    description.save(folder)
 
 
 def _parser() -> ProgramParser:

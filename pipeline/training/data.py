@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 
 import numpy as np
 
@@ -203,3 +204,18 @@ def _name_fault(matched: Matched, classes: Classes) -> None:
 
 def _range(classes: Classes) -> str:
     return f"{len(classes.indices)} from {min(classes.indices)} to {max(classes.indices)}"
+
+
+def split(ids: Sequence[str], share: float) -> tuple[np.ndarray, np.ndarray]:
+    """Ids -> positions of (clips to train on, clips to validate with): by a hash of the id, in any order the same.
+
+    Args:
+      ids: of the clips; those with one id stay together.
+      share: of the clips to validate with, roughly; at least one, if there are two ids.
+    """
+    digests = b"".join(sha256(each.encode("utf-8", "surrogateescape")).digest()[:8] for each in ids)
+    draws = np.frombuffer(digests, ">u8")
+    chosen = draws < np.uint64(int(share * 2**64))
+    if not chosen.any() or chosen.all():
+        chosen = draws == draws.min()
+    return np.flatnonzero(~chosen), np.flatnonzero(chosen)
