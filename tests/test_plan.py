@@ -244,7 +244,7 @@ def test_a_clip_that_could_not_be_planned_before_is_embedded_now() -> None:
 def test_what_is_gone() -> None:
     other = replace(BASE, id="b")
     entries = [written(BASE), failed(other)]
-    for prune, drops, clips_in in ((True, [other], 1), (False, (), 2)):
+    for prune, drops, clips_in in ((True, [other], 1), (False, [], 2)):
         found = compare(Corpus([BASE]), entries, prune=prune)
         assert (found.drops, found.gone, found.kept, found.clips_in) == (drops, 1, clips_in, clips_in)
     known = Failure(other, "extract", "corrupt", "it is")
