@@ -23,7 +23,7 @@ def resolve_model(model: Model, engine: Engine) -> Model:
       WeightsError: there are no such weights, or they are damaged.
     """
     model = replace(model, threads=model.threads or cores_a_worker(engine))
-    return models.resolve_pca(models.resolve_checkpoint(model))
+    return models.identify(model)
 
 
 def resolve_decoding(decoding: Decoding, engine: Engine) -> Decoding:
