@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, MutableMapping
+import re
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import replace
 from weakref import WeakValueDictionary
 
@@ -13,12 +14,47 @@ import numpy as np
 from pipeline import storage
 from pipeline.settings import Model
 from vggish_core import weights
+from vggish_core.weights import WeightsError, standin
 
 _log = logging.getLogger(__name__)
+_WEIGHTS = ("checkpoint", "pca")
 
 EmbedFunction = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 """Examples float32 [k, 96, 64] -> values [k, 128], uint8 or float32, and bool [k]: whether a row's are finite. The
 values of a row that is not mean nothing."""
+
+
+def identify(model: Model, sha256: Mapping[str, str] | None = None) -> Model:
+    """A model as given -> the same with its weights' names and sha256s: of the files found here, or those given.
+
+    Args:
+      model: as given.
+      sha256: of "checkpoint" and "pca" (not for raw embeddings), in hexadecimal; then nothing is read here, and workers
+        compare what they find.
+
+    Raises:
+      WeightsError, CheckpointError, PcaError: weights are missing or do not fit; or a sha256 is missing or is none.
+    """
+    if sha256 is None:
+        return resolve_pca(resolve_checkpoint(model))
+    wanted = ("checkpoint",) if model.embeddings == "raw" else ("checkpoint", "pca")
+    _expect_digests(sha256, wanted)
+    model = replace(model, checkpoint_name=_name(model.checkpoint), checkpoint_sha256=sha256["checkpoint"].lower())
+    if model.embeddings == "raw":
+        return model
+    return replace(model, pca_name=_name(model.pca_params), pca_sha256=sha256["pca"].lower())
+
+
+def _expect_digests(sha256: Mapping[str, str], wanted: Sequence[str]) -> None:
+    for name in dict.fromkeys([*wanted, *sha256]):
+        if name in _WEIGHTS and re.fullmatch("[0-9a-fA-F]{64}", str(sha256.get(name))):
+            continue
+        found = f"is {sha256[name]!r}" if name in sha256 else "is missing"
+        example = ", ".join(f"{name!r}: …" for name in wanted)
+        raise WeightsError(
+            f"weights_sha256: {name!r} {found}",
+            f"Give {{{example}}}: 64 hexadecimal digits each, as sha256sum or a data set's manifest.json shows them",
+        )
 
 
 def resolve_checkpoint(model: Model) -> Model:
@@ -179,6 +215,11 @@ def _embedder(model: Model, path: str, check: bool) -> Callable[[np.ndarray], np
     if check:
         check_kernel(embedder)
     return embedder.embed
+
+
+def _name(given: str) -> str:
+    """What to show for weights that are not looked at."""
+    return standin.NAME if given == "standin" else given
 
 
 def _absolute(given: str) -> str:

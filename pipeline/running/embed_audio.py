@@ -6,6 +6,8 @@ its own window, whatever else has the same id. It wires the very steps that the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import apache_beam as beam
 
 from pipeline.embedding import models
@@ -47,6 +49,8 @@ class EmbedAudio(beam.PTransform):
     Args:
       checkpoint, pca: "released", "standin" (random, to try things), a path or URI; found and verified when the
         transform is applied, and again on the workers, which have to find the same.
+      weights_sha256: for a launcher without weights, {"checkpoint": …, "pca": …}: it reads none, and workers have to
+        find those. The names are the workers' then: of a V2 checkpoint the sha256 is that of index and data, joined.
       embeddings: "quantized" uint8, or float32 "pca" or "raw" (no PCA is needed then).
       precision, convolutions: as the command's flags.
       hop_seconds: from one example's start to the next, a multiple of 0.01.
@@ -61,7 +65,8 @@ class EmbedAudio(beam.PTransform):
 
     Raises:
       ValueError: a setting that does not exist.
-      WeightsError, CheckpointError, PcaError: when applied: weights that are missing or do not fit.
+      WeightsError, CheckpointError, PcaError: when applied: weights that are missing or do not fit; at once for a
+        sha256 that is none.
       TypeCheckError: when applied: a PCollection of something else.
     """
 
@@ -70,6 +75,7 @@ class EmbedAudio(beam.PTransform):
         checkpoint: str = "released",
         pca: str = "released",
         *,
+        weights_sha256: Mapping[str, str] | None = None,
         embeddings: EmbeddingKind = "quantized",
         precision: str = "float32",
         convolutions: str | None = None,
@@ -100,6 +106,9 @@ class EmbedAudio(beam.PTransform):
             embeddings=embeddings,
             threads=threads or 0,
         )
+        self.weights_sha256 = weights_sha256
+        if weights_sha256 is not None:
+            self.model = models.identify(self.model, weights_sha256)
         self.decoding = Decoding(decoders or 0, decode_timeout_seconds, decode_memory_mb)
         self.reshuffle = reshuffle
 
@@ -108,7 +117,7 @@ class EmbedAudio(beam.PTransform):
 
     def expand(self, audio: beam.PCollection) -> Embedded:
         expect_audio(audio.element_type)
-        self.model = models.resolve_pca(models.resolve_checkpoint(self.model))
+        self.model = models.identify(self.model, self.weights_sha256)
         clips = audio | "Ask" >> beam.Map(asked).with_output_types(AskedClip)
         if self.reshuffle:
             clips = clips | "Spread" >> beam.Reshuffle()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -55,6 +55,7 @@ class VggishModelHandler(ModelHandler[np.ndarray, np.ndarray, LoadedModel]):
     Args:
       checkpoint, pca: "released", "standin" (random, to try things), a path or URI; found and verified now, and again
         on the workers, which have to find the same.
+      weights_sha256: for a launcher without weights, {"checkpoint": …, "pca": …}, as of `EmbedAudio`.
       embeddings: "quantized", "pca" or "raw" (no PCA is needed then).
       precision, convolutions: as the command's flags.
       threads: parts of a batch that are computed at the same time; None: as many as the worker has cores.
@@ -72,6 +73,7 @@ class VggishModelHandler(ModelHandler[np.ndarray, np.ndarray, LoadedModel]):
         checkpoint: str = "released",
         pca: str = "released",
         *,
+        weights_sha256: Mapping[str, str] | None = None,
         embeddings: EmbeddingKind = "quantized",
         precision: str = "float32",
         convolutions: str | None = None,
@@ -90,18 +92,15 @@ class VggishModelHandler(ModelHandler[np.ndarray, np.ndarray, LoadedModel]):
             model_copies=model_copies,
         )
         expect_positive(threads=threads)
-        self.model = models.resolve_pca(
-            models.resolve_checkpoint(
-                Model(
-                    checkpoint=checkpoint,
-                    pca_params=pca,
-                    precision=precision,
-                    convolutions=kernel_of(precision, convolutions),
-                    embeddings=embeddings,
-                    threads=threads or 0,
-                )
-            )
+        model = Model(
+            checkpoint=checkpoint,
+            pca_params=pca,
+            precision=precision,
+            convolutions=kernel_of(precision, convolutions),
+            embeddings=embeddings,
+            threads=threads or 0,
         )
+        self.model = models.identify(model, weights_sha256)
 
     def load_model(self) -> LoadedModel:
         return LoadedModel(self.model)

@@ -23,7 +23,7 @@ def resolve_model(model: Model, engine: Engine) -> Model:
       WeightsError: there are no such weights, or they are damaged.
     """
     model = replace(model, threads=model.threads or cores_a_worker(engine))
-    return models.resolve_pca(models.resolve_checkpoint(model))
+    return models.identify(model)
 
 
 def load_network(model: Model, engine: Engine | None = None) -> None:

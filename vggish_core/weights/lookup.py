@@ -88,8 +88,8 @@ def resolve(given: str | os.PathLike[str], kind: Kind, opener: Opener | None = N
     found = _find(given, kind, opener, sha256)
     if sha256 and found.sha256 != sha256:
         raise WeightsError(
-            f"{kind} {given} has changed: its sha256 is {found.sha256}, not {sha256}. Start again with the file as it "
-            "is now, or bring the other one back."
+            f"{kind} {given} is not the file that was asked for: its sha256 is {found.sha256}, not {sha256}",
+            "Bring the file with that sha256 to this machine, or start again with the one that is here",
         )
     return found
 

@@ -32,7 +32,7 @@ def settings_of(origin: Origin) -> tuple[FrontEnd, Model]:
     if isinstance(origin, Mapping):
         origin = EmbedAudio(**origin)
     if isinstance(origin, EmbedAudio):
-        return origin.front_end, models.resolve_pca(models.resolve_checkpoint(origin.model))
+        return origin.front_end, models.identify(origin.model, origin.weights_sha256)
     found = manifests.read(origin)
     return _released(origin) if found is None else _of_data_set(origin, found)
 
