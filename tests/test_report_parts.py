@@ -16,14 +16,16 @@ import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline import storage
+from pipeline import read_records, storage
+from pipeline.analysis.similar.duplicates import copies, duplicates
+from pipeline.analysis.sources import find
 from pipeline.cli import report as command
 from pipeline.decoding import excerpts
 from pipeline.decoding.protocol import ExcerptRequest
 from pipeline.output import provenance
 from pipeline.output.ledger import LedgerEntry
-from pipeline.output.records import Record
-from pipeline.reporting import embeddings, labels, listening, page, parts, report, source, spectrograms
+from pipeline.output.records import Record, to_sequence_example, write_tfrecord
+from pipeline.reporting import clips, embeddings, labels, listening, page, parts, report, source, spectrograms
 from pipeline.reporting.options import ClassScore, Options, Trained
 from pipeline.reporting.sample import Sample
 from pipeline.training.data import Classes
@@ -269,6 +271,37 @@ def test_a_model_s_classes_are_beside_the_labels(
     Description("logistic", classes, other, 10, training).save(tmp_path)
     assert command.main(arguments) == 2
     assert "was trained on other embeddings" in capsys.readouterr().err
+
+
+def test_near_identical_clips_are_those_that_duplicates_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(1)
+    values = {f"own/{n}": rng.integers(0, 250, (10, 128)).astype(np.uint8) for n in range(12)}
+    values |= {f"copy/{n}": values["own/3"] + np.uint8(n) for n in range(1, 4)}
+    values["longer"] = np.concatenate([values["own/5"], values["own/5"]])  # alike by its mean, and twice as long
+    with (tmp_path / "a.tfrecord").open("wb") as file:
+        write_tfrecord(file, (to_sequence_example(i, 7.5, 17.5, [], v) for i, v in values.items()))
+    source = find(str(tmp_path / "a.tfrecord"))
+    assert source is not None
+    whole = [each for each in duplicates(source).found if each.kind == "clip"]
+    records = list(read_records(str(tmp_path / "a.tfrecord")))
+    assert list(copies(records, source.made).found) == whole
+    assert {end for each in whole for end in (each.first, each.second)} == {"own/3", "copy/1", "copy/2", "copy/3"}
+
+    monkeypatch.setattr(clips, "COPIES_SHOWN", 2)
+    page = Page(report.write_files([str(tmp_path / "a.tfrecord")], to=str(tmp_path / "report.html")))
+    table = re.search(r'<table class="rows" id="copies">.*?</table>', page.source, re.DOTALL)
+    assert table is not None
+    rows = re.findall(r"<tr><td>.*?</tr>", table[0])
+    for row, each in zip(rows, whole[:2], strict=True):
+        for what in (f"<code>{each.first}</code>", f"<code>{each.second}</code>", "7.5–17.1 s", f"{each.score:.4f}"):
+            assert what in row, what
+    assert "The first 2 of 3 pairs" in page.text
+
+
+def test_without_near_identical_clips_there_is_no_table_of_them(folder: Path) -> None:
+    page = Page(folder / "report.html")
+    assert "Furthest from the rest" in page.text
+    assert "Near-identical" not in page.text
 
 
 def test_the_furthest_clip_is_the_odd_one() -> None:

@@ -267,6 +267,7 @@ def test_classes_of_ones_own_beside_released_ones(tmp_path: Path, capsys: pytest
     assert report["clips"]["train"] + report["clips"]["validation"] == 260
     said = capsys.readouterr()
     assert "5 classes" in said.out
+    assert said.out.endswith(f": python -m pipeline.report OUTPUT --model {model}\n")
     assert "warning: 200 of 260 eval records have ids that --train has as well (1-0)" in said.err
 
     from pipeline.cli import predict

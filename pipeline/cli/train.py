@@ -257,6 +257,7 @@ def _main(argv: Sequence[str]) -> None:
         without = number_of(summary["classes_without_positives"], "class", "classes")
         print(f"{without} without an eval record, left out of the means")
     print(f"{flags.model}: {METRICS}, {PLOT}; python -m pipeline.predict --model {flags.model} --input ...")
+    print(f"beside the labels of a data set: python -m pipeline.report OUTPUT --model {flags.model}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

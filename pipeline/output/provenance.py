@@ -11,7 +11,7 @@ import numpy as np
 from pipeline import storage
 from pipeline.output import manifest
 from pipeline.output.matching import Incomplete, Matched, matching
-from pipeline.output.records import RecordError, records_of
+from pipeline.output.records import Record, RecordError, records_of
 from pipeline.types import RecordFormat
 from vggish_core import params
 
@@ -85,7 +85,7 @@ def of(pattern: str, incomplete: Incomplete = "refuse") -> Provenance:
     """
     matched = matching(pattern, incomplete)
     directories = sorted({storage.parent(uri) or "." for uri in matched.files})
-    found = [_of_directory(directory) or _without_manifest(matched) for directory in directories]
+    found = [_of_directory(directory) or _of_files(matched) for directory in directories]
     for directory, other in zip(directories[1:], found[1:], strict=True):
         if different := differences(found[0], other):
             raise RecordError(
@@ -127,10 +127,15 @@ def _of_directory(directory: str) -> Provenance | None:
     return None if made is None else from_manifest(made)
 
 
-def _without_manifest(matched: Matched) -> Provenance:
+def _of_files(matched: Matched) -> Provenance:
     _, first = next(records_of(matched), (None, None))
     if first is None:
         raise RecordError(f"{matched.pattern}: no record in the files", "Name files of a finished run")
+    return without_manifest(first)
+
+
+def without_manifest(first: Record) -> Provenance:
+    """A record that no manifest is beside -> what makes such records: the published files' settings."""
     settings = dict(PUBLISHED[first.layout])
     if first.values.dtype != np.uint8 and first.layout != "youtube8m_video":
         return unknown({**settings, "embeddings": "raw"})

@@ -9,12 +9,16 @@ from typing import Any
 import numpy as np
 
 from pipeline import formatting
+from pipeline.analysis.similar.duplicates import copies
+from pipeline.output import provenance
 from pipeline.output.ledger import LedgerEntry
 from pipeline.output.records import Record
 from pipeline.reporting import embeddings, plots
 from pipeline.reporting.embeddings import OTHERS, Map
 from pipeline.reporting.sample import Sample
 
+COPIES_SHOWN = 40
+"""Pairs of near-identical clips that are listed."""
 Groups = list[tuple[str, ...]]
 
 
@@ -54,6 +58,7 @@ def shown(sample: Sample, names: Mapping[int, str], umap: bool) -> dict[str, Any
             (lines[query], [(lines[index], cosine) for index, cosine in found])
             for query, found in (alike.queries.items() if alike else ())
         ],
+        "copies": _copies(sample),
         "far": [(lines[index], times) for index, times in far],
         "clips": [
             {**line, "at": place, "nearest": _nearest(alike, index, lines)}
@@ -63,12 +68,37 @@ def shown(sample: Sample, names: Mapping[int, str], umap: bool) -> dict[str, Any
     }
 
 
+def _copies(sample: Sample) -> dict[str, Any]:
+    """Pairs of near-identical clips of the sample: how many there are, and a row for each of the first."""
+    first = sample.records[0]
+    made = provenance.from_manifest(sample.manifest) if sample.manifest else provenance.without_manifest(first)
+    found = copies(sample.records, made)
+    return {
+        "count": len(found.found),
+        "notes": found.notes,
+        "rows": [
+            {
+                "first": formatting.text(each.first),
+                "first_times": _times(each.first_start_s, each.first_end_s),
+                "second": formatting.text(each.second),
+                "second_times": _times(each.second_start_s, each.second_end_s),
+                "score": each.score,
+            }
+            for each in found.found[:COPIES_SHOWN]
+        ],
+    }
+
+
+def _times(start_s: float, end_s: float) -> str:
+    return f"{start_s:.10g}–{end_s:.10g} s"
+
+
 def _line(sample: Sample, record: Record, labels: tuple[str, ...]) -> dict[str, Any]:
     """A clip as lists and tables name it."""
     entry: LedgerEntry | None = sample.sources.get((record.id, record.start_s))
     stretch = ""
     if record.start_s is not None and record.end_s is not None:
-        stretch = f"{record.start_s:.10g}–{record.end_s:.10g} s"
+        stretch = _times(record.start_s, record.end_s)
     return {
         "id": formatting.text(record.id),
         "labels": formatting.text(", ".join(labels)),

@@ -17,6 +17,8 @@ from pipeline.analysis.similar.pairs import CROWD, EXACT_PAIRS, Pairs, above
 from pipeline.analysis.similar.stretches import Stretch, stretches
 from pipeline.analysis.sources import Source, expect_alike
 from pipeline.output.loading.dataset import Level
+from pipeline.output.provenance import Provenance
+from pipeline.output.records import Record
 
 MOST = 100_000
 """Stretches that are listed, the longest first."""
@@ -90,11 +92,27 @@ def duplicates(
     if against:
         expect_alike([source, against])
     if threshold is None:
-        threshold = RAW_THRESHOLD if source.raw else THRESHOLD
+        threshold = _threshold(source)
     with TemporaryDirectory(prefix="vggish-duplicates-") as folder:
         first = _opened(source, against, Path(folder) / "index")
         second = of(against) if against else first
         return _Search(first, second, against is None, threshold, least).found()
+
+
+def copies(records: Sequence[Record], made: Provenance) -> Duplicates:
+    """Records of one set, in memory -> the clips among them that are alike as a whole, as `duplicates` lists them."""
+    source = Source("", (), made)
+    threshold = _threshold(source)
+    vectors = kept.in_memory(records)
+    if vectors is None:
+        return Duplicates((), (), threshold)
+    index = Index(source, *vectors)
+    found, _, notes = _Search(index, index, True, threshold, LEAST).whole()
+    return Duplicates(tuple(found), _left_out(notes), threshold)
+
+
+def _threshold(source: Source) -> float:
+    return RAW_THRESHOLD if source.raw else THRESHOLD
 
 
 def _opened(source: Source, against: Source | None, folder: Path) -> Index:
@@ -121,15 +139,18 @@ class _Search:
 
     def found(self) -> Duplicates:
         """Whole clips, then stretches."""
-        whole, crowded = self._whole_clips()
-        joined, groups = _grouped(whole, self.same)
-        parts, notes = self._stretches(groups)
-        if crowded:
-            notes.insert(0, f"{_pairs(crowded)} of clips of one steady sound that more than {CROWD} clips have")
-        found = [self._named(each, groups[each.first, True]) for each in joined]
-        found.sort(key=lambda each: each.group)
+        found, groups, notes = self.whole()
+        parts, more = self._stretches(groups)
         found += map(self._named, parts)
-        return Duplicates(tuple(found), tuple(f"left out: {note}" for note in notes), self.threshold)
+        return Duplicates(tuple(found), _left_out(notes + more), self.threshold)
+
+    def whole(self) -> tuple[list[Duplicate], dict[End, int], list[str]]:
+        """Whole clips group by group, each clip's group, and what was left out."""
+        pairs, crowded = self._whole_clips()
+        joined, groups = _grouped(pairs, self.same)
+        found = [self._named(each, groups[each.first, True]) for each in joined]
+        notes = [f"{_pairs(crowded)} of clips of one steady sound that more than {CROWD} clips have"] if crowded else []
+        return sorted(found, key=lambda each: each.group), groups, notes
 
     def _whole_clips(self) -> tuple[list[Stretch], int]:
         """Pairs of clips that are alike as a whole, and how many were left out since too many clips are like them."""
@@ -237,6 +258,10 @@ def _grouped(whole: Sequence[Stretch], same: bool) -> tuple[list[Stretch], dict[
     for each in joined:
         numbers.setdefault(top((each.first, True)), len(numbers) + 1)
     return joined, {end: numbers[top(end)] for end in up}
+
+
+def _left_out(notes: list[str]) -> tuple[str, ...]:
+    return tuple(f"left out: {note}" for note in notes)
 
 
 def _pairs(number: int) -> str:

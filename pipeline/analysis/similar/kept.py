@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,7 @@ from pipeline.extras import needs
 from pipeline.output.layout import MANIFEST, STATE, basename, join
 from pipeline.output.loading.clip_vectors import clip_mean
 from pipeline.output.loading.dataset import Level
-from pipeline.output.records import RecordError
+from pipeline.output.records import Record, RecordError
 
 FORMAT = 1
 LEVELS: tuple[Level, ...] = ("frame", "clip")
@@ -100,15 +100,20 @@ def vectors(folder: Path, level: Level) -> np.ndarray:
 
 def collect(source: Source) -> tuple[table.Table, dict[Level, np.ndarray]]:
     """A set -> its table and its vectors by level, in memory."""
-    writer, frames, means = table.TableWriter(), [], []
-    for file in source.files:
-        for record in clips(file, as_stored=True):
-            writer.add(record)
-            frames.append(record.values)
-            means.append(clip_mean(record.values))
-    if not frames:
+    found = in_memory(record for file in source.files for record in clips(file, as_stored=True))
+    if found is None:
         raise _nothing(source)
-    return writer.table(), {"frame": np.concatenate(frames), "clip": np.stack(means)}
+    return found
+
+
+def in_memory(records: Iterable[Record]) -> tuple[table.Table, dict[Level, np.ndarray]] | None:
+    """Records, one after another -> as `collect`; None of no records."""
+    writer, frames, means = table.TableWriter(), [], []
+    for record in records:
+        writer.add(record)
+        frames.append(record.values)
+        means.append(clip_mean(record.values))
+    return (writer.table(), {"frame": np.concatenate(frames), "clip": np.stack(means)}) if frames else None
 
 
 def build(source: Source, folder: Path) -> None:
