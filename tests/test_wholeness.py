@@ -180,6 +180,18 @@ def test_samples_in_a_second_chunk_or_file_are_reported(name: str) -> None:
         assert len(before_failure(content + more)) > len(SOUND) - 1000
 
 
+@pytest.mark.parametrize("name", ["NIST", "SVX"])
+def test_sphere_and_svx_files_that_are_cut_say_so(name: str) -> None:
+    file = io.BytesIO()
+    soundfile.write(file, SOUND[:, 0], RATE, format=name, subtype="PCM_16")
+    content = file.getvalue()
+    assert len(read(content)) == len(SOUND)
+    for left in (0.01, 0.5, 0.999):
+        error = failure(content[: int(left * len(content))])
+        assert error.reason == "truncated"
+        assert f"{len(SOUND) * 2 if name == 'NIST' else len(content)} bytes" in error.message
+
+
 CHUNKS = {
     "a list": b"LIST" + struct.pack("<I", 12) + b"INFOIART\0\0\0\0",
     "an odd one": b"note" + struct.pack("<I", 5) + b"hello\0",
