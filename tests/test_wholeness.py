@@ -180,6 +180,18 @@ def test_samples_in_a_second_chunk_or_file_are_reported(name: str) -> None:
         assert len(before_failure(content + more)) > len(SOUND) - 1000
 
 
+@pytest.mark.parametrize("name", ["NIST", "SVX"])
+def test_sphere_and_svx_files_that_are_cut_say_so(name: str) -> None:
+    file = io.BytesIO()
+    soundfile.write(file, SOUND[:, 0], RATE, format=name, subtype="PCM_16")
+    content = file.getvalue()
+    assert len(read(content)) == len(SOUND)
+    for left in (0.01, 0.5, 0.999):
+        error = failure(content[: int(left * len(content))])
+        assert error.reason == "truncated"
+        assert f"{len(SOUND) * 2 if name == 'NIST' else len(content)} bytes" in error.message
+
+
 CHUNKS = {
     "a list": b"LIST" + struct.pack("<I", 12) + b"INFOIART\0\0\0\0",
     "an odd one": b"note" + struct.pack("<I", 5) + b"hello\0",
@@ -462,3 +474,25 @@ def test_a_spliced_file_is_as_one_that_holds_its_bytes(
             assert spliced.seek(offset, whence) == plain.seek(offset, whence)
         assert spliced.read(size) == plain.read(size)
         assert spliced.tell() == plain.tell()
+
+
+def edited(content: bytes, *edits: tuple[int, int]) -> bytes:
+    """An MP4 file of one track whose index comes last -> with edits of (milliseconds, place in the media or -1)."""
+    moov, trak = content.rindex(b"moov") - 4, content.rindex(b"trak") - 4
+    edts = content.index(b"edts", trak) - 4
+    whole = bytearray(content)
+    entries = b"".join(struct.pack(">IiI", *edit, 0x10000) for edit in edits)
+    box = struct.pack(">I4sI4sII", 24 + len(entries), b"edts", 16 + len(entries), b"elst", 0, len(edits)) + entries
+    old = int.from_bytes(content[edts : edts + 4], "big")
+    for at in (moov, trak):
+        struct.pack_into(">I", whole, at, int.from_bytes(content[at : at + 4], "big") + len(box) - old)
+    whole[edts : edts + old] = box
+    return bytes(whole)
+
+
+def test_a_pause_between_edits_is_reported(tmp_path: Path) -> None:
+    content = encode(tmp_path / "a.m4a", "ipod", "aac", SOUND[:, :1]).read_bytes()
+    assert len(read(edited(content, (500, -1), (2000, 1024)))) > 1.9 * RATE
+    error = failure(edited(content, (500, -1), (1000, 1024), (250, -1), (1000, 1024)))
+    assert error.reason == "corrupt"
+    assert "pause from 1.500 to 1.750 s" in error.message

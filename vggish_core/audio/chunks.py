@@ -1,4 +1,4 @@
-"""WAV, RF64, W64, AIFF, AU, CAF and AVI: where the samples lie, whatever the header counts.
+"""WAV, RF64, W64, AIFF, AU, CAF, AVI, SVX and SPHERE: where the samples lie, whatever the header counts.
 
 Recorders that stream, stop early or pass 4 GiB leave counts that are too small, or stand for "unknown": what follows is
 audio, up to the next chunk that makes sense or the end of the file. A count beyond the file's end means that the end is
@@ -7,15 +7,28 @@ missing. docs/formats.md has the policy.
 
 from __future__ import annotations
 
+import math
+import re
 from typing import Literal
 
-from vggish_core.audio.chunk_layout import MAX_CHUNKS, UNKNOWN, WRAP, Layout, Samples, end_of_samples, more_samples
+from vggish_core.audio.chunk_layout import (
+    MAX_CHUNKS,
+    SURPLUS_BYTES,
+    UNKNOWN,
+    WRAP,
+    Layout,
+    Samples,
+    end_of_samples,
+    more_samples,
+)
 from vggish_core.audio.source import AudioError, Extent, NamelessFile
 from vggish_core.audio.splices import Piece, replaced
 
 MAX_CHANNELS = 1024
 """libsndfile's bound."""
 CAF_HEADER = 12
+SPHERE_BYTES = 1 << 14
+"""Of its header, which has 1,024 as a rule."""
 
 _LITTLE = Layout(12, 4, 4, "little", 2)
 _BIG = Layout(12, 4, 4, "big", 2)
@@ -36,7 +49,9 @@ def examine(file: NamelessFile, start: bytes) -> Extent | None:
         return _avi(file)
     if kind == b"FORM" and form in (b"AIFF", b"AIFC"):
         return _aiff(file)
-    examiners = {b"riff": _w64, b"caff": _caf, b".snd": _au, b"dns.": _au}
+    if kind == b"FORM" and form in (b"8SVX", b"16SV"):
+        return _cut_header(file, _BIG)
+    examiners = {b"riff": _w64, b"caff": _caf, b".snd": _au, b"dns.": _au, b"NIST": _sphere}
     return examiners[kind](file) if kind in examiners else None
 
 
@@ -154,6 +169,19 @@ def _au(file: NamelessFile) -> Extent:
     return Extent(
         missing, None if end - begin == size else replaced(file.size(), {8: (end - begin).to_bytes(4, order)})
     )
+
+
+def _sphere(file: NamelessFile) -> Extent:
+    """NIST SPHERE: lines of text, `sample_count -i 16000` say, up to as many bytes as the second one states."""
+    header = file.read_at(0, SPHERE_BYTES)
+    lines = header.split(b"\n", 2)
+    fields = dict(re.findall(rb"^(\w+) -i (\d+)", header, re.MULTILINE))
+    counts = [int(fields.get(name, b"0")) for name in (b"sample_count", b"channel_count", b"sample_n_bytes")]
+    counted, frame = math.prod(counts), counts[1] * counts[2]
+    if len(lines) < 2 or not lines[1].strip().isdigit() or b"embedded-" in header:  # compressed
+        return Extent()
+    there = max(0, file.size() - int(lines[1]))
+    return Extent(f"{there} of {counted} bytes of sound" if counted > there + SURPLUS_BYTES + frame else "")
 
 
 def _avi(file: NamelessFile) -> Extent:

@@ -135,6 +135,8 @@ class FFmpegReader(AudioReader):
         entries = getattr(self._stream, "index_entries", None)
         if not self._container.format.name.startswith("mov") or not entries:
             return
+        if pause := audio_streams.mp4_pause(self._nameless):
+            raise AudioError("corrupt", f"{self.format}: {pause}")
         last = entries[len(entries) - 1]
         size = self._nameless.size()
         if last.pos + last.size > size:

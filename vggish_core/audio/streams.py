@@ -9,6 +9,7 @@ from vggish_core.audio import ogg
 from vggish_core.audio.source import Extent, NamelessFile
 
 MAX_BOXES = 4096
+MAX_EDITS_BYTES = 1 << 20
 CONTENT_BOXES = (b"mdat", b"moov", b"moof")
 EBML_SEGMENT = b"\x18\x53\x80\x67"
 EBML_INFO = b"\x15\x49\xa9\x66"
@@ -51,6 +52,64 @@ def _mp4(file: NamelessFile) -> str:
         if at > size:
             return f"{size} of at least {at} bytes" if header[4:8] in CONTENT_BOXES else ""
     return ""
+
+
+def mp4_pause(file: NamelessFile) -> str:
+    """The pause between two edits of an MP4 or MOV file's first sound track, which FFmpeg fills with other sound."""
+    edits = _sound_edits(file)
+    heard = [place for place, (_, sounds) in enumerate(edits) if sounds]
+    for place, (pause_s, sounds) in enumerate(edits):
+        if not sounds and pause_s and heard and heard[0] < place < heard[-1]:
+            begin_s = sum(seconds for seconds, _ in edits[:place])
+            return f"its edits pause from {begin_s:.3f} to {begin_s + pause_s:.3f} s, which cannot be read"
+    return ""
+
+
+def _sound_edits(file: NamelessFile) -> list[tuple[float, bool]]:
+    """An MP4 or MOV file -> its first sound track's edits, (seconds, whether it is heard)."""
+    moov = next((box for box in _boxes(file, 0, file.size()) if box[0] == b"moov"), None)
+    if moov is None:
+        return []
+    inside = list(_boxes(file, *moov[1:]))
+    header = next((file.read_at(at, 32) for name, at, _ in inside if name == b"mvhd"), b"")
+    ticks = int.from_bytes(header[20:24] if header[:1] == b"\1" else header[12:16], "big")
+    for name, begin, stop in inside:
+        if name == b"trak" and _is_sound(file, begin, stop):
+            at, end = _within(file, begin, stop, b"edts", b"elst")
+            return _edits(file.read_at(at, min(end - at, MAX_EDITS_BYTES)), ticks or 1)
+    return []
+
+
+def _edits(data: bytes, ticks: int) -> list[tuple[float, bool]]:
+    """The content of a box of edits (ISO 14496-12, 8.6.6); a time of -1 in the media is a pause."""
+    code = ">QqI" if data[:1] == b"\1" else ">IiI"
+    whole = len(data[8:]) // struct.calcsize(code) * struct.calcsize(code)
+    return [(length / ticks, time >= 0) for length, time, _ in struct.iter_unpack(code, data[8 : 8 + whole])]
+
+
+def _is_sound(file: NamelessFile, begin: int, stop: int) -> bool:
+    at, _ = _within(file, begin, stop, b"mdia", b"hdlr")
+    return file.read_at(at + 8, 4) == b"soun"
+
+
+def _within(file: NamelessFile, begin: int, stop: int, *names: bytes) -> tuple[int, int]:
+    """A box's content -> where that of the box within boxes of these names begins and ends; equal if there is none."""
+    for name in names:
+        begin, stop = next((box[1:] for box in _boxes(file, begin, stop) if box[0] == name), (stop, stop))
+    return begin, stop
+
+
+def _boxes(file: NamelessFile, at: int, stop: int) -> Iterator[tuple[bytes, int, int]]:
+    """MP4's boxes between two places -> (name, where its content begins and ends)."""
+    for _ in range(MAX_BOXES):
+        header = file.read_at(at, 16) if at < stop else b""
+        length, head = int.from_bytes(header[:4], "big"), 8
+        if length == 1 and len(header) == 16:
+            length, head = int.from_bytes(header[8:], "big"), 16
+        if len(header) < 8 or length < head:
+            return
+        yield header[4:8], at + head, min(at + length, stop)
+        at += length
 
 
 def _matroska(file: NamelessFile) -> str:
