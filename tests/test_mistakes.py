@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from pipeline import fit_pca, parquet, predict, reshard, run, train
+from pipeline import export, fit_pca, parquet, predict, report, reshard, run, search, train
 from pipeline.cli import verify
 from pipeline.output import provenance
 from pipeline.output.lock import Lock
@@ -39,6 +39,9 @@ PROGRAMS: dict[str, Callable[[list[str]], int]] = {
     "fit_pca": fit_pca.main,
     "parquet": parquet.main,
     "reshard": reshard.main,
+    "search": search.main,
+    "report": report.main,
+    "export": export.main,
 }
 
 HEADER = "# a\n# b\n# YTID, start_seconds, end_seconds, positive_labels\n"
@@ -434,6 +437,46 @@ MISTAKES = {
         "--num_shards: 'many' is not a whole number of 1 or more, nor auto",
         "It is --num_shards N|auto: number of record files; auto: as for a new data set of its clips, 1,000 clips or "
         "256 MB of audio each.",
+    ),
+    "audio as records": Mistake(
+        "export audio arrays --to npy",
+        "audio/a.wav: record 0 at byte 0: the checksum of the length does not fit; not a TFRecord file, or damaged",
+        "Name record files, or the folder of a data set; if it is one, copy it again.",
+    ),
+    "audio as a data set": Mistake(
+        "search audio --like a",
+        "audio holds no records",
+        "Name a data set; python -m pipeline.run makes one of audio.",
+    ),
+    "report of audio": Mistake(
+        "report audio",
+        "there is no audio/manifest.json",
+        "Name the folder that holds manifest.json; --manifest none checks record files.",
+    ),
+    "report into a folder": Mistake(
+        "report made --to hollow",
+        "--to hollow is a folder",
+        "Name a file: --to HERE/hollow/report.html.",
+    ),
+    "report below nothing": Mistake(
+        "report made --to no/such/r.html",
+        "--to no/such/r.html: there is no folder HERE/no/such",
+        "Make it first, or name another file.",
+    ),
+    "Parquet without an end": Mistake(
+        "parquet --input 'made/*.tfrecord' --output x",
+        "--input made/*.tfrecord, --output x: neither ends in .parquet",
+        "Write --output x.parquet.",
+    ),
+    "output without a flag": Mistake(
+        "run audio embeddings --output=",
+        "'audio' belongs to no flag",
+        "Every value follows a flag; quote patterns: 'audio/**'.",
+    ),
+    "configuration missing": Mistake(
+        "run --config gone.yaml",
+        "--config gone.yaml cannot be read: opening failed: it is not there",
+        "Check the path.",
     ),
     "records that were cut": Mistake(
         "predict --model model_of_all --input 'cut/*.tfrecord'",

@@ -58,6 +58,8 @@ def _read(file: str) -> Mapping[str, Any]:
     try:
         with storage.open_read(storage.absolute(file)) as stream:
             found = yaml.safe_load(stream.read())
+    except storage.StorageError as error:
+        raise FlagError(f"{FLAG} {file} cannot be read: {error.what}", error.remedy) from error
     except (OSError, UnicodeDecodeError) as error:
         raise FlagError(f"{FLAG} {file} cannot be read: {error}", "Check the path") from error
     except yaml.YAMLError as error:

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from pipeline.cli import config, groups
-from pipeline.cli.flags import Parser
+from pipeline.cli.flags import Parser, unknown_flag
 from pipeline.errors import FlagError
 from pipeline.settings import kernel_of
 
@@ -56,6 +56,8 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
       FlagError: for a value that a flag does not take, or a combination that makes no sense.
     """
     flags, rest = parser().parse_known_args(config.expanded(argv))
+    if stray := next((word for word in rest[:1] if not word.startswith("-")), ""):
+        raise unknown_flag(stray, names())
     if not flags.output:
         raise FlagError("--output is missing", "Name the folder of the data set: --output embeddings")
     if not flags.input and not flags.manifest:

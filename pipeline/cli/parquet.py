@@ -21,10 +21,11 @@ def _main(argv: Sequence[str]) -> None:
     parser.add_argument("--hop_seconds", type=positive_float, help="default: from the manifest beside the records")
     add_incomplete(parser)
     flags = parser.parse_args(argv)
-    if flags.input.endswith(".parquet") == flags.output.endswith(".parquet"):
-        raise FlagError(
-            f"--input {flags.input}, --output {flags.output}: one of them must end in .parquet, not both", "Rename one"
-        )
+    ours, others = (name.endswith(".parquet") for name in (flags.output, flags.input))
+    if ours == others:
+        fault = "both end in .parquet" if ours else "neither ends in .parquet"
+        remedy = f"Write --output {flags.output.removesuffix('.parquet')}.{'tfrecord' if ours else 'parquet'}"
+        raise FlagError(f"--input {flags.input}, --output {flags.output}: {fault}", remedy)
     if flags.output.endswith(".parquet"):
         count = to_parquet(flags.input, flags.output, hop_s=flags.hop_seconds, incomplete=flags.incomplete)
     else:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pipeline import storage
 from pipeline.cli.command import ProgramParser, add_incomplete, run_command
+from pipeline.errors import FlagError
 from pipeline.output.layout import REPORT, OutputError
 from pipeline.output.matching import Incomplete
 from pipeline.reporting.options import ClassScore, Options, Trained
@@ -37,6 +38,7 @@ def _main(argv: Sequence[str]) -> None:
     )
     add_incomplete(parser)
     flags = parser.parse_args(argv)
+    _expect_file(flags.to)
     files = flags.manifest == "none"
     if len(flags.output) > 1 and not files:
         raise OutputError(f"{len(flags.output)} folders were named", "Name one, or files with --manifest none.")
@@ -46,6 +48,17 @@ def _main(argv: Sequence[str]) -> None:
         print(write_files(flags.output, flags.class_labels, flags.to or REPORT, options))
         return
     print(write(flags.output[0], flags.class_labels, flags.manifest, flags.to, flags.incomplete, options))
+
+
+def _expect_file(to: str) -> None:
+    """Raises FlagError if a report cannot be written to a path of this machine: before anything is read for it."""
+    if not to or not storage.is_local(to):
+        return
+    path = Path(storage.absolute(to))
+    if path.is_dir():
+        raise FlagError(f"--to {to} is a folder", f"Name a file: --to {path / REPORT}")
+    if not path.parent.is_dir():
+        raise FlagError(f"--to {to}: there is no folder {path.parent}", "Make it first, or name another file")
 
 
 def _trained(model: str, embeddings: str, incomplete: Incomplete) -> Trained:

@@ -24,6 +24,8 @@ PACKED = {b"\x1f\x8b": "gzip", b"x\x9c": "zlib", b"\x28\xb5\x2f\xfd": "zstd", b"
 MAX_RECORD_BYTES = 1 << 30
 """No record is this long: a longer length is damage, not a reason to allocate it."""
 
+_NO_RECORDS = "Name record files, or the folder of a data set; if it is one, copy it again"
+
 
 class RecordError(UserError):
     """A record or its frame is malformed; the message names what."""
@@ -68,13 +70,14 @@ def read_tfrecord(file: BinaryIO, name: str = "") -> Iterator[bytes]:
     while header := file.read(_HEADER.size):
         where = f"{name + ': ' if name else ''}record {index} at byte {offset}"
         if len(header) < _HEADER.size:
-            raise RecordError(f"{where}: the file ends inside the frame's header")
+            raise RecordError(f"{where}: the file ends inside the frame's header", "" if index else _NO_RECORDS)
         length, length_crc = _HEADER.unpack(header)
         if masked_crc32c(header[: _LENGTH.size]) != length_crc:
             if packed := next((kind for magic, kind in PACKED.items() if not index and header.startswith(magic)), ""):
                 found = f"{name + ': ' if name else ''}the file is compressed ({packed})"
                 raise OtherRecordError(found, "Unpack it first")
-            raise RecordError(f"{where}: the checksum of the length does not fit; not a TFRecord file, or damaged")
+            found = f"{where}: the checksum of the length does not fit; not a TFRecord file, or damaged"
+            raise RecordError(found, "" if index else _NO_RECORDS)
         if length > MAX_RECORD_BYTES:
             raise RecordError(f"{where}: a length of {length} bytes is not plausible")
         body = file.read(length + _CRC.size)

@@ -39,10 +39,12 @@ def write(
       MissingPackagesError, OutputError, RecordError, SourceError, OSError: something that it is made of cannot be read.
     """
     expect_packages()
+    from pipeline.checking import expectations
     from pipeline.output import classes
     from pipeline.reporting import sample as report_sample
     from pipeline.reporting import source
 
+    expectations.read_manifest(directory, manifest_uri)
     names = classes.numbered(directory) if class_labels is None else _names(class_labels)
     # First: what changes meanwhile makes it old.
     digest = "" if manifest_uri else source.digest(directory, names, options.audio)

@@ -142,6 +142,8 @@ def explain(error: BaseException, uri: str, doing: str) -> StorageError:
         return ours
     number = error_number(error) or errno.EIO
     if number == errno.ENOENT:
+        if doing == "writing" and "://" not in uri:
+            return MissingError(uri, "writing failed: its folder is not there", "Make the folder first", number)
         return MissingError(uri, f"{doing} failed: it is not there", _REMEDIES[number], number)
     root = next(filter(_passes, _inner(error, handled=True)), error)
     detail = (isinstance(root, OSError) and root.strerror) or str(root) or type(root).__name__

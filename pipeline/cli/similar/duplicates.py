@@ -83,7 +83,7 @@ def _source(name: str, flags: Namespace) -> Source:
 
     source = find(name, flags.incomplete)
     if source is None:
-        raise FlagError(f"{name} is audio", "Embed it first: python -m pipeline.run")
+        raise FlagError(f"{name} holds no records", "Name a data set; python -m pipeline.run makes one of audio")
     return source
 
 

@@ -61,7 +61,9 @@ def _main(argv: Sequence[str]) -> None:
 
     source = find(flags.output, flags.incomplete)
     if source is None:
-        raise FlagError(f"{flags.output} is audio", "Embed it first: python -m pipeline.run")
+        raise FlagError(
+            f"{flags.output} holds no records", "Name a data set; python -m pipeline.run makes one of audio"
+        )
     _build(flags, source)
     if flags.like:
         _search(flags, source)
