@@ -9,22 +9,19 @@ import itertools
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import apache_beam as beam
 import numpy as np
-from apache_beam.transforms.window import BoundedWindow
-from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
 
 from pipeline.decoding.extract import ExtractDoFn
 from pipeline.running import display
 from pipeline.running.clips.asked import asked, expect_audio
 from pipeline.running.clips.elements import AskedClip, FailedClip, LogMelExample
-from pipeline.running.whole_clips import FAILED, bad_element, clip_of, failed_clip, request_of
+from pipeline.running.whole_clips import FAILED, PendingClip, bad_element, clip_of, failed_clip, request_of
 from pipeline.settings import Decoding, FrontEnd, expect_positive
-from pipeline.types import Clip, Damaged, ExampleBlock, Extracted, Failure, ShortClips
+from pipeline.types import Damaged, ExampleBlock, Extracted, Failure, ShortClips
 from vggish_core import params
 
 SHAPE = (params.NUM_FRAMES, params.NUM_BANDS)
@@ -111,13 +108,9 @@ class LogMelExamples(beam.PTransform):
 
 
 @dataclass
-class _PendingClip:
-    """An element in progress: its question, the answer's place in time, and its examples so far."""
+class _PendingExamples(PendingClip):
+    """One of which the examples so far are kept."""
 
-    clip: Clip
-    timestamp: Timestamp
-    window: BoundedWindow
-    file: Path | None
     examples: IO[bytes]
 
     def close(self) -> None:
@@ -138,7 +131,7 @@ class LogMelDoFn(beam.DoFn):
     def __init__(self, front_end: FrontEnd, decoding: Decoding) -> None:
         self._front_end = front_end
         self._decoding = decoding
-        self._clips: dict[str, _PendingClip] = {}
+        self._clips: dict[str, _PendingExamples] = {}
 
     def setup(self) -> None:
         self._extract = ExtractDoFn(self._front_end, self._decoding)
@@ -167,7 +160,7 @@ class LogMelDoFn(beam.DoFn):
         number = str(next(self._numbers))
         file, request = request_of(element, number, self._folder.name)
         examples = tempfile.SpooledTemporaryFile(IN_MEMORY, dir=self._folder.name)  # noqa: SIM115
-        self._clips[number] = _PendingClip(clip_of(element), timestamp, window, file, examples)
+        self._clips[number] = _PendingExamples(clip_of(element), timestamp, window, file, examples)
         for item in self._extract.process(request):
             yield from self._take(item)
 
@@ -184,20 +177,15 @@ class LogMelDoFn(beam.DoFn):
         pending = self._clips.pop(item.clip.id)
         try:
             if isinstance(item, Failure):
-                yield beam.pvalue.TaggedOutput(FAILED, _placed(pending, failed_clip(pending.clip, item)))
+                yield beam.pvalue.TaggedOutput(FAILED, pending.placed(failed_clip(pending.clip, item)))
                 return
             pending.examples.seek(0)
             for index in range(item.examples):
                 values = pending.examples.read(EXAMPLE_BYTES)
-                yield _placed(pending, LogMelExample(pending.clip.id, index, values))
+                yield pending.placed(LogMelExample(pending.clip.id, index, values))
         finally:
             pending.close()
 
     def _give_up(self) -> None:
         while self._clips:
             self._clips.popitem()[1].close()
-
-
-def _placed(pending: _PendingClip, answer: LogMelExample | FailedClip) -> WindowedValue:
-    """An answer -> the element, where the question was."""
-    return WindowedValue(answer, pending.timestamp, (pending.window,))

@@ -24,7 +24,7 @@ from pipeline.formatting import printable
 from pipeline.machine import cores_a_process
 from pipeline.output import assemble
 from pipeline.output.shards import ShardInput
-from pipeline.running.clips.elements import AskedClip, EmbeddedClip, FailedClip, embedded
+from pipeline.running.clips.elements import AskedClip, FailedClip, embedded
 from pipeline.running.steps import EmbedDoFn
 from pipeline.settings import Decoding, FrontEnd, Model
 from pipeline.types import Clip, DecodeRequest, Embedding, Failure, Outcome, Segment, SegmentEnd
@@ -34,13 +34,23 @@ FAILED = "failed"
 
 
 @dataclass
-class _PendingClip:
-    """An element in progress: its question, the answer's place in time, and its results."""
+class PendingClip:
+    """An element in progress: its question, the answer's place in time, and the file of what came along."""
 
     clip: Clip
     timestamp: Timestamp
     window: BoundedWindow
     file: Path | None
+
+    def placed(self, answer: Any) -> WindowedValue:
+        """An answer -> the element, where the question was."""
+        return WindowedValue(answer, self.timestamp, (self.window,))
+
+
+@dataclass
+class _PendingEmbeddings(PendingClip):
+    """One of which the embeddings so far are kept."""
+
     pieces: list[Outcome] = field(default_factory=list)
     embedded: int = 0
     expected: int | None = None
@@ -79,7 +89,7 @@ class EmbedAudioDoFn(beam.DoFn):
         self._embed.start_bundle()
         for file in Path(self._folder.name).iterdir():  # of a bundle that failed, if any
             file.unlink()
-        self._clips: dict[str, _PendingClip] = {}
+        self._clips: dict[str, _PendingEmbeddings] = {}
         self._numbers = itertools.count()
 
     def process(
@@ -93,7 +103,7 @@ class EmbedAudioDoFn(beam.DoFn):
             return
         number = str(next(self._numbers))
         file, request = request_of(element, number, self._folder.name)
-        self._clips[number] = _PendingClip(clip_of(element), timestamp, window, file)
+        self._clips[number] = _PendingEmbeddings(clip_of(element), timestamp, window, file)
         for item in self._extract.process(request):
             for outcome in self._embed.process(item):
                 yield from self._take(outcome)
@@ -124,19 +134,14 @@ class EmbedAudioDoFn(beam.DoFn):
         pending.pieces.append(outcome)
         if isinstance(outcome, Failure):
             del self._clips[number]
-            yield beam.pvalue.TaggedOutput(FAILED, _answer(pending, failed_clip(pending.clip, outcome)))
+            yield beam.pvalue.TaggedOutput(FAILED, pending.placed(failed_clip(pending.clip, outcome)))
         elif pending.embedded == pending.expected:
             del self._clips[number]
             (result,) = assemble.assemble(pending.pieces)
             assert result.values is not None
             clip, end_s = pending.clip, result.entry.end_s
             found = embedded(clip.id, clip.uri, clip.start_s, end_s, clip.labels, result.values)
-            yield _answer(pending, found)
-
-
-def _answer(pending: _PendingClip, answer: EmbeddedClip | FailedClip) -> WindowedValue:
-    """An answer -> the element, where the question was."""
-    return WindowedValue(answer, pending.timestamp, (pending.window,))
+            yield pending.placed(found)
 
 
 def request_of(element: AskedClip, number: str, folder: str) -> tuple[Path | None, DecodeRequest]:
