@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import zstandard
 
 from pipeline import find_corpus, read_records
 from pipeline.checking import audit
@@ -48,6 +49,11 @@ def tarred(folder: Path, archive: Path, mode: str = "w") -> Path:
     return archive
 
 
+def of_zstandard(folder: Path, archive: Path) -> Path:
+    archive.write_bytes(zstandard.ZstdCompressor().compress(tarred(folder, archive).read_bytes()))
+    return archive
+
+
 def zipped(folder: Path, archive: Path, method: int = zipfile.ZIP_DEFLATED) -> Path:
     with zipfile.ZipFile(archive, "w", method) as found:
         for path in sorted(folder.rglob("*")):
@@ -59,6 +65,7 @@ ARCHIVES: dict[str, Callable[[Path, Path], Path]] = {
     "set.tar": tarred,
     "set.tar.gz": lambda folder, archive: tarred(folder, archive, "w:gz"),
     "set.txz": lambda folder, archive: tarred(folder, archive, "w:xz"),
+    "set.tar.zst": of_zstandard,
     "set.zip": zipped,
     "SET.ZIP": lambda folder, archive: zipped(folder, archive, zipfile.ZIP_STORED),
 }

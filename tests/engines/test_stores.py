@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import io
 import json
+import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from pyarrow import Table, parquet
 
 from pipeline import storage
 from pipeline.output import commit, resume
 from pipeline.output.journal import held, rows
+from pipeline.output.records import parse, read_tfrecord
 from pipeline.storage import errors
 from tests import command, outputs
 from tests.command import Done
@@ -70,6 +73,28 @@ def test_audio_manifest_weights_and_output_in_a_store(
     assert json.loads(found["manifest.json"])["totals"]["failed"] == 1
     assert [json.loads(line)["id"] for line in found["failures.jsonl"].splitlines()] == ["damaged"]
     assert not [name for name in found if "staged" in name or "plan" in name or "lock" in name]
+
+
+def values(content: dict[str, bytes]) -> dict[str, bytes]:
+    """Record files -> the embeddings of each id."""
+    found = [parse(data) for file in records(content).values() for data in read_tfrecord(io.BytesIO(file))]
+    return {record.id: record.values.tobytes() for record in found}
+
+
+@pytest.mark.parametrize("store", [pytest.param("gs", marks=pytest.mark.full), "s3"], indirect=True)
+def test_tar_and_parquet_in_a_store(store: Store, audio: Path, locally: dict[str, bytes], tmp_path: Path) -> None:
+    packed, clips = tmp_path / "packed", sorted(audio.glob("clip*"))
+    packed.mkdir()
+    with tarfile.open(packed / "set.tar", "w") as tar:
+        for path in clips:
+            tar.add(path, path.name)
+    rows = [{"audio": {"bytes": path.read_bytes(), "path": path.name}} for path in clips]
+    parquet.write_table(Table.from_pylist(rows), packed / "rows.parquet", row_group_size=2)
+    store.upload(packed, "packed")
+    done = embed(store, "--input", store.uri("packed"), *command.STANDIN)
+    assert done.status == 0, done.err
+    of_files = values(locally)
+    assert values(store.content("out")) == of_files | {f"set/{name}": found for name, found in of_files.items()}
 
 
 @pytest.mark.parametrize("store", [pytest.param("gs", marks=pytest.mark.full), "s3"], indirect=True)
