@@ -10,6 +10,8 @@ import os
 import shlex
 import shutil
 import socket
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -620,6 +622,16 @@ def test_no_weights_and_no_network(workspace: Path, tmp_path: Path) -> None:
     for word in ("d1c7011e6366aa34176bb05c705e31a8", "c80cae691033abe7c7ecd11ea39fc834", "VGGISH_HOME"):
         assert word in "".join(lines[2:])
     assert lines[-1].endswith("To try the software without them, use --checkpoint standin --pca_params standin.")
+
+
+def test_a_status_that_nobody_can_read(workspace: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        words = [sys.executable, "-m", "pipeline.status", "made"]
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr.splitlines()) == (
+        1,
+        ["error: the result was not printed: standard output cannot be written to", "  Direct it to a file."],
+    )
 
 
 def test_two_runs_at_once(workspace: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -113,4 +113,4 @@ def test_the_command_takes_its_direction_from_the_names(tmp_path: Path, capsys: 
     assert main(["--input", str(tmp_path / "a.parquet"), "--output", str(tmp_path / "b.tfrecord")]) == 0
     assert serialized(source) == serialized(str(tmp_path / "b.tfrecord"))
     assert main(["--input", source, "--output", str(tmp_path / "b.tfrecord")]) == 2
-    assert "must end in .parquet" in capsys.readouterr().err
+    assert "neither ends in .parquet" in capsys.readouterr().err

@@ -13,6 +13,7 @@ from dataclasses import asdict
 
 from pipeline import storage
 from pipeline.cli.command import ProgramParser, run_command
+from pipeline.cli.console import streams
 from pipeline.formatting import clips, duration, times_real_time
 from pipeline.output.at_work.status import Status, look
 
@@ -50,6 +51,7 @@ def _main(argv: Sequence[str]) -> None:
     flags = parser.parse_args(argv)
     found = look(storage.absolute(flags.output))
     print(json.dumps(asdict(found), indent=1) if flags.json else described(found))
+    streams.expect_printed()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
