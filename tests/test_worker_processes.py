@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import apache_beam as beam
 import numpy as np
@@ -19,6 +18,7 @@ import psutil
 import pytest
 import soundfile
 
+from pipeline.output.at_work import status
 from pipeline.running.engines import graphs, runners, worker_processes
 from tests.command import processes_of
 
@@ -164,7 +164,7 @@ def command(corpus: Path, output: Path, *flags: str) -> Iterator[subprocess.Pope
         this.kill()
 
 
-def wait_for(what: Callable[[], list[Any]], this: subprocess.Popen[str]) -> None:
+def wait_for(what: Callable[[], object], this: subprocess.Popen[str]) -> None:
     while not what():
         assert this.poll() is None
         time.sleep(0.05)
@@ -175,8 +175,8 @@ def wait_for(what: Callable[[], list[Any]], this: subprocess.Popen[str]) -> None
 def test_a_stopped_command_ends_its_processes_and_is_silent_about_it(corpus: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     with command(corpus, output) as this:
-        # Ends of clips may come in a file before the first batch of their embeddings does.
-        wait_for(lambda: list(output.glob("_state/rows/*.rows"))[4:], this)
+        # Files come before clips do: the ends of clips are known before the first batch is embedded.
+        wait_for(lambda: list(output.glob("_state/rows/*.rows")) and status.look(str(output)).rows.clips, this)
         this.terminate()
         said = this.communicate()[1]
     assert this.returncode == 128 + signal.SIGTERM

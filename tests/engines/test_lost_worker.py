@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.output.at_work import status
 from pipeline.output.journal import held
 from tests import command
 from tests.command import REPOSITORY, STANDIN
@@ -59,7 +60,7 @@ def test_a_killed_worker_ends_the_run_and_the_next_one_continues(
         text=True,
     )
     try:
-        wait_for(lambda: list(output.glob("_state/rows/*.rows")), process)
+        wait_for(lambda: list(output.glob("_state/rows/*.rows")) and status.look(str(output)).rows.examples, process)
         (worker,) = set(engine.observed().batches)
         os.kill(worker, signal.SIGKILL)
         killed = time.monotonic()
