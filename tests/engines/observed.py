@@ -3,8 +3,8 @@
 `python -m tests.engines.observed LOG -m MODULE ARGUMENTS` or `… LOG -c CODE`, for the command and for engines' workers
 alike. LOG gets lines: `model PID` for each model that a process loads, `batch PID` for each call of it, `rows N` when a
 call has embedded N examples, and `element BYTES TYPE` for each element encoded that is larger than those of its type
-before, in that process. While the file LOG.slow exists, each batch but the first of a
-model takes six seconds more. Not a test itself.
+before, in that process. While the file LOG.slow exists, each batch but the first of a model takes as many seconds more
+as it says. Not a test itself.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-SLOW_S = 6.0
-
 
 def observe(log: str) -> AbstractContextManager[Any]:
     """Wraps what is watched; a context, within which it is."""
@@ -32,6 +30,12 @@ def observe(log: str) -> AbstractContextManager[Any]:
     def note(line: str) -> None:
         os.write(file, line.encode() + b"\n")
 
+    def seconds() -> float:
+        try:
+            return float(slow.read_text() or 0)
+        except FileNotFoundError:
+            return 0.0
+
     def noted_load(*arguments: Any, **named: Any) -> models.EmbedFunction:
         note(f"model {os.getpid()}")
         embed = load(*arguments, **named)
@@ -39,8 +43,8 @@ def observe(log: str) -> AbstractContextManager[Any]:
 
         def noted_embed(examples: Any) -> Any:
             note(f"batch {os.getpid()}")
-            until = time.monotonic() + (SLOW_S if next(calls) else 0.0)
-            while slow.exists() and time.monotonic() < until:
+            begun, first = time.monotonic(), not next(calls)
+            while not first and time.monotonic() < begun + seconds():
                 time.sleep(0.1)
             result = embed(examples)
             note(f"rows {len(examples)}")

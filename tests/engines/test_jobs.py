@@ -45,7 +45,7 @@ def slow(engine: Running) -> Iterator[Path]:
     """While this file is there, the engine's workers take seconds for each batch but their first."""
     engine.log.unlink(missing_ok=True)
     path = Path(f"{engine.log}.slow")
-    path.touch()
+    path.write_text("6")
     yield path
     path.unlink(missing_ok=True)
 
@@ -158,6 +158,7 @@ def test_no_command_runs_beside_a_job_that_lost_its_command(
     process = started(engine, output, *flags(recordings))
     try:
         note = at_work(process, output)
+        slow.write_text("20")  # two commands start while the job goes on
         beside = refused_to(engine, output, recordings)
         assert beside.status == 2, beside.err
         assert f"is being written by process {process.pid}" in beside.err
@@ -192,6 +193,7 @@ def test_a_job_that_nobody_waits_for_ends_as_a_finished_data_set(
     engine: Running, recordings: Path, tmp_path: Path, slow: Path
 ) -> None:
     output = tmp_path / "out"
+    slow.write_text("20")
     done = engine.embed(output, *flags(recordings), "--no_wait")
     assert done.status == 0, done.err
     note = note_of(output)
