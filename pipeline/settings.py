@@ -121,6 +121,22 @@ class Model:
         _expect_one_of("precision", self.precision, PRECISIONS)
         _expect_one_of("convolutions", self.convolutions, KERNELS)
 
+    @classmethod
+    def of(
+        cls,
+        checkpoint: str,
+        pca: str,
+        embeddings: EmbeddingKind,
+        precision: str,
+        convolutions: str | None = None,
+        threads: int | None = None,
+    ) -> Model:
+        """A model by the arguments of a transform, of which None stands for what fits; ValueError as of `kernel_of`."""
+        kernel = kernel_of(precision, convolutions)
+        return cls(
+            checkpoint, pca, precision=precision, convolutions=kernel, embeddings=embeddings, threads=threads or 0
+        )
+
 
 @dataclass(frozen=True)
 class Output:

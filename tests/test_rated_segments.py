@@ -160,6 +160,16 @@ def test_what_cannot_be_one_record_is_refused(
     assert not (audio / "out").exists()
 
 
+def test_a_label_with_two_scores_costs_its_row(audio: Path) -> None:
+    rows = 'a.wav,a,0,5,"1,1","0,1"\nb.wav,b,0,5,"2,2","0.5,0.5"\n'
+    (audio / "two.csv").write_text(ROWS.splitlines()[0] + "\n" + rows)
+    assert embed(audio, "out", rows="two.csv") == 0
+    (record,) = read_records(f"{audio}/out/*.tfrecord")
+    assert (record.id, record.labels, record.rated) == ("b", (2,), ((0, 5, 2, 0.5),))
+    (line,) = (audio / "out" / "failures.jsonl").read_text().splitlines()
+    assert json.loads(line)["message"] == "line 2: a label has two scores"
+
+
 @pytest.mark.parametrize("layout", ["audioset", "youtube8m_video"])
 def test_scores_are_said_to_be_unused_where_records_have_no_place_for_them(
     audio: Path, layout: str, capsys: pytest.CaptureFixture[str]

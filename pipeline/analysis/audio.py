@@ -11,7 +11,7 @@ from pipeline.errors import UserError
 from pipeline.output.layout import FAILURES
 from pipeline.output.provenance import Provenance
 from pipeline.running.progress import OnProgress
-from pipeline.settings import FrontEnd, Job, Model, Output, kernel_of
+from pipeline.settings import FrontEnd, Job, Model, Output
 from pipeline.types import EmbeddingKind, ShortClips
 from vggish_core.weights import standin
 
@@ -36,13 +36,7 @@ def model_of(made: Provenance, checkpoint: str | None = None, pca_params: str | 
         known = made.models.get(kind, {}).get("name", "released")
         weights[kind] = given or ("standin" if known == standin.NAME else known)
     precision = made.settings["precision"]
-    return Model(
-        weights["checkpoint"] or "",
-        weights["pca_params"] or "",
-        precision=precision,
-        convolutions=kernel_of(precision),
-        embeddings=made.settings["embeddings"],
-    )
+    return Model.of(weights["checkpoint"] or "", weights["pca_params"] or "", made.settings["embeddings"], precision)
 
 
 def embed(

@@ -121,8 +121,10 @@ def clip_of(
         place=file.place if file else "",
     )
     if row.scores and not unknown:
-        of_class = dict(zip((_index(label, classes) for label in row.labels), row.scores, strict=True))
-        clip = replace(clip, scores=tuple(of_class[index] for index in known))
+        scored = set(zip((_index(label, classes) for label in row.labels), row.scores, strict=True))
+        if len(scored) > len(known):
+            return Failure(clip, "find", "bad_row", f"line {row.line}: a label has two scores")
+        clip = replace(clip, scores=tuple(score for _, score in sorted(scored)))
     if fault:
         return Failure(clip, "find", "bad_times", f"line {row.line}: {fault}")
     if unknown:

@@ -17,9 +17,8 @@ from pipeline.output.layout import STATE, basename, files_in, join
 from pipeline.output.loading.dataset import WIDTH, Level
 from pipeline.output.matching import matching
 from pipeline.output.records import Record
+from vggish_core import params
 
-EXAMPLE_S = 0.96
-"""What a frame stands for, in seconds."""
 MADE_BY = "vggish-pipeline"
 """Provenance of the labels, in the database."""
 
@@ -85,7 +84,7 @@ def _insert(
         offsets = (
             [whole]
             if level == "clip" or record.layout == "youtube8m_video"
-            else [[begin, begin + EXAMPLE_S] for begin in begins]
+            else [[begin, begin + params.EXAMPLE_WINDOW_SECONDS] for begin in begins]
         )
         windows = [{"recording_id": recording, "offsets": offset} for offset in offsets]
         if windows:
@@ -100,7 +99,7 @@ def _insert(
 def _whole(record: Record, hop_s: float) -> list[float]:
     """A clip's start and end in its recording, in seconds; where the record has none, those of its frames."""
     start_s = record.start_s or 0.0
-    frames_end_s = start_s + max(len(record.values) - 1, 0) * hop_s + EXAMPLE_S
+    frames_end_s = start_s + max(len(record.values) - 1, 0) * hop_s + params.EXAMPLE_WINDOW_SECONDS
     return [start_s, frames_end_s if record.end_s is None else record.end_s]
 
 

@@ -44,7 +44,7 @@ def write(
     from pipeline.reporting import sample as report_sample
     from pipeline.reporting import source
 
-    expectations.read_manifest(directory, manifest_uri)
+    expectations.read_manifest(directory, manifest_uri)  # its error is the one that says what the folder is
     names = classes.numbered(directory) if class_labels is None else _names(class_labels)
     # First: what changes meanwhile makes it old.
     digest = "" if manifest_uri else source.digest(directory, names, options.audio)

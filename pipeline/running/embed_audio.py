@@ -15,7 +15,7 @@ from pipeline.running import display
 from pipeline.running.clips.asked import asked, expect_audio
 from pipeline.running.clips.elements import AskedClip, EmbeddedClip, FailedClip
 from pipeline.running.whole_clips import FAILED, EmbedAudioDoFn
-from pipeline.settings import Decoding, FrontEnd, Model, expect_positive, kernel_of
+from pipeline.settings import Decoding, FrontEnd, Model, expect_positive
 from pipeline.types import Damaged, EmbeddingKind, ShortClips
 
 
@@ -98,16 +98,9 @@ class EmbedAudio(beam.PTransform):
             decode_memory_mb=decode_memory_mb,
         )
         self.front_end = FrontEnd(hop_seconds, short_clips, max_duration_seconds, damaged)
-        self.model = Model(
-            checkpoint=checkpoint,
-            pca_params=pca,
-            precision=precision,
-            convolutions=kernel_of(precision, convolutions),
-            embeddings=embeddings,
-            threads=threads or 0,
-        )
+        self.model = Model.of(checkpoint, pca, embeddings, precision, convolutions, threads)
         self.weights_sha256 = weights_sha256
-        if weights_sha256 is not None:
+        if weights_sha256 is not None:  # mistakes in it show here
             self.model = models.identify(self.model, weights_sha256)
         self.decoding = Decoding(decoders or 0, decode_timeout_seconds, decode_memory_mb)
         self.reshuffle = reshuffle

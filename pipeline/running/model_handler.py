@@ -10,7 +10,7 @@ import numpy as np
 from apache_beam.ml.inference.base import ModelHandler
 
 from pipeline.embedding import embed, models
-from pipeline.settings import Model, expect_positive, kernel_of
+from pipeline.settings import Model, expect_positive
 from pipeline.types import EmbeddingKind
 from vggish_core import params
 
@@ -92,14 +92,7 @@ class VggishModelHandler(ModelHandler[np.ndarray, np.ndarray, LoadedModel]):
             model_copies=model_copies,
         )
         expect_positive(threads=threads)
-        model = Model(
-            checkpoint=checkpoint,
-            pca_params=pca,
-            precision=precision,
-            convolutions=kernel_of(precision, convolutions),
-            embeddings=embeddings,
-            threads=threads or 0,
-        )
+        model = Model.of(checkpoint, pca, embeddings, precision, convolutions, threads)
         self.model = models.identify(model, weights_sha256)
 
     def load_model(self) -> LoadedModel:

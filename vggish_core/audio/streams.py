@@ -1,4 +1,4 @@
-"""Missing ends of MP4, Matroska and ASF files, found in their structure before decoding."""
+"""Missing ends of MP4, Matroska and ASF files, and pauses of MP4's edits, found in their structure before decoding."""
 
 from __future__ import annotations
 
