@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import duplicates
-from pipeline.analysis.similar import RAW_THRESHOLD, THRESHOLD, cosine, kept, pairs
+from pipeline import duplicates, search, storage
+from pipeline.analysis.similar import RAW_THRESHOLD, THRESHOLD, cosine, jobs, kept, pairs
+from pipeline.analysis.similar.duplicates import duplicates as duplicates_of
 from pipeline.analysis.similar.pairs import CROWD, above
+from pipeline.analysis.sources import find
+from pipeline.errors import JobError
 from pipeline.output.records import to_sequence_example, write_tfrecord
+from pipeline.running.engines.runners import Engine
+from tests import outputs
 
 WIDTH = 128
 RNG = np.random.default_rng(5)
@@ -137,12 +143,20 @@ def test_raw_embeddings_have_a_threshold_of_their_own(clips: Clips, tmp_path: Pa
         ("A --threshold 1.5", "--threshold: '1.5' is not a number above 0, up to 1"),
         ("A --least 0", "--least: '0' is not a whole number of 1 or more"),
         ("nothing", "no file matches nothing"),
+        ("A --treshold 0.9", "unknown flag --treshold; did you mean --threshold?"),
+        ("A --parallelism 4", "unknown flag --parallelism"),
+        ("A --runner Flink", "--runner 'Flink' is not one of Beam's runners"),
+        ("A --runner FlinkRunner --paralelism 4", "unknown flag --paralelism; did you mean --parallelism?"),
+        ("A --runner FlinkRunner --flink_master elsewhere:1", "FlinkRunner has no place for the vectors"),
+        ("A --runner DataflowRunner --temp_location A", "a path of this machine, which Dataflow's workers do not see"),
     ],
 )
 def test_mistakes(arguments: str, wrong: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = write(tmp_path / "set", {"a": frames(3)})
     assert duplicates.main(arguments.replace("A", str(folder)).split()) == 2
-    assert wrong in capsys.readouterr().err.splitlines()[0]
+    lines = capsys.readouterr().err.splitlines()
+    assert wrong in lines[0]
+    assert len(lines) == 2
 
 
 @settings(max_examples=30)
@@ -163,6 +177,108 @@ def test_pairs_are_those_of_the_whole_matrix(seed: int, count: int, threshold: f
     assert found.crowded.tolist() == np.flatnonzero(counts > CROWD).tolist()
     assert np.bincount(found.first, minlength=count).tolist() == np.minimum(counts, CROWD).tolist()
     assert np.allclose(found.scores, scores[found.first, found.second], atol=1e-5)
+
+
+@settings(max_examples=60)
+@given(st.data(), st.integers(1, 60), st.integers(1, 60), st.booleans())
+def test_what_is_near_does_not_depend_on_the_cut(data: st.DataObject, count: int, other: int, same: bool) -> None:
+    """Nor on the order in which parts are added: of vectors whose cosines are exact, with many ties."""
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    signs = rng.choice(np.float32([0.5, -0.5]), (max(count, other), 4))
+    signs[rng.random(len(signs)) < 0.5] = 0.5  # a crowd
+    vectors = np.zeros((len(signs), WIDTH), np.float32)
+    vectors[:, :4] = signs
+    first, second = (vectors, vectors) if same else (vectors[:count], vectors[:other])
+    ends = np.minimum(np.arange(len(first)) // 3 * 3 + 3, len(first)) if same else None
+    expected = above(first, second, 0.5, clip_ends=ends)
+
+    cosines = second @ first.T
+    if ends is not None:
+        cosines[np.arange(len(first)) < ends[:, np.newaxis]] = -1
+    assert expected.crowded.tolist() == np.flatnonzero(np.count_nonzero(cosines >= 0.5, axis=1) > CROWD).tolist()
+
+    cuts = sorted({0, *data.draw(st.lists(st.integers(0, len(first) - 1), max_size=5))})
+    blocks = [pairs.Block(a, first[a:b], None) for a, b in zip(cuts, [*cuts[1:], len(first)], strict=True)]
+    asked = pairs.Block(0, second, ends)
+    parts = [pairs.near(asked, each, 0.5) for each in data.draw(st.permutations(blocks))]
+    split = data.draw(st.integers(0, len(parts)))
+    total = sum(parts[:split], pairs.Near()) + sum(parts[split:], pairs.Near())
+    found = pairs.pairs_of([total], same)
+    for field in ("first", "second", "scores", "crowded"):
+        assert getattr(found, field).tolist() == getattr(expected, field).tolist()
+
+
+@pytest.fixture
+def many(clips: Clips) -> Clips:
+    """With copies, a part, silence, and a clip without frames."""
+    silence = frames(1)
+    clips |= {f"copy {number}": near(clips[f"clip {number % 6}"]) for number in range(24)}
+    clips["mixed"] = np.concatenate([frames(3), near(clips["clip 8"][4:8]), frames(2)])
+    clips |= {f"silent {number}": near(np.repeat(silence, 8, axis=0)) for number in range(30)}
+    clips |= {
+        f"late {number}": np.concatenate([near(np.repeat(silence, 4, axis=0)), frames(9)]) for number in range(20)
+    }
+    clips["late copy"] = near(clips["late 3"])
+    return clips
+
+
+@pytest.mark.parametrize(("rows", "queries"), [(pairs.ROWS, pairs.QUERIES), (64, 64), (50, 16), (16, 5)])
+@pytest.mark.parametrize("sets", [1, 2])
+def test_a_job_finds_what_this_process_does(
+    many: Clips, sets: int, rows: int, queries: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments: list[str | Path] = [write(tmp_path / "set", many)]
+    if sets == 2:
+        other = {name: near(values) for name, values in many.items() if not name.startswith("copy")}
+        arguments += ["--against", write(tmp_path / "other", other)]
+    expected = told(tmp_path, *arguments)
+    assert {each["kind"] for each in expected["found"]} == {"clip", "stretch"}
+    assert len(expected["notes"]) >= 2
+    monkeypatch.setattr(pairs, "ROWS", rows)
+    monkeypatch.setattr(pairs, "QUERIES", queries)
+    monkeypatch.setattr(jobs, "ELEMENTS", 20)
+    found = told(tmp_path, *arguments, "--runner", "DirectRunner")
+    assert [each.pop("score") for each in found["found"]] == pytest.approx(
+        [each.pop("score") for each in expected["found"]], abs=1e-6
+    )
+    assert found == expected
+
+
+@pytest.mark.parametrize("values", [np.empty((0, WIDTH), np.float32), frames(1)])
+def test_a_job_of_one_clip_finds_nothing(values: np.ndarray, tmp_path: Path) -> None:
+    assert told(tmp_path, write(tmp_path / "set", {"a": values}), "--runner", "DirectRunner")["found"] == []
+
+
+def test_a_job_leaves_nothing_behind(clips: Clips, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In its place, whether it ended well or not."""
+    source = find(str(write(tmp_path / "set", clips)))
+    assert source
+    place = tmp_path / "place"
+    place.mkdir()
+    job = jobs.Job(Engine("FnApiRunner", (), True, 1), str(place))
+    assert duplicates_of(source, threshold=0.95, compare=job) == duplicates_of(source, threshold=0.95)
+    assert list(place.iterdir()) == []
+
+    write_atomic = storage.write_atomic
+    monkeypatch.setattr(storage, "write_atomic", lambda uri, data: "frame" in uri and write_atomic(uri, data))
+    with pytest.raises(JobError, match=r"vectors-.*-clip-0-0"):
+        duplicates_of(source, threshold=0.95, compare=job)
+    assert list(place.iterdir()) == []
+
+
+def test_a_job_needs_no_faiss(clips: Clips, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though there is an index with lists, and too many pairs for one process to compare."""
+    pytest.importorskip("faiss")
+    clips["copy"] = near(clips["clip 3"])
+    folder = tmp_path / "set"
+    of = outputs.job(folder, 1, embeddings="raw")
+    outputs.write(of, [outputs.clip(number) for number in range(20)])
+    monkeypatch.setattr(kept, "EXACT", 10)
+    assert search.main([str(folder), "--build"]) == 0
+    monkeypatch.setattr("pipeline.analysis.similar.duplicates.EXACT_PAIRS", 10)
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    assert duplicates.main([str(folder)]) == 2
+    assert duplicates.main([str(folder), "--runner", "DirectRunner"]) == 0
 
 
 def test_lists_find_the_same(clips: Clips, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

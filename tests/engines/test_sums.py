@@ -1,4 +1,4 @@
-"""`pipeline.fad` on a job service: the numbers that one process computes."""
+"""`pipeline.fad` and `pipeline.duplicates` on a job service: the numbers that one process computes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from pipeline import fad
+from pipeline import duplicates, fad
+from pipeline.analysis.similar import pairs
 from tests import outputs
 from tests.engines.conftest import Running
 
@@ -38,3 +39,24 @@ def test_distances_are_the_same_on_a_job_service(engine: Running, sets: list[str
     for end in ("low", "high"):
         assert here["interval"][end] == pytest.approx(there["interval"][end], rel=1e-9)
     assert here["clips"] == there["clips"]
+
+
+@pytest.mark.parametrize("engine", ["jobs-loopback"], indirect=True)
+@pytest.mark.parametrize("against", [False, True])
+def test_duplicates_are_the_same_on_a_job_service(
+    engine: Running, sets: list[str], against: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = [sets[0], *(["--against", sets[1]] if against else []), "--threshold", "0.1"]
+
+    def found(name: str, *flags: str) -> tuple[list[dict[str, Any]], list[float], list[str]]:
+        path = tmp_path / f"{name}.json"
+        assert duplicates.main([*arguments, "--json", str(path), *flags]) == 0
+        content = json.loads(path.read_text())
+        return content["found"], [each.pop("score") for each in content["found"]], content["notes"]
+
+    here = found("here")
+    monkeypatch.setattr(pairs, "ROWS", 40)  # of several blocks
+    there = found("there", *engine.flags)
+    assert len(here[0]) >= 10
+    assert there[1] == pytest.approx(here[1], abs=1e-6)
+    assert (there[0], there[2]) == (here[0], here[2])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
@@ -12,6 +12,7 @@ import numpy as np
 
 from pipeline.analysis.similar import LEAST, RAW_THRESHOLD, THRESHOLD, kept
 from pipeline.analysis.similar.cosine import unit
+from pipeline.analysis.similar.groups import End, grouped
 from pipeline.analysis.similar.index import Index, of
 from pipeline.analysis.similar.pairs import CROWD, EXACT_PAIRS, Pairs, above
 from pipeline.analysis.similar.stretches import Stretch, stretches
@@ -24,6 +25,9 @@ MOST = 100_000
 """Stretches that are listed, the longest first."""
 COVERED = 0.8
 """Of the longer clip's frames: what two clips have to share side by side to be duplicates as a whole."""
+
+Compare = Callable[[Index, Index, float], Mapping[Level, Pairs]]
+"""Two opened sets, or one twice, and the least cosine -> pairs by level."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,11 @@ class Duplicates:
 
 
 def duplicates(
-    source: Source, against: Source | None = None, threshold: float | None = None, least: int = LEAST
+    source: Source,
+    against: Source | None = None,
+    threshold: float | None = None,
+    least: int = LEAST,
+    compare: Compare | None = None,
 ) -> Duplicates:
     """A set -> what it has twice; or two sets -> what they have in common.
 
@@ -83,6 +91,7 @@ def duplicates(
       threshold: the least cosine of two frames, or of two clips' means, that are alike; None: 0.925, of raw embeddings
         0.999.
       least: alike frames that make a stretch.
+      compare: computes all pairs of the opened sets, whatever their number; None: this process, as above.
 
     Raises:
       MadeDifferentlyError: the sets' embeddings do not mean the same.
@@ -94,9 +103,10 @@ def duplicates(
     if threshold is None:
         threshold = _threshold(source)
     with TemporaryDirectory(prefix="vggish-duplicates-") as folder:
-        first = _opened(source, against, Path(folder) / "index")
-        second = of(against) if against else first
-        return _Search(first, second, against is None, threshold, least).found()
+        first = of(source, exact=True) if compare else _opened(source, against, Path(folder) / "index")
+        second = of(against, exact=compare is not None) if against else first
+        found = compare(first, second, threshold) if compare else {}
+        return _Search(first, second, against is None, threshold, least, found).found()
 
 
 def copies(records: Sequence[Record], made: Provenance) -> Duplicates:
@@ -129,13 +139,14 @@ def _opened(source: Source, against: Source | None, folder: Path) -> Index:
 
 @dataclass(frozen=True)
 class _Search:
-    """Two opened sets, perhaps the same, and what counts as alike."""
+    """Two opened sets, perhaps the same, what counts as alike, and pairs by level, where they are known."""
 
     first: Index
     second: Index
     same: bool
     threshold: float
     least: int
+    pairs: Mapping[Level, Pairs] = field(default_factory=dict)
 
     def found(self) -> Duplicates:
         """Whole clips, then stretches."""
@@ -147,7 +158,7 @@ class _Search:
     def whole(self) -> tuple[list[Duplicate], dict[End, int], list[str]]:
         """Whole clips group by group, each clip's group, and what was left out."""
         pairs, crowded = self._whole_clips()
-        joined, groups = _grouped(pairs, self.same)
+        joined, groups = grouped(pairs, self.same)
         found = [self._named(each, groups[each.first, True]) for each in joined]
         notes = [f"{_pairs(crowded)} of clips of one steady sound that more than {CROWD} clips have"] if crowded else []
         return sorted(found, key=lambda each: each.group), groups, notes
@@ -200,11 +211,11 @@ class _Search:
         return 0 < groups.get((each.first, True), 0) == groups.get((each.second, self.same), 0)
 
     def _above(self, level: Level) -> Pairs:
+        if level in self.pairs:
+            return self.pairs[level]
         first, second = self.first.vectors[level], self.second.vectors[level]
-        table = self.first.table
-        lengths = np.diff(table.frame_ends, prepend=0)
-        ends = np.arange(1, len(table) + 1) if level == "clip" else np.repeat(table.frame_ends, lengths)
-        return above(first, second, self.threshold, self.first.lists.get(level), ends if self.same else None)
+        ends = self.first.table.clip_ends(level) if self.same else None
+        return above(first, second, self.threshold, self.first.lists.get(level), ends)
 
     def _steady(self, stretch: Stretch) -> bool:
         """Whether all frames of a stretch are alike: it fits beside any part of itself."""
@@ -229,35 +240,6 @@ class _Search:
             min(stretch.score, 1.0),
             group,
         )
-
-
-End = tuple[int, bool]
-"""A clip's number, and whether it is of the first set; of one set all are."""
-
-
-def _grouped(whole: Sequence[Stretch], same: bool) -> tuple[list[Stretch], dict[End, int]]:
-    """Pairs of clips -> those that hang them together in groups, the best first, and each clip's group, from 1.
-
-    Of a group of n clips n - 1 pairs are kept, so that what is there a hundred times is a hundred lines.
-    """
-    up: dict[End, End] = {}
-
-    def top(end: End) -> End:
-        while up.setdefault(end, end) != end:
-            up[end] = up[up[end]]
-            end = up[end]
-        return end
-
-    joined = []
-    for each in sorted(whole, key=lambda each: (-each.score, each.first, each.second)):
-        first, second = top((each.first, True)), top((each.second, same))
-        if first != second:
-            up[second] = first
-            joined.append(each)
-    numbers: dict[End, int] = {}
-    for each in joined:
-        numbers.setdefault(top((each.first, True)), len(numbers) + 1)
-    return joined, {end: numbers[top(end)] for end in up}
 
 
 def _left_out(notes: list[str]) -> tuple[str, ...]:

@@ -153,11 +153,12 @@ class Index:
         return Hit(rank, table.id_of(clip), seconds, score, table.labels_of(clip))
 
 
-def of(source: Source, folder: str | None = None) -> Index:
-    """A set -> it to search in, as `Index.open`."""
+def of(source: Source, folder: str | None = None, exact: bool = False) -> Index:
+    """A set -> it to search in, as `Index.open`; `exact`: without FAISS's lists."""
     stored = kept.read(kept.place(source.name, folder))
     if stored is None or not kept.fits(stored, source):
         return Index(source, *kept.collect(source), stale=stored is not None)
-    lists = {level: found for level in kept.LEVELS if (found := kept.lists(stored.folder, level)) is not None}
+    levels = () if exact else kept.LEVELS
+    lists = {level: found for level in levels if (found := kept.lists(stored.folder, level)) is not None}
     vectors = {level: kept.vectors(stored.folder, level) for level in kept.LEVELS}
     return Index(source, load(stored.folder), vectors, lists)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.output.loading.dataset import Level
 from pipeline.output.records import Record
 
 
@@ -54,6 +55,12 @@ class Table:
     def clips_of(self, frames: np.ndarray) -> np.ndarray:
         """Frames' numbers [k] -> the numbers of their clips [k]."""
         return np.searchsorted(self.frame_ends, frames, side="right")
+
+    def clip_ends(self, level: Level) -> np.ndarray:
+        """A level -> for each of its vectors, in their order, the number of vectors up to its clip's end, int64 [n]."""
+        if level == "clip":
+            return np.arange(1, len(self) + 1)
+        return np.repeat(self.frame_ends, np.diff(self.frame_ends, prepend=0))
 
     def find(self, clip_id: str) -> np.ndarray:
         """An id -> the numbers of the clips that have it."""

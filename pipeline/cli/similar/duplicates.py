@@ -2,6 +2,7 @@
 
     python -m pipeline.duplicates embeddings --csv twice.csv
     python -m pipeline.duplicates train --against test --json leaks.json
+    python -m pipeline.duplicates train --runner PortableRunner --job_endpoint HOST:PORT
 
 The score is the cosine between embeddings: of the means of whole clips, or the mean over a stretch's frames.
 """
@@ -14,19 +15,20 @@ import io
 import json
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING
 
 from pipeline.analysis.similar import LEAST, RAW_THRESHOLD, THRESHOLD
 from pipeline.cli.command import ProgramParser, add_incomplete, run_command
 from pipeline.cli.console import streams
-from pipeline.cli.flags import positive_float, positive_int
+from pipeline.cli.flags import check_beam_flags, positive_float, positive_int
 from pipeline.errors import FlagError
 from pipeline.formatting import short, text
 
 if TYPE_CHECKING:
-    from pipeline.analysis.similar.duplicates import Duplicate, Duplicates
+    from pipeline.analysis.similar.duplicates import Compare, Duplicate, Duplicates
     from pipeline.analysis.sources import Source
 
 SHOWN = 20
@@ -55,16 +57,25 @@ def _parser() -> ProgramParser:
     )
     parser.add_argument("--csv", metavar="FILE", help="write all that is found as CSV")
     parser.add_argument("--json", metavar="FILE", help="the same as JSON, with what was left out")
+    parser.add_argument(
+        "--runner",
+        metavar="NAME",
+        help="compare all frames, however many, in a Beam pipeline; further flags are Beam's (default: none)",
+    )
     add_incomplete(parser)
     return parser
 
 
 def _main(argv: Sequence[str]) -> None:
-    flags = _parser().parse_args(argv)
+    parser = _parser()
+    flags, rest = parser.parse_known_args(argv)
+    if rest and flags.runner is None:
+        parser.parse_args(argv)  # for its error
     from pipeline.analysis.similar.duplicates import duplicates
 
-    against = _source(flags.against, flags) if flags.against else None
-    found = duplicates(_source(flags.output, flags), against, flags.threshold, flags.least)
+    with _compared(flags.runner, rest) as compare:
+        against = _source(flags.against, flags) if flags.against else None
+        found = duplicates(_source(flags.output, flags), against, flags.threshold, flags.least, compare)
     _write(flags, found)
     clips = sum(each.kind == "clip" for each in found.found)
     print(f"{clips:,} pairs of clips, {len(found.found) - clips:,} stretches")
@@ -76,6 +87,22 @@ def _main(argv: Sequence[str]) -> None:
     for note in found.notes:
         print(f"note: {note}", file=sys.stderr)
     streams.expect_printed()
+
+
+@contextmanager
+def _compared(runner: str | None, rest: Sequence[str]) -> Iterator[Compare | None]:
+    """A runner and Beam's flags -> what compares all pairs there; None of none: this process does."""
+    if runner is None:
+        yield None
+        return
+    check_beam_flags(rest)
+    from pipeline.analysis.similar.jobs import Job
+    from pipeline.running.engines import exchange, places, runners
+
+    engine = runners.choose(runner, rest)
+    places.look_at_temporary(engine, shared=True)
+    with exchange.place(engine, "vectors") as place:
+        yield Job(engine, place)
 
 
 def _source(name: str, flags: Namespace) -> Source:
