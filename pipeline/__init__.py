@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pipeline.checking.verify import verify_output
     from pipeline.corpus.sources import find_corpus
     from pipeline.errors import JobError, UserError
-    from pipeline.output.export import export_arrays
+    from pipeline.output.exporting.export import export_arrays
     from pipeline.output.loading.dataset import dequantize, frame_starts, load_dataset
     from pipeline.output.loading.parquet import from_parquet, to_parquet
     from pipeline.output.manifest import Manifest
@@ -66,7 +66,7 @@ _PLACES = {
     "compare_sets": "analysis.compare.compare_sets",
     "dequantize": "output.loading.dataset.dequantize",
     "embed_corpus": "running.embed_corpus.embed_corpus",
-    "export_arrays": "output.export.export_arrays",
+    "export_arrays": "output.exporting.export.export_arrays",
     "find_corpus": "corpus.sources.find_corpus",
     "frame_starts": "output.loading.dataset.frame_starts",
     "from_parquet": "output.loading.parquet.from_parquet",

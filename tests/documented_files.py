@@ -31,6 +31,8 @@ def make_files(folder: Path, example_audio: Path, raw: bool = True) -> None:
         shutil.copy(path, folder / "clips" / f"{ytid}{path.suffix}")
         rows.append(f'{ytid}, 0.000, 10.000, "/m/{number % 10},/m/{(number + 3) % 10}"')
         manifest.append(f'recordings/{path.name},,,,"{number % 10},{(number + 3) % 10}"')
+        (kind := folder / "audio" / f"kind{number % 2}").mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, kind / f"{kind.name}_{path.name}")
     shutil.copy(files[0], folder / "dog.wav")
     (folder / "data").mkdir()
     audio = [{"audio": {"bytes": path.read_bytes(), "path": path.name}} for path in files[:4]]

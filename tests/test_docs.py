@@ -139,8 +139,14 @@ def _program(line: str) -> tuple[str, list[str]]:
     return words[2], words[3:]
 
 
+NOT_EVERYWHERE = {"--to hoplite": "perch_hoplite", "--to tfds": "tensorflow_datasets"}
+"""Flags -> the packages that they need, and that the tests' packages do not all go with."""
+
+
 def _runs_here(line: str) -> bool:
-    """Whether a command needs nothing but this machine: no bucket, no shared file system, no engine."""
+    """Whether a command needs nothing but this machine: no bucket, no shared file system, no engine, no odd package."""
+    if any(flag in line and not importlib.util.find_spec(package) for flag, package in NOT_EVERYWHERE.items()):
+        return False
     return not re.search(r"gs://|s3://|/shared/|--runner (?!DirectRunner)", line)
 
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline import dequantize, export, export_arrays, load_dataset, read_records
-from pipeline.output.export import ExportError
+from pipeline.output.exporting.export import ExportError
 from pipeline.output.records import Record, RecordError, to_sequence_example, write_tfrecord
 from tests import command, outputs
 
@@ -127,7 +127,7 @@ def test_odd_records(tmp_path: Path) -> None:
 def test_the_header_keeps_its_length() -> None:
     import io
 
-    from pipeline.output.export import _write_header
+    from pipeline.output.exporting.export import _write_header
 
     lengths = set()
     for rows in (0, 1, 12_345, 10**12):

@@ -265,6 +265,40 @@ class TestLocal:
         assert Path(path).read_bytes() == b"content"
         assert len(list(tmp_path.iterdir())) == 1
 
+    def test_a_link_stays(self, tmp_path: Path) -> None:
+        (path,) = put(str(tmp_path), "a")
+        link = tmp_path / "link"
+        link.symlink_to(path)
+        storage.write_atomic(str(link), b"new")
+        assert link.is_symlink()
+        assert Path(path).read_bytes() == b"new"
+        assert len(list(tmp_path.iterdir())) == 2
+
+    @pytest.mark.parametrize("linked", [False, True])
+    def test_a_pipe_is_written_to(self, tmp_path: Path, linked: bool) -> None:
+        """Through a link, as /dev/stdout is, too; both stay what they are."""
+        pipe, link = tmp_path / "pipe", tmp_path / "link"
+        os.mkfifo(pipe)
+        link.symlink_to(pipe)
+        with subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE) as reader:
+            storage.write_atomic(str(link if linked else pipe), b"new")
+            assert reader.communicate(timeout=60)[0] == b"new"
+        assert pipe.is_fifo()
+        assert link.is_symlink()
+        assert len(list(tmp_path.iterdir())) == 2
+
+    def test_an_open_file_is_refused_by_its_number(self, tmp_path: Path) -> None:
+        """The name would come to be that of another file than the open one."""
+        (path,) = put(str(tmp_path), "a")
+        link = tmp_path / "link"
+        with Path(path).open("r+b") as file:
+            link.symlink_to(f"/proc/self/fd/{file.fileno()}")
+            for name in (f"/dev/fd/{file.fileno()}", str(link)):
+                with pytest.raises(StorageError, match=f"{name}: stands for a file that is open already"):
+                    storage.write_atomic(name, b"new")
+        assert Path(path).read_bytes() == b"content"
+        assert link.is_symlink()
+
     def test_errors_of_the_block_are_its_own(self, tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError) as error, storage.open_write(f"{tmp_path}/a"):
             (tmp_path / "none").read_bytes()

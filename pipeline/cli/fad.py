@@ -171,7 +171,8 @@ def _main(argv: Sequence[str]) -> None:
     print(table(found))
     for note in found.notes:
         print(f"note: {text(note)}", file=sys.stderr)
-    streams.expect_printed()
+    if not (flags.json or flags.per_clip):
+        streams.expect_printed()
 
 
 def _write(flags: Namespace, found: Comparison) -> None:

@@ -191,24 +191,42 @@ def open_read(path: str, start: int = 0, stop: int | None = None) -> BinaryIO:
 
 @contextmanager
 def open_write(path: str) -> Iterator[BinaryIO]:
-    """A file that is called `NAME.xxxxxxxx.tmp` until the `with` block ends well; otherwise it never appears."""
-    temporary = Path(f"{path}.{uuid.uuid4().hex[:8]}.tmp")
+    """A file that is called `NAME.xxxxxxxx.tmp` until the `with` block ends well; otherwise it never appears.
+
+    A link stays, and its file is replaced. A pipe or a device, which no file may take the place of, is written to.
+    """
+    goal = _behind_links(path)
+    temporary = Path(f"{goal}.{uuid.uuid4().hex[:8]}.tmp")
     try:
+        if why_not_a_file(goal) not in ("", "a folder"):
+            with Path(goal).open("ab") as file:
+                yield file
+            return
         try:
             with temporary.open("xb") as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            temporary.replace(path)
+            temporary.replace(goal)
         except BaseException:
             with suppress(OSError):
                 temporary.unlink()
             raise
-        _sync_folder(Path(path).parent)
+        _sync_folder(Path(goal).parent)
     except OSError as error:
-        if error.filename not in (None, path, str(temporary)):
+        if error.filename not in (None, goal, str(temporary)):
             raise  # of another file, which the caller's block was about
         raise_explained(error, path, "writing")
+
+
+def _behind_links(path: str) -> str:
+    """The file that a link is for; raises StorageError for an open one, as /dev/stdout stands for with `> FILE`."""
+    if not Path(path).is_symlink() or why_not_a_file(path):
+        return path
+    folders = (Path(path).parent, Path(path).parent.joinpath(Path(path).readlink()).parent)
+    if any(os.path.realpath(folder).startswith("/proc/") for folder in folders):
+        raise StorageError(path, "stands for a file that is open already", "Give the name of a file")
+    return os.path.realpath(path)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -86,7 +86,8 @@ def _main(argv: Sequence[str]) -> None:
         print(f"… {len(found.found) - SHOWN:,} more: {written}")
     for note in found.notes:
         print(f"note: {note}", file=sys.stderr)
-    streams.expect_printed()
+    if not (flags.csv or flags.json):
+        streams.expect_printed()
 
 
 @contextmanager

@@ -11,11 +11,11 @@ from typing import Any
 from pipeline import storage
 from pipeline.extras import needs
 from pipeline.formatting import text
-from pipeline.output import classes, ledger, provenance
-from pipeline.output.clip_rows import ClipRows
-from pipeline.output.layout import STATE, basename, files_in, join
+from pipeline.output import ledger, provenance
+from pipeline.output.exporting import sets
+from pipeline.output.exporting.clip_rows import ClipRows
+from pipeline.output.layout import STATE, files_in, join
 from pipeline.output.loading.dataset import WIDTH, Level
-from pipeline.output.matching import matching
 from pipeline.output.records import Record
 from vggish_core import params
 
@@ -35,12 +35,12 @@ def write(rows: Iterator[ClipRows], folder: Path, pattern: str, level: Level) ->
     or a clip; an annotation is a clip's label over its length, by its name in `classes.csv`, if that is there. Vectors
     are kept as float16, as this library does.
     """
-    directories = sorted({storage.parent(uri) or "." for uri in matching(pattern, "use").files})
+    directories = sets.directories(pattern)
     database, configs = (importlib.import_module(f"perch_hoplite.{name}") for name in _MODULES)
     config = importlib.import_module("ml_collections.config_dict")
     found = database.SQLiteUSearchDB.create(str(folder), database.get_default_usearch_config(WIDTH))
     with closing(found.db):
-        for key, value in _metadata(configs, _title(directories)).items():
+        for key, value in _metadata(configs, sets.title(directories)).items():
             found.insert_metadata(key, config.ConfigDict(value))
         written = _insert(found, rows, directories, provenance.of(pattern, "use").hop_s, level)
         found.commit()
@@ -69,7 +69,7 @@ def _insert(
     found: Any, rows: Iterator[ClipRows], directories: list[str], hop_s: float, level: Level
 ) -> tuple[int, int]:
     label_type = importlib.import_module("perch_hoplite.db.datatypes").LabelType.POSITIVE
-    names, files, title = _names(directories), _files(directories), _title(directories)
+    names, files, title = sets.class_names(directories), _files(directories), sets.title(directories)
     deployment = found.insert_deployment(name=title, project=title)
     recordings: dict[str, int] = {}
     clips = vectors = 0
@@ -101,16 +101,6 @@ def _whole(record: Record, hop_s: float) -> list[float]:
     start_s = record.start_s or 0.0
     frames_end_s = start_s + max(len(record.values) - 1, 0) * hop_s + params.EXAMPLE_WINDOW_SECONDS
     return [start_s, frames_end_s if record.end_s is None else record.end_s]
-
-
-def _title(directories: list[str]) -> str:
-    return text(basename(storage.absolute(directories[0])))
-
-
-def _names(directories: list[str]) -> dict[int, str]:
-    """The names of classes, as far as they are the same in all outputs."""
-    first, *others = map(classes.numbered, directories)
-    return {label: name for label, name in first.items() if all(other.get(label) == name for other in others)}
 
 
 def _files(directories: list[str]) -> dict[str, str]:

@@ -18,13 +18,13 @@ import numpy as np
 from pipeline import storage
 from pipeline.errors import UserError
 from pipeline.formatting import text
-from pipeline.output import hoplite
-from pipeline.output.clip_rows import ClipRows, clip_rows
+from pipeline.output.exporting import hoplite, tfds
+from pipeline.output.exporting.clip_rows import ClipRows, clip_rows
 from pipeline.output.loading.dataset import WIDTH, Level
 from pipeline.output.loading.grouping import grouped
 from pipeline.output.matching import Incomplete
 
-Kind = Literal["npy", "npz", "parquet", "hoplite"]
+Kind = Literal["npy", "npz", "parquet", "hoplite", "tfds"]
 COLUMNS = ("row", "rows", "id", "start_seconds", "end_seconds", "labels")
 """Of the table of clips: the clip's first row in X, how many it has, and what its record says."""
 Note = Callable[[tuple[Any, ...], tuple[int, ...]], Any]
@@ -54,11 +54,13 @@ def export_arrays(
     `clips.csv`: each clip's first row and number of rows, id, times in seconds, class indices. "npz": one file with `X`
     and the table's columns as arrays; clip i has the labels `labels[label_offsets[i]:label_offsets[i + 1]]`. "parquet":
     a row a vector, with its clip's id, times and labels, and which of the clip's vectors it is (`frame`). "hoplite": a
-    folder with perch-hoplite's database (`pipeline.output.hoplite`).
+    folder with perch-hoplite's database (`pipeline.output.exporting.hoplite`). "tfds": a folder that
+    `tfds.builder_from_directory` opens (`pipeline.output.exporting.tfds`).
 
     Args:
       pattern: path, URI or glob.
-      destination: a folder that is not there yet ("npy", "hoplite", on this machine), or a file, which is replaced.
+      destination: a folder that is not there yet ("npy", "hoplite", "tfds"; on this machine), or a file, which is
+        replaced.
       kind: of the files.
       level: "clip": the mean of a clip's frames, zeros for one without a frame; "frame": all frames, clip after clip.
         A record of YouTube-8M's video level has one vector at either.
@@ -66,7 +68,7 @@ def export_arrays(
 
     Raises:
       ExportError: the destination cannot be written to as asked.
-      MissingPackagesError: perch-hoplite is not installed.
+      MissingPackagesError: perch-hoplite or tensorflow-datasets is not installed.
       RecordError: as `read_records`; nothing to export, or values that are not finite.
       IncompleteError: as `read_records`.
     """
@@ -74,10 +76,12 @@ def export_arrays(
         if value not in known:
             raise ExportError(f"{value!r} is none of {', '.join(known)}", "Give one of them")
     rows = clip_rows(pattern, level, incomplete)
-    if kind == "hoplite":
-        hoplite.expect_packages()
+    if kind in ("hoplite", "tfds"):
+        (hoplite if kind == "hoplite" else tfds).expect_packages()
         with _new_folder(destination) as draft:
-            return Exported(*hoplite.write(rows, draft, pattern, level))
+            if kind == "hoplite":
+                return Exported(*hoplite.write(rows, draft, pattern, level))
+            return Exported(*tfds.write(rows, draft, pattern, level, destination))
     write: Callable[[Iterator[ClipRows], str], Exported]
     write = {"npy": _write_npy, "npz": _write_npz, "parquet": _write_parquet}[kind]
     return write(rows, destination)
@@ -89,9 +93,6 @@ def _write_npy(rows: Iterator[ClipRows], destination: str) -> Exported:
             table = csv.writer(f, lineterminator="\n")
             table.writerow(COLUMNS)
             written = _stream(array, rows, lambda cells, labels: table.writerow((*cells, ",".join(map(str, labels)))))
-            for file in (array, f):
-                file.flush()
-                os.fsync(file.fileno())
     return written
 
 
@@ -108,6 +109,9 @@ def _new_folder(destination: str) -> Iterator[Path]:
     draft.mkdir()
     try:
         yield draft
+        for path in filter(Path.is_file, draft.rglob("*")):
+            with path.open("r+b") as file:
+                os.fsync(file.fileno())
         draft.rename(target)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)

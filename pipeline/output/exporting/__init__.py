@@ -1,0 +1,1 @@
+"""Data sets -> what other tools open: arrays, Parquet, databases of perch-hoplite, TensorFlow Datasets."""
