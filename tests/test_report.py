@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import time
 from html.parser import HTMLParser
 from itertools import product
@@ -67,8 +68,9 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(history, "STRETCH_S", 0.0)
         patch.setattr(history, "SHARE", 0.0)
-        log = history.Log(job, {"runner": "FnApiRunner", "workers": 1}, time.monotonic())
-        log.begin(time.monotonic())
+        now = time.monotonic()
+        log = history.Log(job, {"runner": "FnApiRunner", "workers": 1}, now - 2)
+        log.begin(now - 1)
         log.look({name: value / 2 for name, value in sums.items()})
         log.end(sums, 0.0)
     report.write(str(directory))
@@ -150,6 +152,17 @@ def test_small_outputs_have_a_report(tmp_path: Path, clips: list[Clip]) -> None:
     assert page.numbers["clips_in"] == len(clips)
     assert "Infinity" not in page.source
     assert "nan" not in {word.strip(".,") for word in page.text.lower().split()}
+
+
+def test_a_run_of_no_time_that_is_told_has_a_report(output: Path, tmp_path: Path) -> None:
+    """Its stretches are below the half millisecond that is kept."""
+    shutil.copytree(output, tmp_path / "out")
+    (noted,) = (tmp_path / "out" / "_state").glob("run-*.json")
+    content, count = re.subn(r'"seconds": [\d.]+', '"seconds": 0.0', noted.read_text(encoding="utf-8"))
+    assert count == 2
+    noted.write_text(content, encoding="utf-8")
+    assert "Speed over time" in Page(output / "report.html").text
+    assert "Speed over time" not in Page(report.write(str(tmp_path / "out"))).text
 
 
 def test_a_copy_without_state_has_a_report(output: Path, tmp_path: Path) -> None:

@@ -165,7 +165,7 @@ def _run(runs: Sequence[RunRecord]) -> dict[str, Any] | None:
     speeds = [max(0.0, piece.audio_seconds) / max(piece.seconds, 1e-3) for piece in pieces]
     starts = [(piece.at_s - piece.seconds) / 60 for piece in pieces]
     ends = [piece.at_s / 60 for piece in pieces]
-    drawn = not tasks and len(pieces) > 1 and audio > 0  # tasks have clocks of their own
+    drawn = not tasks and len(pieces) > 1 and min(audio, took) > 0  # tasks have clocks of their own
     return {
         "last": last,
         "runs": len(runs),
