@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import beside, front_end, lists, loader, network, report, segments, small, start, whole
+from benchmarks import beside, front_end, lists, loader, network, report, search, segments, small, start, whole
 from benchmarks.measure import Row
 
 os.environ.setdefault("NO_GCE_CHECK", "true")  # Beam would ask the network whether this is a cloud machine
@@ -34,11 +34,14 @@ class Counts:
     records: int
     hours: tuple[float, ...]
     listed: int
+    searched: int
     scale: whole.Scale
 
 
-FULL = Counts(5, 10, 1024, 256, 3, 40, 5000, (1, 3), 200_000, whole.Scale(5, 600, 60, 6000, 1024))
-QUICK = Counts(1, 2, 128, 64, 1, 0, 1000, (), 20_000, whole.Scale(1, 24, 3, 48, 128, ("winograd",), warm_up=False))
+FULL = Counts(5, 10, 1024, 256, 3, 40, 5000, (1, 3), 200_000, 1_000_000, whole.Scale(5, 600, 60, 6000, 1024))
+QUICK = Counts(
+    1, 2, 128, 64, 1, 0, 1000, (), 20_000, 100_000, whole.Scale(1, 24, 3, 48, 128, ("winograd",), warm_up=False)
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -89,6 +92,7 @@ def _groups(folder: Path, counts: Counts) -> dict[str, Callable[[], list[Row]]]:
         whole.MEMORY: lambda: whole.memory_rows(folder, scale),
         segments.GROUP: lambda: segments.rows(folder, min(3, rounds), counts.hours),
         lists.GROUP: lambda: lists.rows(folder, min(3, rounds), counts.listed),
+        search.GROUP: lambda: search.rows(folder, checkpoint(), counts.searched, counts.distance_examples),
     }
 
 
@@ -107,9 +111,10 @@ GROUPS = (
     "memory",
     "segments",
     "lists",
+    "search",
 )
-LONG_GROUPS = {"workers", "beside", "segments", "start"}
-"""Eight processes for one row; five for two; hours of audio; two dozen starts."""
+LONG_GROUPS = {"workers", "beside", "segments", "start", "search"}
+"""Eight processes for one row; five for two; hours of audio; two dozen starts; an index of a million frames."""
 QUICK_GROUPS = tuple(name for name in GROUPS if name not in LONG_GROUPS)
 
 

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +23,11 @@ from pipeline.analysis.similar import kept
 from pipeline.analysis.similar.cosine import unit
 from pipeline.analysis.similar.duplicates import duplicates
 from pipeline.analysis.similar.table import Table, TableWriter
-from pipeline.analysis.sources import find
+from pipeline.analysis.sources import Source, find
 
 RATE = 44_100
 HALF_HOP = round(0.48 * RATE)
+WARM_UP, QUERIES = 20, 200
 THRESHOLDS = (0.8, 0.85, 0.9, 0.925, 0.95, 0.96, 0.97, 0.98, 0.99, 0.995, 0.997, 0.998, 0.999)
 
 
@@ -145,32 +147,53 @@ def _name(clip_id: str) -> str:
     return clip_id.rpartition("/")[2]
 
 
+@dataclass(frozen=True)
+class Scaled:
+    """An index of many frames: what its lists took, and what queries by its own frames do.
+
+    Attributes:
+      lists_s: making FAISS's lists, in seconds.
+      query_s: of each query, in seconds.
+      recall: which share of the ten nearest a query finds, on average over the first queries.
+    """
+
+    lists_s: float
+    query_s: Sequence[float]
+    recall: float
+
+
+def scaled(source: Source, frames: np.ndarray, folder: Path, count: int) -> Scaled:
+    """Frames, uint8 [n, 128], repeated with noise up to `count` -> an index of them in a folder, measured."""
+    if not (folder / "frames.npy").exists():
+        _noisy(frames, count, folder / "frames.npy")
+    begun = time.perf_counter()
+    kept.write_lists(folder, "frame")
+    lists_s = time.perf_counter() - begun
+    vectors = kept.vectors(folder, "frame")
+    index = Index(source, _tens(count), {"frame": vectors}, {"frame": kept.lists(folder, "frame")})
+    exact = Index(source, index.table, index.vectors)
+    rows = np.random.default_rng(1).choice(len(vectors), WARM_UP + QUERIES, replace=False)
+    times, recalls = [], []
+    for number, row in enumerate(rows):
+        begun = time.perf_counter()
+        found = index.search(vectors[row], 10, level="frame")
+        times.append(time.perf_counter() - begun)
+        if number < WARM_UP:
+            wanted = {(hit.id, hit.seconds) for hit in exact.search(vectors[row], 10, level="frame")}
+            recalls.append(len(wanted & {(hit.id, hit.seconds) for hit in found}) / 10)
+    return Scaled(lists_s, times[WARM_UP:], float(np.mean(recalls)))
+
+
 def scale(pattern: str, work: Path, count: int) -> None:
     """So many frames, released ones repeated with noise: the time of FAISS's lists, their recall@10, a query's time."""
     folder = work / f"{count}-frames"
     folder.mkdir(parents=True, exist_ok=True)
     source = find(pattern)
     assert source
-    if not (folder / "frames.npy").exists():
-        _noisy(kept.collect(source)[1]["frame"], count, folder / "frames.npy")
-    begun = time.perf_counter()
-    kept.write_lists(folder, "frame")
-    print(f"{count:,} frames: lists made in {time.perf_counter() - begun:.0f} s", flush=True)
-    vectors = kept.vectors(folder, "frame")
-    index = Index(source, _tens(count), {"frame": vectors}, {"frame": kept.lists(folder, "frame")})
-    exact = Index(source, index.table, index.vectors)
-    rows = np.random.default_rng(1).choice(len(vectors), 220, replace=False)
-    times, recalls = [], []
-    for number, row in enumerate(rows):
-        begun = time.perf_counter()
-        found = index.search(vectors[row], 10, level="frame")
-        times.append(time.perf_counter() - begun)
-        if number < 20:
-            wanted = {(hit.id, hit.seconds) for hit in exact.search(vectors[row], 10, level="frame")}
-            recalls.append(len(wanted & {(hit.id, hit.seconds) for hit in found}) / 10)
-    warm = times[20:]
-    print(f"query: median {np.median(warm) * 1e3:.1f} ms, 95% {np.quantile(warm, 0.95) * 1e3:.1f} ms")
-    print(f"recall@10 {np.mean(recalls):.4f} of {len(recalls)} queries", flush=True)
+    found = scaled(source, kept.collect(source)[1]["frame"], folder, count)
+    print(f"{count:,} frames: lists made in {found.lists_s:.0f} s")
+    print(f"query: median {np.median(found.query_s) * 1e3:.1f} ms, 95% {np.quantile(found.query_s, 0.95) * 1e3:.1f} ms")
+    print(f"recall@10 {found.recall:.4f} of {WARM_UP} queries")
 
 
 def _noisy(frames: np.ndarray, count: int, path: Path) -> None:

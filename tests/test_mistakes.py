@@ -19,6 +19,8 @@ from pathlib import Path
 
 import av
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import soundfile
 
@@ -115,6 +117,31 @@ MISTAKES = {
         "run --manifest tabs.tsv",
         r"HERE/tabs.tsv, line 1: the columns are separated by tabs: 'id\turi'",
         "Separate them by commas, and write numbers with a point.",
+    ),
+    "manifest that is audio": Mistake(
+        "run --manifest audio/a.wav",
+        "HERE/audio/a.wav is audio, not text",
+        "Name a list here; audio goes to --input.",
+    ),
+    "manifest that is a Parquet file": Mistake(
+        "run --manifest list.parquet",
+        "HERE/list.parquet is a Parquet file, not text",
+        "Write the list as CSV or JSON lines; tables that hold the audio itself go to --input.",
+    ),
+    "manifest that is a spreadsheet": Mistake(
+        "run --manifest list.xlsx",
+        "HERE/list.xlsx is a spreadsheet or a ZIP archive, not text",
+        "Save the list as CSV, in UTF-8.",
+    ),
+    "manifest.json cut short": Mistake(
+        "verify torn",
+        "torn/manifest.json is damaged: it is no JSON (Expecting value: line 1 column 1 (char 0))",
+        "Restore it from a copy, or run with --overwrite to start over.",
+    ),
+    "index that was not made": Mistake(
+        "search made --like audio/a.wav --index index",
+        "--index index holds no index",
+        "Make it: give --build too.",
     ),
     "segments with semicolons": Mistake(
         "run --input audio --segments semicolons_segments.csv --class_labels classes.csv",
@@ -513,11 +540,12 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, standin_weights: Path) -
     (folder / "segments.csv").write_text(HEADER + 'a, 0.000, 2.000, "/m/zzz"\n')
     (folder / "others.csv").write_text(HEADER + 'xyz, 0.000, 2.000, "/m/09x0r"\n')
     assert run.main(["--output", f"{folder}/made", "--input", f"{folder}/audio", *STANDIN, "--report", "off"]) == 0
-    for name in ("begun", "cut"):
+    for name in ("begun", "cut", "torn"):
         shutil.copytree(folder / "made", folder / name)
     manifest = (folder / "made" / "manifest.json").read_text()
     (folder / "begun" / "manifest.json").write_text(manifest.replace('"complete": true', '"complete": false'))
     (folder / "cut" / "embeddings-00000-of-00001.tfrecord").write_bytes(bytes(10))
+    (folder / "torn" / "manifest.json").write_bytes(b"")
     (folder / "model_of_all").mkdir()
     made_by = provenance.of(f"{folder}/made/*.tfrecord")
     Description("logistic", Classes((0,), ("Speech",), ("",)), made_by, 1, {}).save(folder / "model_of_all")
@@ -536,6 +564,9 @@ def _files_of_others(folder: Path) -> None:
     (folder / "tabs.tsv").write_text("id\turi\na\taudio/a.wav\n")
     (folder / "semicolons_classes.csv").write_text("index;mid;display_name\n0;/m/09x0r;Speech\n")
     (folder / "semicolons_segments.csv").write_text("YTID;start_seconds;end_seconds;positive_labels\na;0;2;/m/09x0r\n")
+    pq.write_table(pa.table({"uri": ["audio/a.wav"] * 9}), folder / "list.parquet")
+    with zipfile.ZipFile(folder / "list.xlsx", "w") as archive:
+        archive.writestr("[Content_Types].xml", "<Types/>" * 9, zipfile.ZIP_DEFLATED)
     with zipfile.ZipFile(folder / "vggish.pth", "w") as archive:
         archive.writestr("archive/data.pkl", b"\x80\x02}q\x00.")
     (folder / "old.pt").write_bytes(b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19." * 20)
@@ -665,13 +696,14 @@ def test_a_traceback_only_where_it_is_asked_for(
 @pytest.fixture(scope="module")
 def model(workspace: Path) -> Path:
     """A classifier of two classes, on records that were labelled by a manifest."""
-    rows = "".join(f"audio/{'abc'[n % 3]}.wav,{n},{n % 2}\n" for n in range(12))
-    (workspace / "labelled.csv").write_text("uri,id,labels\n" + rows)
     (workspace / "two.csv").write_text("index,mid,display_name\n0,/m/0,No\n1,/m/1,Yes\n")
-    _quietly(workspace, "run --manifest labelled.csv --output labelled --checkpoint standin --pca_params standin")
+    for name in ("learned", "judged"):
+        rows = "".join(f"audio/{'abc'[n % 3]}.wav,{name} {n},{n % 2}\n" for n in range(12))
+        (workspace / f"{name}.csv").write_text("uri,id,labels\n" + rows)
+        _quietly(workspace, f"run --manifest {name}.csv --output {name} --checkpoint standin --pca_params standin")
     _quietly(
         workspace,
-        "train --train 'labelled/*.tfrecord' --eval 'labelled/*.tfrecord' --classes two.csv --model model --epochs 1 "
+        "train --train 'learned/*.tfrecord' --eval 'judged/*.tfrecord' --classes two.csv --model model --epochs 1 "
         "--classifier logistic --validation 0.4",
     )
     return workspace / "model"

@@ -115,6 +115,15 @@ def test_a_folder_with_files_of_somebody_s_is_left_alone(train_here: TrainHere, 
     assert (tmp_path / "model" / "thesis.tmp").read_text() == "precious"
 
 
+def test_a_damaged_description_is_named(train_here: TrainHere, tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "model.json").touch()
+    status, said = train_here()
+    assert status == 2
+    assert "model.json is not the description of a model" in said
+    assert said.splitlines()[-1] == "  Train again."
+
+
 def test_drafts_of_a_killed_training_are_no_obstacle(train_here: TrainHere, tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     drafts = [tmp_path / "model" / name for name in ("model.json.0123abcd.tmp", "model.keras.tmp.keras")]

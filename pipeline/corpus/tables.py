@@ -58,7 +58,7 @@ def text_lines(uri: str) -> Iterator[Iterator[str]]:
     What is not UTF-8 below the first line keeps its bytes, as surrogates: files' names need not be UTF-8.
 
     Raises:
-      SourceError: the first line that is not empty is not UTF-8 text.
+      SourceError: the first line that is not empty is not UTF-8 text; what it is instead is named where it is known.
     """
     with (
         storage.open_unwrapped(uri) as file,
@@ -68,17 +68,30 @@ def text_lines(uri: str) -> Iterator[Iterator[str]]:
         for line in text:
             start.append(line)
             if line.strip():
-                _expect_text(uri, line)
+                _expect_text(uri, "".join(start))
                 break
         yield chain(start, text)
 
 
-def _expect_text(uri: str, line: str) -> None:
-    fault = "it holds a zero byte" if "\0" in line else ""
+_AUDIO = ("audio", "Name a list here; audio goes to --input")
+_KINDS = {
+    b"PAR1": ("a Parquet file", "Write the list as CSV or JSON lines; tables that hold the audio itself go to --input"),
+    b"PK\3\4": ("a spreadsheet or a ZIP archive", "Save the list as CSV, in UTF-8"),
+    **dict.fromkeys((b"RIFF", b"RF64", b"fLaC", b"OggS", b"ID3", b"FORM"), _AUDIO),
+}
+"""How files begin that are given as lists: what they are, and what to do."""
+
+
+def _expect_text(uri: str, start: str) -> None:
+    fault = "it holds a zero byte" if "\0" in start else ""
+    content = start.encode("utf-8", "surrogateescape")
     try:
-        line.encode("utf-8", "surrogateescape").decode("utf-8")
+        content.decode("utf-8")
     except UnicodeDecodeError as error:
         fault = str(error)
+    for magic, (what, remedy) in _KINDS.items():
+        if fault and content.startswith(magic):
+            raise SourceError(f"{uri} is {what}, not text", remedy)
     if fault:
         raise SourceError(f"{uri} is not UTF-8 text: {fault}", "Check which file it is, or convert it")
 

@@ -108,6 +108,9 @@ def from_json(data: bytes, name: str) -> Manifest:
     """
     try:
         content = json.loads(data)
+    except ValueError as error:
+        raise OutputError(f"{name} is damaged: it is no JSON ({error})", _REMEDY) from None
+    try:
         version = content["format_version"]
         if version != FORMAT_VERSION:
             raise OutputError(

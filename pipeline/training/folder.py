@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipeline.training.report import METRICS, PLOT
 from pipeline.training.resume import HISTORY
-from pipeline.training.saved_model import DESCRIPTION, NETWORK, NETWORK_DRAFT, Description, ModelError
+from pipeline.training.saved_model import DESCRIPTION, NETWORK, NETWORK_DRAFT, Description, ModelError, read_description
 
 _WRITTEN = "|".join(map(re.escape, (DESCRIPTION, METRICS, PLOT, HISTORY)))
 _DRAFT = re.compile(rf"({_WRITTEN})\.[0-9a-f]{{8}}\.tmp|{re.escape(NETWORK_DRAFT)}")
@@ -35,6 +35,7 @@ def open_folder(folder: Path, description: Description, overwrite: bool) -> bool
             raise ModelError(f"{folder} holds a trained model", "Name another folder, or give --overwrite")
         if not (folder / DESCRIPTION).exists():
             raise ModelError(f"{folder} holds other files", "Name a folder that is empty or not there yet")
+        read_description(folder)  # raises what says so if it is none
         before = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
         before["training"].pop("versions", None)  # it was stopped when all but the network was written
         if before != json.loads(description.text()):

@@ -75,6 +75,8 @@ def _build(flags: Namespace, source: Source) -> None:
 
     folder = kept.place(flags.output, flags.index)
     stored = kept.read(folder)
+    if flags.index and stored is None and not flags.build:
+        raise FlagError(f"--index {flags.index} holds no index", "Make it: give --build too")
     stale = stored is not None and not kept.fits(stored, source)
     if not (flags.build or stale):
         return
