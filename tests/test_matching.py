@@ -229,7 +229,7 @@ def test_files_of_other_names_are_none_of_the_manifests_business(output: Path) -
 
 def test_a_manifest_that_cannot_be_read_is_an_error(output: Path) -> None:
     (output / "manifest.json").write_text('{"format_version": 1')
-    with pytest.raises(IncompleteError, match="is not a manifest of this software") as caught:
+    with pytest.raises(IncompleteError, match="is damaged: it is no JSON") as caught:
         list(read_records(f"{output}/*.tfrecord"))
     assert "--incomplete use" in caught.value.remedy
     assert list(read_records(f"{output}/*.tfrecord", incomplete="use"))

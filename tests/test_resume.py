@@ -94,7 +94,7 @@ def test_a_manifest_that_is_just_being_written_is_found(tmp_path: Path, monkeypa
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"format_version": 1}', "\u00ff"])
 def test_a_manifest_that_is_none_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / "manifest.json").write_text(content, encoding="latin-1")
-    with pytest.raises(OutputError, match=r"manifest\.json is not a manifest.*Restore it"):
+    with pytest.raises(OutputError, match=r"manifest\.json is (not a manifest|damaged: it is no JSON).*Restore it"):
         resume.start(str(tmp_path), outputs.job(tmp_path))
 
 
