@@ -11,9 +11,9 @@ OTHER_PYTHON := $(shell test ! -x $(BIN)/python || test "`$(BIN)/python -V`" = "
 endif
 # A stamp: the weights and kernels that tests take for granted are in their cache.
 WEIGHTS := $(or $(VGGISH_CACHE),.pytest_cache/vggish)/.prepared-$(subst /,-,$(VENV))
-# A process more than cores, since some always wait, with one thread for BLAS; the tests of a module stay together, since
-# they share what is costly to make, and come in the order of tests/conftest.py.
-WORKERS := $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
+# Two processes more than cores, since some always wait, with one thread for BLAS; the tests of a module stay together,
+# since they share what is costly to make, and come in the order of tests/conftest.py.
+WORKERS := $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 2)')
 PYTEST := OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 # A user waits for bytecode while installing; a machine that checks once makes what it imports as it goes, a sixth of it.
 COMPILE := $(if $(CI),,--compile-bytecode)

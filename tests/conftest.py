@@ -11,13 +11,15 @@ from hypothesis import settings
 
 from pipeline.storage import scratch
 from tests.in_process import decoders_stay, embed_here, summed_examples  # noqa: F401 - fixtures
-from tests.made_audio import made_formats  # noqa: F401
+from tests.made_audio import example_audio, made_formats  # noqa: F401
 from tests.made_clips import made_clips  # noqa: F401
+from tests.made_once import once  # noqa: F401
 from tests.reference_data import audioset_data, esc10, real_formats, shared_data  # noqa: F401
 from tests.small_audioset import made_audioset  # noqa: F401
 
 os.environ.setdefault("NO_GCE_CHECK", "true")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("LANGUAGE", "C")  # or argparse looks for translations for each of the parsers that Beam makes
 
 ROOT = Path(__file__).resolve().parents[1]
 # What is made once (stand-in weights, compiled kernels) is kept between sessions, apart from the user's own cache.
@@ -25,7 +27,7 @@ CACHE = os.environ.setdefault("VGGISH_CACHE", str(ROOT / ".pytest_cache" / "vggi
 
 # A busy machine is no fault of what is tested, and a commit is not red for what another one's dice would have found.
 settings.register_profile("quick", deadline=None, derandomize=True)
-settings.register_profile("full", deadline=None)
+settings.register_profile("full", deadline=None, max_examples=300)
 FULL_TIMEOUT_S = 3600
 
 
@@ -59,16 +61,6 @@ def _temporary_files_go() -> Iterator[None]:
 def full(request: pytest.FixtureRequest) -> bool:
     """Whether tests that scale take all that they can, or what .ci/run has time for."""
     return bool(request.config.getoption("full"))
-
-
-@pytest.fixture(scope="session")
-def example_audio(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The audio of `examples.make_audio`, three minutes in many formats; not to be changed."""
-    from examples import make_audio
-
-    folder = tmp_path_factory.mktemp("example audio")
-    make_audio.make(folder)
-    return folder
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ import pytest
 import soundfile
 
 from examples import make_audio
+from tests.made_once import Once
 from tests.plain_flac import write_flac
 
 SECONDS = 2.2
@@ -105,12 +106,15 @@ BY_NAME = {made.name: made for made in FILES}
 
 
 @pytest.fixture(scope="session")
-def made_formats(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def example_audio(once: Once) -> Path:
+    """The audio of `examples.make_audio`, three minutes in many formats; not to be changed."""
+    return once("example audio", make_audio.make)
+
+
+@pytest.fixture(scope="session")
+def made_formats(once: Once) -> Path:
     """A folder with all of `FILES`."""
-    folder = tmp_path_factory.mktemp("made formats")
-    for made in FILES:
-        make(folder, made)
-    return folder
+    return once("made formats", lambda folder: [make(folder, made) for made in FILES])
 
 
 def sound(rate_hz: int, channels: int, seconds: float = SECONDS) -> np.ndarray:

@@ -10,6 +10,7 @@ import pytest
 
 from examples import make_audio
 from tests.made_audio import write
+from tests.made_once import Once
 
 RATE, SECONDS, EXAMPLES = 44100, 3.0, 3
 FOLDS = (1, 2, 3, 4, 5)
@@ -63,6 +64,6 @@ def make(folder: Path, letters: str = "A") -> Path:
 
 
 @pytest.fixture(scope="session")
-def made_clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made_clips(once: Once) -> Path:
     """Ten classes of five clips, 150 s."""
-    return make(tmp_path_factory.mktemp("made clips"))
+    return once("made clips", make)

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from pipeline.output.tfrecord import write_tfrecord
+from tests.made_once import Once
 
 CLASSES = 527
 SIZES = {"bal_train": 700, "eval": 5000}
@@ -38,9 +39,13 @@ class Row:
 
 
 @pytest.fixture(scope="session")
-def made_audioset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made_audioset(once: Once) -> Path:
     """A folder with the lists and records, under the names of the released ones."""
-    folder = tmp_path_factory.mktemp("made audioset")
+    return once("made audioset", make)
+
+
+def make(folder: Path) -> None:
+    """Writes them."""
     classes = [(f"/m/0{i:03x}", f'Sound of "{i}", far' if i % 9 else f"Sound {i}") for i in range(CLASSES)]
     classes[0] = ("/m/09x0r", "Speech")
     with (folder / "class_labels_indices.csv").open("w", newline="", encoding="utf-8") as file:
@@ -55,7 +60,6 @@ def made_audioset(tmp_path_factory: pytest.TempPathFactory) -> Path:
         order = random.Random(seed)
         with (folder / f"{part}.tfrecord").open("wb") as file:
             write_tfrecord(file, (record(row, order) for row in rows))
-    return folder
 
 
 def rows_of(part: str, seed: int) -> list[Row]:

@@ -254,7 +254,8 @@ def test_hoplite_that_is_not_installed_is_named(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("kind", ["npy", "npz"])
+@pytest.mark.ci
+@pytest.mark.parametrize("kind", ["npy", pytest.param("npz", marks=pytest.mark.full)])
 def test_memory_does_not_grow_with_the_frames(tmp_path: Path, peak_of: Callable[[list[str]], int], kind: str) -> None:
     frames = np.random.default_rng(0).normal(size=(1000, 128)).astype(np.float32)
     for name, count in (("few", 1), ("many", 200)):

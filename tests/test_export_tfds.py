@@ -25,7 +25,7 @@ NO_LIBRARY = "tensorflow-datasets is not installed, on Python 3.10 not in CI eit
 CLIPS = [outputs.clip(number) for number in range(40)]
 
 
-@pytest.fixture(scope="module", params=["quantized", "raw"])
+@pytest.fixture(scope="module", params=["quantized", pytest.param("raw", marks=pytest.mark.ci)])
 def output(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set; not to be changed."""
     directory = tmp_path_factory.mktemp("output") / "birds"
@@ -132,6 +132,7 @@ def test_names(folder: str, expected: tuple[str, str], tfds: Any) -> None:
     assert tfds.core.naming.is_valid_dataset_name(expected[0])
 
 
+@pytest.mark.ci
 def test_without_this_package_and_without_a_network(output: Path, tmp_path: Path, tfds: Any) -> None:
     """A process that cannot import the package, in an empty folder, where no name is resolved, reads the set moved."""
     assert run(output, "--to", "tfds", tmp_path / "set") == 0
@@ -225,6 +226,8 @@ def test_a_library_that_is_not_installed_is_named(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.ci
+@pytest.mark.parametrize("output", ["quantized"], indirect=True)
 def test_the_command_is_a_process(output: Path, tmp_path: Path, tfds: Any) -> None:
     """Without a word of TensorFlow's or the library's."""
     done = command.run("pipeline.export", output, "--to", "tfds", "set", cwd=tmp_path)
@@ -232,6 +235,8 @@ def test_the_command_is_a_process(output: Path, tmp_path: Path, tfds: Any) -> No
     assert done.out.endswith(" clips: set\n")
 
 
+@pytest.mark.ci
+@pytest.mark.parametrize("output", ["quantized"], indirect=True)
 @pytest.mark.parametrize("limit", [200, 9_000])
 def test_a_disk_that_is_full(output: Path, tmp_path: Path, tfds: Any, limit: int) -> None:
     """A file that may not grow stands for it: of the examples, or of what says what they are."""
@@ -265,9 +270,9 @@ def many(tmp_path: Path) -> Callable[[int], Path]:
 
 @pytest.mark.ci
 def test_killed_on_the_way_it_leaves_no_set(many: Callable[[int], Path], tmp_path: Path, tfds: Any) -> None:
-    """Once, twice and three times as far: the name is free each time, and the last run makes the set."""
-    arguments = [many(60), "--to", "tfds", tmp_path / "set", "--level", "frame"]
-    for size in (1, 5_000_000, 10_000_000):
+    """At once, and half-way: the name is free each time, and the last run makes the set."""
+    arguments = [many(15), "--to", "tfds", tmp_path / "set", "--level", "frame"]
+    for size in (1, 4_000_000):
         process = subprocess.Popen([sys.executable, "-m", "pipeline.export", *arguments])
         known = set(tmp_path.glob("set.*.tmp"))
         while process.poll() is None:
@@ -278,10 +283,10 @@ def test_killed_on_the_way_it_leaves_no_set(many: Callable[[int], Path], tmp_pat
         assert process.wait() == -signal.SIGKILL
         assert not (tmp_path / "set").exists()
     assert run(*arguments) == 0
-    assert len(examples(tfds, tmp_path / "set")) == 60_000
+    assert len(examples(tfds, tmp_path / "set")) == 15_000
 
 
-@pytest.mark.ci
+@pytest.mark.full
 def test_memory_does_not_grow_with_the_frames(many: Callable[[int], Path], tmp_path: Path, tfds: Any) -> None:
     code = (
         "import resource, sys; from pipeline import export; assert export.main(sys.argv[1:]) == 0\n"

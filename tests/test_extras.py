@@ -67,6 +67,7 @@ def test_a_missing_extra_is_named(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.ci
 def test_a_run_without_the_reports_packages_is_whole(
     tmp_path: Path, embed_here: Embed, monkeypatch: pytest.MonkeyPatch, made_clips: Path
 ) -> None:

@@ -238,6 +238,7 @@ def test_mistakes(
     assert wrong.replace("A", "a") in first
 
 
+@pytest.mark.ci
 def test_the_command_is_a_process(sets: Path, tmp_path: Path) -> None:
     done = command.run("pipeline.fad", "a", "b", "--json", tmp_path / "fad.json", cwd=sets)
     assert (done.status, done.err) == (0, "")

@@ -88,7 +88,7 @@ URNS = {"min_ram": resource_hints.MIN_RAM_BYTES.urn, "accelerator": resource_hin
         ("FlinkRunner", ("--resource_hint", "min_ram=16GB"), {"min_ram": b"16000000000"}, ""),
         ("DataflowRunner", (), {"min_ram": b"4000000000"}, "Resource hints: min_ram=4GB."),
         ("DataflowRunner", FLEXRS, {}, NONE),
-        ("DataflowRunner", ("--dataflow_service_options", GPU), {}, NONE),
+        pytest.param("DataflowRunner", ("--dataflow_service_options", GPU), {}, NONE, marks=pytest.mark.ci),
         pytest.param("DataflowRunner", ("--experiments", GPU), {}, NONE, marks=pytest.mark.ci),
         (
             "DataflowRunner",

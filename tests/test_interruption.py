@@ -224,6 +224,7 @@ def test_stopped_in_order(audio: Path, tmp_path: Path, number: int, monkeypatch:
     no_faults(output)
 
 
+@pytest.mark.ci
 def test_a_stopped_command_says_how_far_it_was(audio: Path, tmp_path: Path) -> None:
     this = Run(tmp_path / "log", "--input", audio, "--output", tmp_path / "out", "--progress", "auto", *FOUR)
     assert this.wait_for(lambda lines: any(line.startswith("kept") for line in lines))
@@ -236,6 +237,7 @@ def test_a_stopped_command_says_how_far_it_was(audio: Path, tmp_path: Path) -> N
     assert len(decoded) <= 61 - int(told[1])
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.full)])
 def test_a_stopped_command_writes_what_is_embedded(
     audio: Path, tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch
@@ -277,7 +279,7 @@ def whole_of_busy(busy: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
 
 
 @pytest.mark.ci
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGKILL, marks=pytest.mark.full)])
 def test_a_stop_of_all_processes_fails_no_clip(
     busy: Path, tmp_path: Path, whole_of_busy: dict[str, bytes], number: int, full: bool
 ) -> None:

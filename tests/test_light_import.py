@@ -3,6 +3,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 PROGRAM = """
 import sys
 from pipeline.running.engines import light_import
@@ -34,5 +36,6 @@ def test_beam_works_without_the_packages_of_clouds() -> None:
     assert _printed(PROGRAM) == ["[]", "2"]
 
 
+@pytest.mark.ci
 def test_a_beam_that_needs_one_of_them_gets_it() -> None:
     assert _printed(ANOTHER_VERSION) == ["b'\\x01'"]

@@ -20,7 +20,7 @@ JOB = Submitted("PortableRunner", "job-1", "EXTERNAL")
 
 
 class Service(beam_job_api_pb2_grpc.JobServiceServicer):
-    """Answers every question for a state with an error, or with RUNNING. Takes jobs: job-1, job-2, as Prism does."""
+    """A state is an error, RUNNING, or CANCELLED once that was asked for. Takes jobs: job-1, job-2, as Prism does."""
 
     code: grpc.StatusCode | None = None
     endpoint = ""
@@ -60,7 +60,9 @@ class Service(beam_job_api_pb2_grpc.JobServiceServicer):
     def GetState(self, request, context):  # type: ignore[no-untyped-def]  # noqa: N802
         if self.code is not None:
             context.abort(self.code, f"of {request.job_id}")
-        return beam_job_api_pb2.JobStateEvent(state=beam_job_api_pb2.JobState.RUNNING)
+        states = beam_job_api_pb2.JobState
+        state = states.CANCELLED if request.job_id in self.cancelled else states.RUNNING
+        return beam_job_api_pb2.JobStateEvent(state=state)
 
 
 @pytest.fixture
@@ -111,7 +113,7 @@ def test_a_job_that_was_handed_over_is_known_by_id_and_name(service: tuple[Servi
     assert live.state_of(result) == "RUNNING"
     asked = live._result_of(job, engine)
     assert live.state_of(asked) == "RUNNING"
-    live.cancel(job, asked, 0.0)
+    assert live.cancel(job, asked) == "CANCELLED"
     assert answers.cancelled == ["job-2"]
 
 
@@ -122,7 +124,7 @@ def test_a_job_whose_id_is_another_jobs_by_now_is_over(service: tuple[Service, P
     answers.names[:] = ["of somebody else"]
     asked = live._result_of(job, engine)
     assert live.is_over(job, live.state_of(asked))
-    live.cancel(job, asked, 0.0)
+    live.cancel(job, asked)
     assert answers.cancelled == []
     assert live.state_of(live._result_of(replace(job, name=""), engine)) == "RUNNING"  # of an older note
 

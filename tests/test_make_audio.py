@@ -12,8 +12,8 @@ from vggish_core.audio import AudioError, open_audio
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return make_audio.make(tmp_path_factory.mktemp("audio"))
+def made(example_audio: Path) -> list[Path]:
+    return make_audio.make(example_audio)  # which is made already: its paths
 
 
 def test_every_example_is_what_it_says(made: list[Path]) -> None:

@@ -118,6 +118,11 @@ MISTAKES = {
         r"HERE/tabs.tsv, line 1: the columns are separated by tabs: 'id\turi'",
         "Separate them by commas, and write numbers with a point.",
     ),
+    "list as input": Mistake(
+        "run --input tabs.tsv",
+        "--input: HERE/tabs.tsv is a list by its name, not audio",
+        "Give a list of clips with --manifest, or one like AudioSet's with --segments.",
+    ),
     "manifest that is audio": Mistake(
         "run --manifest audio/a.wav",
         "HERE/audio/a.wav is audio, not text",

@@ -269,6 +269,7 @@ def test_bfloat16_is_for_gpus_only(checkpoint: Path) -> None:
     )
 
 
+@pytest.mark.ci
 def test_layers_in_bfloat16(checkpoint: Path, embedders: dict[str, Embedder], examples: np.ndarray) -> None:
     """The graph that GPUs get, which processors can run as well."""
     network = SlimNetwork(embedders["direct"].variables, 8, "bfloat16")
@@ -325,6 +326,7 @@ def bytes_and_distance(clips: list[Path], checkpoint: Path, pca_params: Path) ->
     assert relative_rms(raw[::8], exact) <= ANY
 
 
+@pytest.mark.ci
 def test_a_prepared_checkpoint_needs_no_tensorflow(standin_weights: Path) -> None:
     """Same rows; its variables are there all the same, once somebody asks."""
     checkpoint = standin_weights / "vggish_model.ckpt"

@@ -136,6 +136,7 @@ def test_audio_becomes_the_embeddings_of_its_examples(noise: dict[str, Path], em
         )
 
 
+@pytest.mark.ci
 def test_every_kind_of_audio_gives_its_examples_or_a_failure(
     noise: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -60,7 +60,7 @@ def written(output: Path) -> list[str]:
 @settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     phases=[Phase.explicit, Phase.reuse, Phase.generate],  # to shrink a case would take minutes
-    max_examples=12,
+    max_examples=settings().max_examples // 20,  # each is a run
 )
 @given(data=st.data())
 def test_any_row_gives_a_record_or_a_failure_and_the_others_their_records(

@@ -60,7 +60,7 @@ def packed(audio: Path, folder: Path, kind: str) -> Path:
 
 
 @pytest.mark.ci
-@pytest.mark.parametrize("kind", ["tar", "tar.gz", "zip", "parquet"])
+@pytest.mark.parametrize("kind", [pytest.param("tar", marks=pytest.mark.full), "tar.gz", "zip", "parquet"])
 def test_continues(audio: Path, wanted: dict[str, bytes], tmp_path: Path, kind: str) -> None:
     flags = ["--input", packed(audio, tmp_path, kind), "--output", tmp_path / "out", *FOUR]
     flags += ["--id_column", "key"] if kind == "parquet" else []

@@ -99,10 +99,15 @@ TEMPORARY = ("--temp_location", "gs://bucket/tmp")
     ("flags", "wrong"),
     [
         ((*DATAFLOW, *TEMPORARY, "--input", "AUDIO", "--output", "gs://bucket/out"), "--input AUDIO is a path of this"),
-        ((*DATAFLOW, *TEMPORARY, "--input", "gs://b/a", "--output", "OUT"), "--output OUT is a path of this machine"),
-        (
+        pytest.param(
+            (*DATAFLOW, *TEMPORARY, "--input", "gs://b/a", "--output", "OUT"),
+            "--output OUT is a path of this machine",
+            marks=pytest.mark.ci,
+        ),
+        pytest.param(
             (*DATAFLOW, "--temp_location=OUT", "--input", "gs://b/a", "--output", "gs://b/o"),
             "--temp_location OUT is a path of this machine",
+            marks=pytest.mark.ci,
         ),
         (
             (*DATAFLOW, *TEMPORARY, "--manifest", "LIST", "--output", "gs://bucket/out"),

@@ -245,7 +245,7 @@ def small(made_audioset: Path, tmp_path_factory: pytest.TempPathFactory) -> tupl
     return listing, [row for _, row in rows], released
 
 
-@pytest.mark.parametrize("segment_audio", ["whole", "cut"])
+@pytest.mark.parametrize("segment_audio", ["whole", pytest.param("cut", marks=pytest.mark.ci)])
 def test_a_small_audioset_has_the_contexts_of_tensorflows_records(
     small: tuple[Path, list[Row], dict[str, Any]],
     made_audioset: Path,

@@ -103,7 +103,7 @@ def test_single_samples_do_not_change_a_bit(rate_hz: int):
     np.testing.assert_array_equal(streamed(Resampler(rate_hz), samples, [1]), resample(samples, rate_hz))
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("dtype", [np.float64, pytest.param(np.float32, marks=pytest.mark.ci)])
 @pytest.mark.parametrize("rate_hz", GRID_RATES)
 def test_a_later_start_does_not_change_a_bit(rate_hz: int, dtype: type):
     samples = noise(rate_hz, 3.2)

@@ -232,7 +232,9 @@ def bad_files(standin_weights: Path, tmp_path_factory: pytest.TempPathFactory) -
     return folder
 
 
-def test_a_rerun_with_nothing_to_do_loads_neither_beam_nor_the_network(corpus: Path, tmp_path: Path) -> None:
+def test_a_rerun_with_nothing_to_do_loads_neither_beam_nor_the_network(
+    corpus: Path, tmp_path: Path, here: Here
+) -> None:
     """Nor is its report drawn again, unless something has changed."""
     program = (
         "import sys\n"
@@ -244,15 +246,15 @@ def test_a_rerun_with_nothing_to_do_loads_neither_beam_nor_the_network(corpus: P
     )
     output, audio = tmp_path / "out", corpus / "001 - some kind"
     report = output / "report.html"
-    assert embed(output, "--input", audio, "--report", "on").status == 0
+    assert here(output, "--input", audio, "--report", "on").status == 0
     before = report.stat().st_mtime_ns
     command = [sys.executable, "-c", program, "--input", str(audio), "--output", str(output), *STANDIN]
     again = subprocess.run(command, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
     assert again.stdout.splitlines()[-1] == "[]"
     assert report.stat().st_mtime_ns == before
-    assert embed(output, "--input", f"{corpus}/00[12]*/**", "--report", "on").status == 0
+    assert here(output, "--input", f"{corpus}/00[12]*/**", "--report", "on").status == 0
     assert report.stat().st_mtime_ns > before
     report.unlink()
-    assert embed(output, "--input", f"{corpus}/00[12]*/**", "--report", "on").status == 0
+    assert here(output, "--input", f"{corpus}/00[12]*/**", "--report", "on").status == 0
     assert report.exists()

@@ -45,15 +45,16 @@ def test_the_site_builds(tmp_path: Path) -> None:
             assert (near / re.sub(r"[?#].*", "", fetched).lstrip("/")).exists(), (name, fetched)
 
 
-@pytest.mark.parametrize("link", ["docs/nothing.md", "docs/formats.md#nothing"])
-def test_a_link_that_leads_nowhere_fails_the_build(tmp_path: Path, link: str) -> None:
+def test_links_that_lead_nowhere_fail_the_build(tmp_path: Path) -> None:
+    links = ["docs/nothing.md", "docs/formats.md#nothing"]
     source = tmp_path / "source"
     for folder in ("docs", "examples", "pipeline", "vggish_core"):
         shutil.copytree(REPOSITORY / folder, source / folder, ignore=shutil.ignore_patterns("__pycache__"))
     for path in [*REPOSITORY.glob("*.md"), *(REPOSITORY / name for name in ("mkdocs.yml", "LICENSE", "CITATION.cff"))]:
         shutil.copy(path, source)
     with (source / "CHANGELOG.md").open("a") as page:
-        page.write(f"\n[there]({link})\n")
+        page.writelines(f"\n[there]({link})\n" for link in links)
     done = build(source, tmp_path / "site")
     assert done.returncode != 0
-    assert f"'{link}'" in done.stderr
+    for link in links:
+        assert f"'{link}'" in done.stderr

@@ -89,6 +89,7 @@ def test_a_run_is_followed_to_its_end(audio: Path, tmp_path: Path, capsys: pytes
     assert len(shown) == 2
 
 
+@pytest.mark.ci
 def test_tasks_and_jobs(audio: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = str(tmp_path / "out")
     assert started(tmp_path, audio, "--task", "0/2").wait() == 0

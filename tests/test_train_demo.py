@@ -22,6 +22,7 @@ def losses(said: str) -> list[float]:
     return [float(loss) for loss in re.findall(r"Step \d+: loss (\S+)", said)]
 
 
+@pytest.mark.ci
 def test_frozen_vggish_stays_and_the_classifier_learns(
     before: dict[str, np.ndarray], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -124,6 +124,7 @@ def test_a_sample_is_taken_from_the_order_by_format_size_and_key(clips: list[Cli
         assert drawn == [ordered[int(start + index * len(clips) / most)] for index in range(most)]
 
 
+@pytest.mark.ci
 def test_of_a_long_recording_only_the_start_is_decoded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with soundfile.SoundFile(tmp_path / "long.wav", "w", 16000, 1) as file:
         for _ in range(40):

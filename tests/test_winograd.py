@@ -129,6 +129,7 @@ def test_panels_hold_the_columns_of_a_tile_together() -> None:
 # The network.
 
 
+@pytest.mark.ci
 def test_as_near_to_float64_as_any_float32_kernel(
     variables: dict[str, np.ndarray], examples: np.ndarray, embeddings: np.ndarray, standin_weights: Path
 ) -> None:

@@ -15,6 +15,8 @@ _ABOUT_AUDIO = "cls cue m3u m3u8 pls srt vtt lrc lab textgrid eaf cha nfo"
 _ABOUT_FILES = "md5 sha1 sha256 sha512 sfv asc sig lnk db gpx kml kmz"
 EXTENSIONS = frozenset(" ".join((_TEXT, _CODE, _DOCUMENTS, _PICTURES, _ABOUT_AUDIO, _ABOUT_FILES)).split())
 """In lower case, without the dot."""
+LISTS = frozenset(("csv", "tsv", "jsonl", "ndjson"))
+"""Extensions of lists of clips, in lower case."""
 NAMES = frozenset({".ds_store"})
 """Whole names, in lower case."""
 REASONS = ("not_audio", "no_audio_stream", "empty")
@@ -27,5 +29,20 @@ def says_no_audio(path: str) -> bool:
     >>> says_no_audio("a/CONFIG.TXT"), says_no_audio("a/b.csv.gz"), says_no_audio("a.txt/b.wav"), says_no_audio("a/b")
     (True, True, False, False)
     """
-    name = compression.without_suffix(path).rpartition("/")[2].lower()
+    name = _plain_name(path)
     return name in NAMES or ("." in name and name.rpartition(".")[2] in EXTENSIONS)
+
+
+def says_list(path: str) -> bool:
+    """Whether a file's name says that it is a list of clips.
+
+    >>> says_list("a/clips.CSV"), says_list("clips.jsonl.gz"), says_list("csv"), says_list("clips.csv/a.wav")
+    (True, True, False, False)
+    """
+    name = _plain_name(path)
+    return "." in name and name.rpartition(".")[2] in LISTS
+
+
+def _plain_name(path: str) -> str:
+    """A file's name in lower case, without what compresses it."""
+    return compression.without_suffix(path).rpartition("/")[2].lower()

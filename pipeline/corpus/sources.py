@@ -20,6 +20,7 @@ from pipeline.corpus.ids import as_utf8
 from pipeline.corpus.keys import Keys
 from pipeline.corpus.listings import clips_from_segments
 from pipeline.corpus.lists.manifests import clips_from_manifest
+from pipeline.corpus.not_audio import says_list
 from pipeline.corpus.packed import Packed
 from pipeline.corpus.parquet.columns import FOUND, ColumnNames
 from pipeline.corpus.parquet.listing import Tables
@@ -160,7 +161,7 @@ def clips_from_patterns(
       columns: of Parquet files.
 
     Raises:
-      SourceError: a pattern matches nothing; two files have one id.
+      SourceError: a pattern matches nothing, or is the name of a list; two files have one id.
     """
     clips: list[Clip] = []
     names: Mapping[int, str] = {}
@@ -181,6 +182,11 @@ def clips_from_patterns(
         fixed = storage.fixed_part(pattern)
         below = len(storage.join(fixed, ""))
         named = files[0].uri == pattern  # a file by its own name
+        if named and says_list(pattern):
+            raise SourceError(
+                f"{pattern} is a list by its name, not audio",
+                "Give a list of clips with --manifest, or one like AudioSet's with --segments",
+            )
         files = files if named else data_sets.without(files, is_whole(pattern, fixed))
         if not files:
             raise SourceError(f"nothing matches {pattern} but files of data sets", "Name the folder of the audio")

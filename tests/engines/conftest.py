@@ -7,10 +7,11 @@ import os
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -163,6 +164,11 @@ ENGINES: dict[str, Callable[[ExitStack, Path], Running]] = {
     "jobs-process": _jobs(SUBPROCESS),
     "flink": _flink,
 }
+
+
+def engines(*names: str, full: Collection[str] = ()) -> list[Any]:
+    """Parameters of the fixture `engine`; those of `full` are run by `make test-full` only."""
+    return [pytest.param(name, marks=pytest.mark.full if name in full else ()) for name in names]
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from tests import command
-from tests.engines.conftest import ENGINES, Corpus, Running
+from tests.engines.conftest import ENGINES, Corpus, Running, engines
 from tests.graph import MAX_ELEMENT_BYTES
 
 pytestmark = pytest.mark.usefixtures("standin_weights")
@@ -34,13 +34,8 @@ def plain(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return output
 
 
-# Its parts, the job service and the pool of workers, are those of two others.
-FULL = {"jobs-external"}
-
-
-@pytest.mark.parametrize(
-    "engine", [pytest.param(name, marks=pytest.mark.full if name in FULL else ()) for name in ENGINES], indirect=True
-)
+# The parts of jobs-external, the job service and the pool of workers, are those of two others.
+@pytest.mark.parametrize("engine", engines(*ENGINES, full={"jobs-external"}), indirect=True)
 def test_same_bytes_as_a_plain_local_run(
     engine: Running, plain: Path, corpus: Corpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

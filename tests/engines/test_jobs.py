@@ -19,12 +19,12 @@ from apache_beam.portability.api import beam_job_api_pb2_grpc as services
 
 from tests import command
 from tests.command import REPOSITORY, STANDIN
-from tests.engines.conftest import Running, make_recording
+from tests.engines.conftest import Running, engines, make_recording
 from tests.engines.test_journal import kept_rows
 
 pytestmark = pytest.mark.usefixtures("standin_weights")
 
-OUTSIDE = ["prism-external", "jobs-external"]
+OUTSIDE = engines("prism-external", "jobs-external", full={"prism-external"})
 """Engines whose service and workers are not the command's."""
 STOPPED = ("CANCELLED", "FAILED")
 """Python's job service says FAILED once workers have stopped; its own CANCELLED stops nobody."""
@@ -107,9 +107,9 @@ def idle(engine: Running) -> bool:
 @pytest.mark.parametrize(
     ("engine", "number"),
     [
-        ("prism-external", signal.SIGINT),
+        pytest.param("prism-external", signal.SIGINT, marks=pytest.mark.full),
         ("jobs-external", signal.SIGTERM),
-        ("jobs-loopback", signal.SIGINT),
+        pytest.param("jobs-loopback", signal.SIGINT, marks=pytest.mark.full),
         ("prism-loopback", signal.SIGINT),
     ],
     indirect=["engine"],

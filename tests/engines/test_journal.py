@@ -15,7 +15,7 @@ import pytest
 from pipeline.output.journal import held, rows
 from tests import command, outputs
 from tests.command import REPOSITORY, STANDIN
-from tests.engines.conftest import Running, make_clip
+from tests.engines.conftest import Running, engines, make_clip
 
 pytestmark = pytest.mark.usefixtures("standin_weights")
 
@@ -64,7 +64,9 @@ def kept_rows(output: Path) -> int:
 
 
 # Others have workers that are not the command's to kill, or that nobody observes.
-@pytest.mark.parametrize("engine", ["threads", "prism-loopback", "jobs-loopback"], indirect=True)
+@pytest.mark.parametrize(
+    "engine", engines("threads", "prism-loopback", "jobs-loopback", full={"jobs-loopback"}), indirect=True
+)
 def test_a_job_killed_at_any_moment_keeps_what_was_finished(
     engine: Running, clips: Path, tmp_path: Path, full: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -56,6 +56,7 @@ def records(content: dict[str, bytes]) -> dict[str, bytes]:
     return {name: data for name, data in content.items() if name.startswith("embeddings-")}
 
 
+@pytest.mark.parametrize("store", ["gs", pytest.param("s3", marks=pytest.mark.full)], indirect=True)
 def test_audio_manifest_weights_and_output_in_a_store(
     store: Store, audio: Path, locally: dict[str, bytes], standin_weights: Path
 ) -> None:
