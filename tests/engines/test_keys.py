@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from pipeline import run, storage
+from pipeline import duplicates, export, fad, parquet, report, reshard, run, search, status, storage, verify
 from pipeline.output.records import read_records
-from tests import interrupted_run
+from tests import interrupted_run, outputs
 from tests.command import STANDIN
 from tests.engines.stores import Store
 
@@ -114,3 +116,37 @@ def test_input_and_output_of_any_name(reached: Store, capfd: pytest.CaptureFixtu
     output += "//again"
     assert "1 clip: 1 written" in embed("--input", f"{start}/a//")
     assert [record.id for record in read_records(f"{output}/*.tfrecord")] == ["x"]
+
+
+def test_the_other_programs_read_and_write_any_name(
+    reached: Store, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    clips = [outputs.clip(number) for number in range(60)]
+    output, other = reached.uri(ALL_AT_ONCE), reached.uri(f"{ALL_AT_ONCE}/other")
+    for directory in (output, other):
+        outputs.write(outputs.job(directory, 2), clips)
+    written = {record.id for record in read_records(f"{output}/*.tfrecord")}
+
+    def succeeds(program: Callable[[Sequence[str]], int], *arguments: str | Path) -> str:
+        capfd.readouterr()
+        ended = program([*map(str, arguments)])
+        said = "".join(capfd.readouterr())
+        assert ended == 0, (arguments, said)
+        return said
+
+    succeeds(verify.main, output, "--jobs", "1")
+    assert str(len(written)) in succeeds(status.main, output)
+    succeeds(report.main, output, "--to", f"{other}/report.html")
+    assert storage.exists(f"{other}/report.html")
+    succeeds(duplicates.main, output, "--against", other, "--json", tmp_path / "found.json")
+    succeeds(fad.main, output, other, "--json", tmp_path / "fad.json")
+    succeeds(export.main, output, "--to", "npy", tmp_path / "vectors.npy")  # which is made on this machine only
+    for kind in ("npz", "parquet"):
+        succeeds(export.main, output, "--to", kind, f"{other}/vectors.{kind}")
+        assert storage.exists(f"{other}/vectors.{kind}")
+    succeeds(parquet.main, "--input", f"{output}/*.tfrecord", "--output", f"{other}/rows.parquet")
+    similar = succeeds(search.main, output, "--like", min(written), "--build", "--index", tmp_path / "index")
+    assert any(clip_id in similar for clip_id in written - {min(written)})
+    succeeds(reshard.main, output, "--num_shards", "3")
+    assert {record.id for record in read_records(f"{output}/*.tfrecord")} == written
+    succeeds(verify.main, output, "--jobs", "1")
