@@ -186,6 +186,14 @@ def test_a_folder_without_any_audio_is_a_mistake(embed_here: Embed, tmp_path: Pa
     assert done.err.splitlines() == ["error: none of 15 files is audio", "  Name the folder of the audio."]
 
 
+def test_a_list_that_a_shell_found_beside_recordings_ends_nothing(embed_here: Embed, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).normal(0, 0.1, 16_000), 16_000)
+    (tmp_path / "labels.csv").write_text("uri,label\na.wav,x\n")
+    both = ["--input", tmp_path / "a.wav", "--input", tmp_path / "labels.csv"]
+    done = embed_here(tmp_path / "out", *both, "--max_failures", "1")
+    assert (done.status, counts(tmp_path / "out")) == (0, (2, 1, 1, 0)), done.err
+
+
 @pytest.mark.parametrize(
     ("globs", "left"),
     [

@@ -161,7 +161,7 @@ def clips_from_patterns(
       columns: of Parquet files.
 
     Raises:
-      SourceError: a pattern matches nothing, or is the name of a list; two files have one id.
+      SourceError: a pattern matches nothing; the only one is a list by its name; two files have one id.
     """
     clips: list[Clip] = []
     names: Mapping[int, str] = {}
@@ -182,7 +182,7 @@ def clips_from_patterns(
         fixed = storage.fixed_part(pattern)
         below = len(storage.join(fixed, ""))
         named = files[0].uri == pattern  # a file by its own name
-        if named and says_list(pattern):
+        if named and len(patterns) == 1 and says_list(pattern):  # of several, a shell may have found it
             raise SourceError(
                 f"{pattern} is a list by its name, not audio",
                 "Give a list of clips with --manifest, or one like AudioSet's with --segments",

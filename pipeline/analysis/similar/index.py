@@ -18,7 +18,7 @@ from pipeline.output.matching import Incomplete
 from pipeline.output.provenance import Provenance
 from pipeline.output.records import RecordError
 
-CANDIDATES = 4
+CANDIDATES = 8
 """Times as many as are wanted are taken from the lists, whose cosines are of rounded vectors, and scored exactly."""
 
 
