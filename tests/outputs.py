@@ -125,3 +125,12 @@ def content(directory: Path | str) -> dict[str, bytes]:
     root = Path(directory)
     files = [*root.glob("embeddings-*"), *root.glob("_state/ledger-*"), root / "failures.jsonl"]
     return {str(file.relative_to(root)): file.read_bytes() for file in files if file.exists()}
+
+
+def damage(directory: Path) -> Path:
+    """Changes a bit of the last record of a data set -> its file."""
+    last = sorted(directory.glob("*.tfrecord"))[-1]
+    content = bytearray(last.read_bytes())
+    content[-9] ^= 1
+    last.write_bytes(content)
+    return last

@@ -140,10 +140,7 @@ def test_the_header_keeps_its_length() -> None:
 @pytest.mark.parametrize("kind", ["npy", "npz", "parquet"])
 def test_what_cannot_be_read_to_its_end_leaves_nothing(output: Path, tmp_path: Path, kind: str) -> None:
     broken = Path(shutil.copytree(output, tmp_path / "broken"))
-    last = sorted(broken.glob("*.tfrecord"))[-1]
-    content = bytearray(last.read_bytes())
-    content[-9] ^= 1
-    last.write_bytes(content)
+    outputs.damage(broken)
     assert run(broken, "--to", kind, tmp_path / f"made.{kind}") == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["broken"]
 

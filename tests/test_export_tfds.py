@@ -190,10 +190,7 @@ def test_several_files(output: Path, tmp_path: Path, tfds: Any, monkeypatch: pyt
 
 def test_what_cannot_be_read_to_its_end_leaves_nothing(output: Path, tmp_path: Path, tfds: Any) -> None:
     broken = Path(shutil.copytree(output, tmp_path / "broken"))
-    last = sorted(broken.glob("*.tfrecord"))[-1]
-    content = bytearray(last.read_bytes())
-    content[-9] ^= 1
-    last.write_bytes(content)
+    last = outputs.damage(broken)
     assert run(broken, "--to", "tfds", tmp_path / "set") == 2
     last.unlink()
     assert run(broken, "--to", "tfds", tmp_path / "set") == 2

@@ -29,8 +29,8 @@ def says_no_audio(path: str) -> bool:
     >>> says_no_audio("a/CONFIG.TXT"), says_no_audio("a/b.csv.gz"), says_no_audio("a.txt/b.wav"), says_no_audio("a/b")
     (True, True, False, False)
     """
-    name = _plain_name(path)
-    return name in NAMES or ("." in name and name.rpartition(".")[2] in EXTENSIONS)
+    name, extension = _parts(path)
+    return name in NAMES or extension in EXTENSIONS
 
 
 def says_list(path: str) -> bool:
@@ -39,10 +39,10 @@ def says_list(path: str) -> bool:
     >>> says_list("a/clips.CSV"), says_list("clips.jsonl.gz"), says_list("csv"), says_list("clips.csv/a.wav")
     (True, True, False, False)
     """
-    name = _plain_name(path)
-    return "." in name and name.rpartition(".")[2] in LISTS
+    return _parts(path)[1] in LISTS
 
 
-def _plain_name(path: str) -> str:
-    """A file's name in lower case, without what compresses it."""
-    return compression.without_suffix(path).rpartition("/")[2].lower()
+def _parts(path: str) -> tuple[str, str]:
+    """A file's name and its extension, "" if it has none: in lower case, without what compresses it."""
+    name = compression.without_suffix(path).rpartition("/")[2].lower()
+    return name, name.rpartition(".")[2] if "." in name else ""

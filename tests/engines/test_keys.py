@@ -139,12 +139,15 @@ def test_the_other_programs_read_and_write_any_name(
     succeeds(report.main, output, "--to", f"{other}/report.html")
     assert storage.exists(f"{other}/report.html")
     succeeds(duplicates.main, output, "--against", other, "--json", tmp_path / "found.json")
+    assert len(json.loads((tmp_path / "found.json").read_text())["found"]) >= len(written)  # two copies of one set
     succeeds(fad.main, output, other, "--json", tmp_path / "fad.json")
+    assert abs(json.loads((tmp_path / "fad.json").read_text())["sets"][0]["fad"]) < 1e-6
     succeeds(export.main, output, "--to", "npy", tmp_path / "vectors.npy")  # which is made on this machine only
     for kind in ("npz", "parquet"):
         succeeds(export.main, output, "--to", kind, f"{other}/vectors.{kind}")
         assert storage.exists(f"{other}/vectors.{kind}")
     succeeds(parquet.main, "--input", f"{output}/*.tfrecord", "--output", f"{other}/rows.parquet")
+    assert storage.exists(f"{other}/rows.parquet")
     similar = succeeds(search.main, output, "--like", min(written), "--build", "--index", tmp_path / "index")
     assert any(clip_id in similar for clip_id in written - {min(written)})
     succeeds(reshard.main, output, "--num_shards", "3")

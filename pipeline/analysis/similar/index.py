@@ -19,7 +19,10 @@ from pipeline.output.provenance import Provenance
 from pipeline.output.records import RecordError
 
 CANDIDATES = 8
-"""Times as many as are wanted are taken from the lists, whose cosines are of rounded vectors, and scored exactly."""
+"""Times as many as are wanted are taken from the lists, whose cosines are of rounded vectors, and scored exactly.
+
+Of the ten nearest among ten million frames, four times as many found 92.5 %, eight times 99 % (40 queries).
+"""
 
 
 @dataclass(frozen=True)
