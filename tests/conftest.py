@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import settings
 
 from pipeline.storage import scratch
+from tests import beam_asks_once
 from tests.in_process import decoders_stay, embed_here, summed_examples  # noqa: F401 - fixtures
 from tests.made_audio import example_audio, made_formats  # noqa: F401
 from tests.made_clips import made_clips  # noqa: F401
@@ -47,6 +49,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("full") or item.config.getoption("full"):
             item.add_marker(pytest.mark.timeout(FULL_TIMEOUT_S))
+
+
+def pytest_runtest_setup() -> None:
+    if "apache_beam.transforms.userstate" in sys.modules:  # or nothing has run a pipeline in this process yet
+        beam_asks_once.ask_once()
 
 
 @pytest.fixture(scope="session", autouse=True)
