@@ -1,6 +1,7 @@
 """Rewrites the blocks of the documentation that come from the code: `python -m docs.generate`.
 
-A block lies between `<!-- generated: NAME -->` and `<!-- end -->`. `tests/test_docs.py` checks that all are current.
+A block lies between `<!-- generated: NAME -->` and `<!-- end -->`. The parameters of the flex template are made too.
+`tests/test_docs.py` checks that all are current.
 """
 
 from __future__ import annotations
@@ -8,12 +9,14 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import json
 import re
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+TEMPLATE = ROOT / "docker" / "flex-template.json"
 _BLOCK = re.compile(r"(<!-- generated: ([\w ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _LAYERS = re.compile(r"layers = \[\n(.*?)\]", re.DOTALL)
 
@@ -72,10 +75,18 @@ def pages() -> list[Path]:
     return [page for page in sorted((ROOT / "docs").glob("*.md")) if _BLOCK.search(page.read_text(encoding="utf-8"))]
 
 
+def template() -> str:
+    """The file that names a Dataflow flex template's parameters."""
+    from pipeline.cli.beam import flex_template
+
+    return json.dumps(flex_template.metadata(), indent=2) + "\n"
+
+
 def main() -> None:
-    """Rewrites the pages."""
+    """Rewrites the pages, and the flex template's parameters."""
     for page in pages():
         page.write_text(renewed(page.read_text(encoding="utf-8")), encoding="utf-8")
+    TEMPLATE.write_text(template(), encoding="utf-8")
 
 
 def _table(left: str, right: str, rows: Iterable[tuple[str, str]]) -> str:

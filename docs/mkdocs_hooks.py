@@ -13,7 +13,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parents[1]
-FILES = ("*.md", "LICENSE", "CITATION.cff", "docs/*.md", "docs/images/*", "examples/*.*")
+FILES = ("*.md", "LICENSE", "CITATION.cff", "docs/*.md", "docs/images/*", "examples/*.*", "docker/*.json")
 API = "docs/api.md"
 STYLE = ".wy-table-responsive table td { white-space: normal }"  # the theme has long cells in one line
 NAME = re.compile(r"^\| `([\w.]+)` \|", re.M)

@@ -55,10 +55,12 @@ def run(
 
 
 def embed(output: Path, *arguments: str | Path, prefix: Sequence[str] = (), **environment: str) -> Done:
-    """`python -m pipeline.run` with the stand-in weights, into `output`; it writes no report unless asked to."""
-    return run(
-        "pipeline.run", "--output", output, *STANDIN, "--report", "off", *arguments, prefix=prefix, **environment
-    )
+    """`python -m pipeline.run` with the stand-in weights, into `output`.
+
+    Unless asked to, it writes no report and does not say how far it is, as it would on a busy machine alone.
+    """
+    silent = ["--report", "off", "--progress", "off"]
+    return run("pipeline.run", "--output", output, *STANDIN, *silent, *arguments, prefix=prefix, **environment)
 
 
 def manifest(output: Path) -> dict[str, Any]:

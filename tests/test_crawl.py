@@ -63,13 +63,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
             server.now += 1
             server.most = max(server.most, server.now)
             count = len(server.asked)
+        self.counted = True
         try:
             self.answer(server.trouble(self.command, self.path, count))
         finally:
-            with server.lock:
-                server.now -= 1
+            self.over()
 
     do_HEAD = do_GET  # noqa: N815
+
+    def over(self) -> None:
+        """Counts the request no longer: before its last bytes, since whoever has these may ask again at once."""
+        with self.server.lock:
+            self.server.now -= self.counted
+            self.counted = False
 
     def answer(self, trouble: tuple[int, dict[str, str]] | None) -> None:
         path = self.server.folder / unquote(self.path.strip("/"))
@@ -79,6 +85,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_response(trouble[0])
             for name, value in {"Content-Length": "0", **trouble[1]}.items():
                 self.send_header(name, value)
+            self.over()
             self.end_headers()
             return
         time.sleep(0.01)
@@ -93,9 +100,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if wanted:
             self.send_header("Content-Range", f"bytes {start}-{end - 1}/{len(data)}")
         self.send_header("Content-Length", str(end - start))
+        if self.command == "HEAD":
+            self.over()
         self.end_headers()
         if self.command == "GET":
             cut = 1 if trouble and "cut" in trouble[1] else 0
+            self.over()
             self.wfile.write(data[start : end - cut])
 
     def log_message(self, *_: object) -> None: ...

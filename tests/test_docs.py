@@ -69,6 +69,11 @@ def test_generated_blocks_are_current(page: Path) -> None:
     assert generate.renewed(text) == text
 
 
+def test_the_parameters_of_the_flex_template_are_current() -> None:
+    """`python -m docs.generate` changes nothing."""
+    assert generate.TEMPLATE.read_text(encoding="utf-8") == generate.template()
+
+
 @pytest.mark.parametrize(
     "name", ["vggish_core.weights.resolve", "vggish_core.params", "pipeline.reasons.REASONS", "pipeline.run.main"]
 )

@@ -672,7 +672,7 @@ def test_a_status_that_nobody_can_read(workspace: Path) -> None:
 
 def test_two_runs_at_once(workspace: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with Lock(str(tmp_path / "out")):
-        assert run.main(["--input", "audio", "--output", str(tmp_path / "out"), *STANDIN]) == 2
+        assert run.main(["--input", "audio", "--output", str(tmp_path / "out"), *STANDIN, "--progress", "off"]) == 2
     wrong, remedy = capfd.readouterr().err.splitlines()
     assert f"error: --output: {tmp_path}/out is being written by process {os.getpid()} on" in wrong
     assert remedy == f"  Wait for it or stop it; if you know that it is dead, remove {tmp_path}/out/_state/lock.json."
@@ -680,7 +680,17 @@ def test_two_runs_at_once(workspace: Path, tmp_path: Path, capfd: pytest.Capture
 
 @pytest.mark.skipif(bool(gpu()), reason="there is a GPU")
 def test_bfloat16_without_a_gpu(workspace: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    flags = ["--input", "audio", "--output", str(tmp_path / "out"), *STANDIN, "--precision", "bfloat16"]
+    flags = [
+        "--input",
+        "audio",
+        "--output",
+        str(tmp_path / "out"),
+        *STANDIN,
+        "--precision",
+        "bfloat16",
+        "--progress",
+        "off",
+    ]
     assert run.main(flags) == 2
     assert capfd.readouterr().err.splitlines() == [
         "error: --precision bfloat16: TensorFlow sees no GPU here",

@@ -24,6 +24,7 @@ from tests import command
 from tests.command import REPOSITORY, STANDIN
 
 DOCKERFILE = REPOSITORY / "docker" / "Dockerfile"
+TEMPLATE_DOCKERFILE = REPOSITORY / "docker" / "flex-template.Dockerfile"
 DATA = ["pipeline/py.typed", "vggish_core/py.typed"]
 DATA += [f"pipeline/reporting/page.{kind}" for kind in ("css", "html", "js")]
 """Files that are not Python, and are needed."""
@@ -37,9 +38,9 @@ class Step:
     text: str
 
 
-def steps() -> list[Step]:
-    """The instructions of docker/Dockerfile, continued lines joined."""
-    lines = [line for line in DOCKERFILE.read_text().splitlines() if not line.startswith("#")]
+def steps(file: Path = DOCKERFILE) -> list[Step]:
+    """The instructions of a container file, continued lines joined."""
+    lines = [line for line in file.read_text().splitlines() if not line.startswith("#")]
     joined = re.sub(r"\\\n\s*", "", "\n".join(lines)).splitlines()
     return [Step(*line.split(maxsplit=1)) for line in joined if line.strip()]
 
@@ -74,11 +75,12 @@ def test_the_image_is_of_the_beam_that_is_tested() -> None:
     assert {step.name for step in steps()} == {"ARG", "FROM", "COPY", "RUN", "ENV"}
 
 
-def test_the_image_passes_a_linter() -> None:
+@pytest.mark.parametrize("file", [DOCKERFILE, TEMPLATE_DOCKERFILE], ids=lambda file: file.name)
+def test_the_images_pass_a_linter(file: Path) -> None:
     hadolint = Path(sys.executable).with_name("hadolint")
     if not hadolint.exists():
         pytest.skip("hadolint is not published for this system")
-    done = subprocess.run([hadolint, DOCKERFILE], capture_output=True, text=True)
+    done = subprocess.run([hadolint, file], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "")
 
 
@@ -94,7 +96,8 @@ def test_tensorflow_with_cuda_is_of_the_version_that_is_tested() -> None:
 def test_docker_is_given_what_the_image_takes_and_no_more() -> None:
     lines = (REPOSITORY / ".dockerignore").read_text().splitlines()
     given = {line.removeprefix("!") for line in lines if line.startswith("!")}
-    taken = {source for step in steps() if step.name == "COPY" for source in step.text.split()[:-1]}
+    copies = [step.text for file in (DOCKERFILE, TEMPLATE_DOCKERFILE) for step in steps(file) if step.name == "COPY"]
+    taken = {source for text in copies if "--from=" not in text for source in text.split()[:-1]}
     assert "*" in lines
     assert given == taken
 
@@ -194,7 +197,8 @@ def test_a_wheel_without_extras_runs_a_local_job_and_the_report_is_an_extra(buil
     uv_install(environment, *tested, package(built, ".whl"))
     output = check(environment, "wheel")
     assert not (output / "report.html").exists()
-    told = environment.run("-m", "pipeline.run", "--input", "gs://a/b", "--output", "out", *STANDIN, status=2)
+    flags = ["--input", "gs://a/b", "--output", "out", *STANDIN, "--progress", "off"]
+    told = environment.run("-m", "pipeline.run", *flags, status=2)
     assert re.match(r"error: --input: reading gs:// needs .*\n  .*'vggish-pipeline\[gcp\]'\.\n$", told)
     uv_install(environment, *tested, f"{package(built, '.whl')}[report]")
     environment.run("-m", "pipeline.report", output)
@@ -237,3 +241,20 @@ def test_setup_file_makes_a_package_that_workers_can_install(empty: Environment,
     install(empty, Path(Stager._build_setup_package(str(REPOSITORY / "setup.py"), str(tmp_path))))
     empty.run("-m", "pip", "check")
     check(empty, "setup")
+
+
+@pytest.mark.full
+def test_the_templates_entry_point_starts_where_nothing_else_is(empty: Environment, built: Path) -> None:
+    install(empty, package(built, ".whl"))
+    soundfile.write(empty.folder / "clip.wav", np.zeros(32000), 16000)
+    entry = REPOSITORY / "docker" / "flex_template.py"
+    where = [
+        "--project=p",
+        "--region=us-central1",
+        "--temp_location=gs://b/tmp",
+        "--sdk_container_image=example/vggish",
+    ]
+    given = [f"--input={empty.folder / 'clip.wav'}", "--output=gs://b/out", *STANDIN]
+    printed = empty.run(entry, "--runner=DataflowRunner", "--dry_run=True", *where, *given)
+    assert re.match(r"A dry run: the job has \d+ steps in example/vggish;", printed)
+    assert "retry_failed: 'maybe' is neither true nor false" in empty.run(entry, "--retry_failed=maybe", status=2)

@@ -73,7 +73,7 @@ def test_an_engine_that_is_not_there(flags: tuple[str, ...], message: str) -> No
 
 def test_the_command_says_it_in_two_lines(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     flags = ["--runner", "PortableRunner", "--job_endpoint", NOBODY, "--input", str(tmp_path)]
-    status = run.main([*flags, "--output", str(tmp_path / "out"), *STANDIN])
+    status = run.main([*flags, "--output", str(tmp_path / "out"), *STANDIN, "--progress", "off"])
     first, second = capfd.readouterr().err.splitlines()
     assert status == 2
     assert first.startswith("error: --job_endpoint localhost:9: no job service answers there")

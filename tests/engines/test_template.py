@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
+import subprocess
+import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,6 +62,45 @@ def options_of(job: dict[str, Any]) -> dict[str, Any]:
     return job["environment"]["sdkPipelineOptions"]["options"]
 
 
+def work(store: Store, proto: protos.Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Dataflow's workers would do, here."""
+    for name, value in store.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(options, "_given", None)
+    options.set_flags(["--no_auth"])
+    for each in proto.components.environments.values():
+        del each.dependencies[:]
+    beam.Pipeline.from_runner_api(proto, "FnApiRunner", PipelineOptions(["--no_auth"])).run().wait_until_finish()
+
+
+def launch(store: Store, launched: str, **parameters: str) -> dict[str, Any]:
+    """Starts the flex template's entry point as Google's launcher does -> the job that it wrote."""
+    arguments = {
+        **parameters,
+        "checkpoint": "standin",
+        "input": store.uri("audio/**"),
+        "job_name": "night",
+        "labels": json.dumps({"goog-dataflow-provided-template-type": "flex"}, indent=2),
+        "machine_type": "n2-standard-4",
+        "output": store.uri("out"),
+        "pca_params": "standin",
+        "project": "proj-ect1",
+        "region": "us-central1",
+        "runner": "DataflowRunner",
+        "service_account_email": "worker@proj-ect1.iam.gserviceaccount.com",
+        "staging_location": store.uri("staging"),
+        "temp_location": store.uri("tmp"),
+        "template_location": store.uri(f"staging/template_launches/{launched}/job_object"),
+    }
+    entry = command.REPOSITORY / "docker" / "flex_template.py"
+    words = [sys.executable, entry, *(f"--{name}={value}" for name, value in arguments.items()), *store.flags]
+    variables = {"FLEX_TEMPLATE_PYTHON_PY_FILE": str(entry), "VGGISH_WORKERS_IMAGE": IMAGE}
+    environment = {**os.environ, "PYTHONPATH": str(command.REPOSITORY), **store.environment, **variables}
+    done = subprocess.run(words, cwd="/", env=environment, capture_output=True, text=True, timeout=command.HANG_S)
+    assert done.returncode == 0, done.stderr
+    return json.loads(store.content("staging")[f"template_launches/{launched}/job_object"])
+
+
 def test_a_template_is_a_job_that_ends_as_a_finished_data_set(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     location = store.uri("templates/job.json")
     done = run(
@@ -85,14 +127,7 @@ def test_a_template_is_a_job_that_ends_as_a_finished_data_set(store: Store, monk
     (environment,) = proto.components.environments.values()
     assert protos.DockerPayload.FromString(environment.payload).container_image == IMAGE
 
-    # What Dataflow's workers would do, here.
-    for name, value in store.environment.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(options, "_given", None)
-    options.set_flags(["--no_auth"])
-    for each in proto.components.environments.values():
-        del each.dependencies[:]
-    beam.Pipeline.from_runner_api(proto, "FnApiRunner", PipelineOptions(["--no_auth"])).run().wait_until_finish()
+    work(store, proto, monkeypatch)
     manifest = json.loads(store.content("out")["manifest.json"])
     assert (manifest["complete"], manifest["totals"]["written"]) == (True, 3)
     assert not [name for name in store.content("out") if any(word in name for word in ("plan", "staged", "rows"))]
@@ -115,3 +150,26 @@ def test_a_dry_run_needs_neither_credentials_nor_stores(tmp_path: Path) -> None:
     assert done.status == 0, done.err
     assert re.fullmatch(f"A dry run: the job has \\d+ steps in {IMAGE}; nothing was written or started.\n", done.out)
     assert {path.name for path in temporary.iterdir()} <= {"beam-requirements-cache"}  # one for all jobs
+
+
+def test_a_flex_template_that_is_launched_again_computes_what_is_new(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = launch(store, "first", num_shards="1", retry_failed="true", overwrite="false", exclude='["*2.wav", "x"]')
+    (pool,) = job["environment"]["workerPools"]
+    assert [image["containerImage"] for image in pool["sdkHarnessContainerImages"]] == [IMAGE]
+    assert pool["machineType"] == "n2-standard-4"
+    assert job["labels"]["goog-dataflow-provided-template-type"] == "flex"
+    assert options_of(job)["exclude"] == ["*2.wav", "x"]
+    pipeline = protos.Pipeline.FromString(staged(store, "pipeline.pb"))
+    assert graph.lower(pipeline).outline() == OUTLINE
+    work(store, pipeline, monkeypatch)
+    assert json.loads(store.content("out")["manifest.json"])["totals"]["written"] == 2
+
+    before, known = store.content("out"), set(store.content("staging"))
+    launch(store, "second", exclude="*2.wav")
+    (idle,) = [path for path in set(store.content("staging")) - known if path.endswith("/pipeline.pb")]
+    proto = protos.Pipeline.FromString(store.content("staging")[idle])
+    assert "Nothing to compute" in {each.unique_name for each in proto.components.transforms.values()}
+    work(store, proto, monkeypatch)
+    assert store.content("out") == before

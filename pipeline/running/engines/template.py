@@ -1,11 +1,15 @@
 """A job written as a template that Dataflow starts later, or with --dry_run only built and described.
 
 A template's job does all that a run does: it ends as a finished data set. Its plan was made when it was written, and
-stays until the job has ended, or another command continues the output.
+stays until the job has ended, or another command continues the output. The launcher of a flex template has it written
+and starts it at once; so where there is nothing to compute it gets a job that computes nothing, since a template that
+is launched every night is not to fail in a night without recordings.
 """
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from pipeline import storage
@@ -19,6 +23,8 @@ if TYPE_CHECKING:
     from pipeline.types import Corpus
 
 RUNNER = "dataflowrunner"
+LAUNCHER = "FLEX_TEMPLATE_PYTHON_PY_FILE"
+"""Environment variable of a flex template's launcher: Google's name for the program that it starts."""
 
 
 def asked(engine: Engine) -> bool:
@@ -61,21 +67,42 @@ def write(found: Corpus, job: Job, engine: Engine, update: Update) -> str:
         there = held.files_of(directory, job.fingerprint())
         work = jobs.work_on(job, found, update, there, opened.manifest)
         if work.done:
-            return f"{directory} holds all of the corpus: there is nothing to write a template for."
+            nothing = f"{directory} holds all of the corpus: there is nothing to"
+            if LAUNCHER not in os.environ:
+                return f"{nothing} write a template for."
+            _write_to(location, lambda: _run_nothing(engine))
+            return f"{nothing} compute. Wrote a job that does nothing: {location}"
         attempt, plan_parts = jobs.write_plan(job, work, opened.manifest, there)
         end = Commit(work.clips_in, held_lock.token, tuple(there.made_with))
-        before = _version(location)
-        try:
-            _construct(job, engine, plan_parts, attempt, end)
-        except AttributeError:
-            # Beam 2.77 writes the template, then asks for the id of the job that there is not.
-            if _version(location) in ("", before):
-                raise
+        _write_to(location, lambda: _construct(job, engine, plan_parts, attempt, end))
+    written = f"for {clips(len(work.clips))}"
+    if LAUNCHER in os.environ:
+        return f"Wrote the job {written}, which the launcher starts: {location}"
     return (
-        f"Wrote the template {location} for {clips(len(work.clips))}. Start it, if need be from a copy in gs://:\n"
+        f"Wrote the template {location} {written}. Start it, if need be from a copy in gs://:\n"
         f"  gcloud dataflow jobs run NAME --region {_google(engine).region} --gcs-location {location}\n"
         "When that job has succeeded, the data set is finished."
     )
+
+
+def _write_to(location: str, construct: Callable[[], object]) -> None:
+    """Constructs a job, which Beam writes as a template; raises what Beam raises if it did not."""
+    before = _version(location)
+    try:
+        construct()
+    except AttributeError:
+        # Beam 2.77 writes the template, then asks for the id of the job that there is not.
+        if _version(location) in ("", before):
+            raise
+
+
+def _run_nothing(engine: Engine) -> Any:
+    """A job of one step, which does nothing -> the runner's result."""
+    import apache_beam as beam
+
+    pipeline = beam.Pipeline(options=engine.options())
+    _ = pipeline | "Nothing to compute" >> beam.Create([0])
+    return pipeline.run()
 
 
 def _construct(job: Job, engine: Engine, parts: list[str], attempt: str, end: Commit) -> Any:
