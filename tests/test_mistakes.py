@@ -680,18 +680,8 @@ def test_two_runs_at_once(workspace: Path, tmp_path: Path, capfd: pytest.Capture
 
 @pytest.mark.skipif(bool(gpu()), reason="there is a GPU")
 def test_bfloat16_without_a_gpu(workspace: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    flags = [
-        "--input",
-        "audio",
-        "--output",
-        str(tmp_path / "out"),
-        *STANDIN,
-        "--precision",
-        "bfloat16",
-        "--progress",
-        "off",
-    ]
-    assert run.main(flags) == 2
+    flags = ["--input", "audio", "--output", str(tmp_path / "out"), *STANDIN, "--progress", "off"]
+    assert run.main([*flags, "--precision", "bfloat16"]) == 2
     assert capfd.readouterr().err.splitlines() == [
         "error: --precision bfloat16: TensorFlow sees no GPU here",
         "  Use float32: on processors bfloat16 is no faster.",

@@ -20,6 +20,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from pipeline.cli.beam import flex_template
+from pipeline.running.engines import template
 from tests import command
 from tests.command import REPOSITORY, STANDIN
 
@@ -82,6 +84,14 @@ def test_the_images_pass_a_linter(file: Path) -> None:
         pytest.skip("hadolint is not published for this system")
     done = subprocess.run([hadolint, file], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_the_launchers_image_names_what_it_starts_as_the_code_does() -> None:
+    (variables,) = [step.text for step in steps(TEMPLATE_DOCKERFILE) if step.name == "ENV"]
+    copies = [step.text.split() for step in steps(TEMPLATE_DOCKERFILE) if step.name == "COPY"]
+    (entry,) = [target for *sources, target in copies if sources == ["docker/flex_template.py"]]
+    named = dict(variable.split("=") for variable in variables.split())
+    assert named == {template.LAUNCHER: entry, flex_template.IMAGE: "${IMAGE}"}
 
 
 def test_tensorflow_with_cuda_is_of_the_version_that_is_tested() -> None:
@@ -248,13 +258,9 @@ def test_the_templates_entry_point_starts_where_nothing_else_is(empty: Environme
     install(empty, package(built, ".whl"))
     soundfile.write(empty.folder / "clip.wav", np.zeros(32000), 16000)
     entry = REPOSITORY / "docker" / "flex_template.py"
-    where = [
-        "--project=p",
-        "--region=us-central1",
-        "--temp_location=gs://b/tmp",
-        "--sdk_container_image=example/vggish",
-    ]
+    job = ["--runner=DataflowRunner", "--dry_run=True", "--project=p", "--region=us-central1"]
+    where = ["--temp_location=gs://b/tmp", "--sdk_container_image=example/vggish"]
     given = [f"--input={empty.folder / 'clip.wav'}", "--output=gs://b/out", *STANDIN]
-    printed = empty.run(entry, "--runner=DataflowRunner", "--dry_run=True", *where, *given)
+    printed = empty.run(entry, *job, *where, *given)
     assert re.match(r"A dry run: the job has \d+ steps in example/vggish;", printed)
     assert "retry_failed: 'maybe' is neither true nor false" in empty.run(entry, "--retry_failed=maybe", status=2)

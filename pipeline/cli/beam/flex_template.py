@@ -22,11 +22,12 @@ IMAGE = "VGGISH_WORKERS_IMAGE"
 """Environment variable: the workers' image, which the launcher's was made from."""
 NOT_OF_A_TEMPLATE = frozenset(
     [
-        "also", "check", "max_failures", "no_wait", "piece_seconds", "progress", "report", "report_audio", "restart",
-        "runner", "shared_filesystem", "task", "verbose",
+        "also", "check", "config", "max_failures", "no_wait", "piece_seconds", "progress", "report", "report_audio",
+        "restart", "runner", "shared_filesystem", "task", "verbose",
     ]
 )  # fmt: skip
-"""Flags for somebody who waits for the job, or that the launcher gives."""
+"""Flags for somebody who waits for the job, or that the launcher gives; and --config, over whose file a form that is
+filled in with the flags' defaults would win."""
 NUMBERS = (positive_int, positive_float, hop_seconds)
 
 
